@@ -1,0 +1,100 @@
+"""What a job tells while it lives: the events of its stream.
+
+Each has `id` (the cursor to resume from), `at` (unix seconds) and `type`. Exactly one `Finished` is the last; nothing
+but it means the end.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from leasebox.contract.result import Result
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What every event has."""
+
+    type: ClassVar[str]
+    id: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Queued(Base):
+    """The job was accepted."""
+
+    type: ClassVar[str] = "queued"
+    queue: str
+    position: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Started(Base):
+    """An attempt is about to start its code."""
+
+    type: ClassVar[str] = "started"
+    node: str
+    sandbox: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRestarted(Base):
+    """The session's earlier sandbox is gone, with its files and state."""
+
+    type: ClassVar[str] = "session_restarted"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retried(Base):
+    """An attempt was given up; another follows. Output before this belongs to the earlier attempt."""
+
+    type: ClassVar[str] = "retried"
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stdout(Base):
+    """Bytes of standard output; `text` never splits a character across events."""
+
+    type: ClassVar[str] = "stdout"
+    data: bytes
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stderr(Base):
+    """Bytes of standard error; `text` never splits a character across events."""
+
+    type: ClassVar[str] = "stderr"
+    data: bytes
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Display(Base):
+    """A rich output of a stateful cell: a map from MIME type to text (binary as base64)."""
+
+    type: ClassVar[str] = "display"
+    bundle: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Input(Base):
+    """The program asks for a line of input."""
+
+    type: ClassVar[str] = "input"
+    prompt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished(Base):
+    """The end, with the result."""
+
+    type: ClassVar[str] = "finished"
+    result: Result
+
+
+Event = Queued | Started | SessionRestarted | Retried | Stdout | Stderr | Display | Input | Finished

@@ -1,0 +1,182 @@
+"""How a job stands and how it ended: `JobStatus`, `Outcome`, `Result`."""
+
+import base64
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_serializer
+
+from leasebox.contract import errors
+from leasebox.contract.queues import Priority
+from leasebox.contract.spec import Limits
+
+
+class Outcome(StrEnum):
+    """How the user's code ended."""
+
+    OK = "ok"
+    ERROR = "error"
+    TIMEOUT = "timeout"
+    OOM = "oom"
+    OUTPUT_LIMIT = "output_limit"
+    DISK_LIMIT = "disk_limit"
+    PIDS_LIMIT = "pids_limit"
+    KILLED = "killed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    REJECTED = "rejected"
+    LOST = "lost"
+    INFRA = "infra"
+
+
+class State(StrEnum):
+    """State of a job's record."""
+
+    QUEUED = "queued"
+    STARTING = "starting"
+    RUNNING = "running"
+    FINISHED = "finished"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Truncated(_Part):
+    """Which streams lost their middle part in the Result."""
+
+    stdout: bool = False
+    stderr: bool = False
+
+
+class Failure(_Part):
+    """Why a job failed; for `rejected`, `lost` and `infra`, `name` is the class of our error."""
+
+    name: str
+    message: str = ""
+    traceback: str = ""
+
+
+class Build(_Part):
+    """The compile step."""
+
+    exit_code: int | None = None
+    stdout: str = ""
+    stderr: str = ""
+    run_s: float = 0.0
+
+
+class Artifact(_Part):
+    """A file kept after the run."""
+
+    path: str
+    size_bytes: int
+    sha256: str
+    content_type: str
+
+
+class Usage(_Part):
+    """Seconds and bytes that the job took."""
+
+    queued_s: float = 0.0
+    lease_s: float = 0.0
+    start_s: float = 0.0
+    run_s: float = 0.0
+    settle_s: float = 0.0
+    cpu_s: float = 0.0
+    memory_peak_bytes: int = 0
+    output_bytes: int = 0
+    disk_bytes: int = 0
+    network_in_bytes: int = 0
+    network_out_bytes: int = 0
+
+
+class Result(_Part):
+    """How a job ended, and what it left.
+
+    `stdout` and `stderr` are UTF-8 with replacement; the raw bytes are `stdout_bytes` and `stderr_bytes`. Beyond
+    `limits.output_bytes` per stream only the first three quarters and the last quarter are kept, and `truncated`
+    says so.
+    """
+
+    job: str
+    outcome: Outcome
+    ok: bool = False
+    exit_code: int | None = None
+    signal: int | None = None
+    stdout: str = ""
+    stderr: str = ""
+    stdout_base64: str | None = None
+    stderr_base64: str | None = None
+    truncated: Truncated = Truncated()
+    limit: str | None = None
+    error: Failure | None = None
+    build: Build | None = None
+    results: list[dict[str, Any]] = Field(default_factory=list)
+    artifacts: list[Artifact] = Field(default_factory=list)
+    new_files: list[str] = Field(default_factory=list)
+    interpreter: str = "none"
+    session: str | None = None
+    sandbox: str | None = None
+    driver: str | None = None
+    isolation: str | None = None
+    node: str | None = None
+    attempt: int = 0
+    limits: Limits | None = None
+    runtime: str | None = None
+    existing: bool = False
+    usage: Usage = Usage()
+    message: str = ""
+    metadata: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def stdout_bytes(self) -> bytes:
+        """Standard output as the program wrote it."""
+        return base64.b64decode(self.stdout_base64) if self.stdout_base64 is not None else self.stdout.encode()
+
+    @property
+    def stderr_bytes(self) -> bytes:
+        """Standard error as the program wrote it."""
+        return base64.b64decode(self.stderr_base64) if self.stderr_base64 is not None else self.stderr.encode()
+
+    def raise_for_outcome(self) -> "Result":
+        """Return self if the outcome is `ok`.
+
+        Raises:
+            JobFailed: The class that belongs to the outcome; its detail is `message` or the error's.
+        """
+        if self.outcome is Outcome.OK:
+            return self
+        detail = self.message or (self.error.message if self.error else "")
+        if self.outcome is Outcome.LOST and self.error and self.error.name == "SessionExpired":
+            raise errors.SessionExpired(detail)
+        raise errors.BY_CODE[self.outcome](detail or f"job {self.job} ended {self.outcome}")
+
+    @model_serializer(mode="wrap")
+    def _without_absent_base64(self, handler: Any) -> dict[str, Any]:
+        data: dict[str, Any] = handler(self)
+        for name in ("stdout_base64", "stderr_base64"):
+            if data.get(name) is None:
+                data.pop(name, None)
+        return data
+
+
+class JobStatus(_Part):
+    """How a job stands now; `position` is an estimate, 0 = next, None from `starting` on."""
+
+    id: str
+    state: State
+    outcome: Outcome | None = None
+    queue: str
+    position: int | None = None
+    session: str | None = None
+    node: str | None = None
+    attempt: int = 1
+    submitted_at: float
+    started_at: float | None = None
+    finished_at: float | None = None
+    cancel_requested: bool = False
+    profile: str | None = None
+    language: str | None = None
+    priority: Priority = Priority.DEFAULT
+    metadata: dict[str, str] = Field(default_factory=dict)
