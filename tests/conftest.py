@@ -167,7 +167,9 @@ class DockerEngine:
 
     def remove_all(self) -> None:
         """Remove what carries the labels, running or not."""
-        wanted = {"label": [f"{name}={value}" for name, value in self.labels.items()]}
+        wanted: dict[str, str | list[str] | bool] = {
+            "label": [f"{name}={value}" for name, value in self.labels.items()]
+        }
         for container in self.client.containers.list(all=True, filters=wanted, ignore_removed=True):
             container.remove(force=True, v=True)
         for network in self.client.networks.list(filters=wanted):
