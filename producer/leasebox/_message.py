@@ -86,7 +86,14 @@ def _from_celery() -> Template:
 
     app = Celery("leasebox", set_as_current=False)
     task = app.amqp.as_task_v2(
-        _JOB, TASK_NAME, args=[_JOB], kwargs={}, argsrepr=_ARGS, kwargsrepr=_KWARGS, origin="leasebox", ignore_result=True
+        _JOB,
+        TASK_NAME,
+        args=[_JOB],
+        kwargs={},
+        argsrepr=_ARGS,
+        kwargsrepr=_KWARGS,
+        origin="leasebox",
+        ignore_result=True,
     )
     content_type, content_encoding, body = dumps(task.body, "json")
     with Connection("memory://") as connection:

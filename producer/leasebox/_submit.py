@@ -123,7 +123,9 @@ def _beyond(spec: JobSpec, profile: Profile) -> list[str]:
         if asked is not None and asked > ceiling:
             wrong.append(f"limits.{name}: {asked:g} is above {ceiling:g}")
     if profile.network is not None:
-        wrong += [f"network: {domain} is not allowed" for domain in spec.network if not _covers(profile.network, domain)]
+        wrong += [
+            f"network: {domain} is not allowed" for domain in spec.network if not _covers(profile.network, domain)
+        ]
     if profile.secrets is not None:
         wrong += [f"secrets: {name} is not allowed" for name in spec.secrets if name not in profile.secrets]
     return wrong
@@ -163,7 +165,7 @@ def record(spec: JobSpec, settings: ClientSettings, template: Template, job: str
         wake_tail=wake.tail,
         metadata_json=json.dumps(spec.metadata, sort_keys=True, separators=(",", ":")),
         language=spec.language,
-        contract_version=CONTRACT_VERSION,
+        contract_version=str(CONTRACT_VERSION),
         display_name=args_text(spec),
     )
 

@@ -72,6 +72,4 @@ def show_jobs(found: list[JobStatus], *, is_json: bool) -> None:
         as_json(found)
         return
     columns = ("id", "state", "outcome", "session", "profile", "submitted")
-    table(
-        columns, [(j.id, j.state, j.outcome, j.session, j.profile, clock(j.submitted_at)) for j in found]
-    )
+    table(columns, [(j.id, j.state, j.outcome, j.session, j.profile, clock(j.submitted_at)) for j in found])
