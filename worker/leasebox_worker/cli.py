@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -32,7 +33,7 @@ def run(
     if embedded:
         settings = settings.model_copy(update={"accept_missing": settings.accept_missing | config.EMBEDDED_WAIVERS})
     log.configure(settings.log_level, settings.log_format)
-    serve(settings)
+    serve(settings, is_embedded=embedded)
 
 
 @app.command()
@@ -41,11 +42,11 @@ def doctor(
     driver: Annotated[str | None, typer.Option(help="Check this driver; default all.")] = None,
 ) -> None:
     """Check what this host offers, and say for each failure what mends it."""
-    from leasebox_worker.diagnosis import diagnose
+    from leasebox_worker.engine.diagnosis import diagnose
 
-    checks = diagnose(config.load(), only=driver)
+    checks = diagnose(config.load(), only=config.DriverName(driver) if driver else None)
     if as_json:
-        print(json.dumps([check.as_dict() for check in checks], indent=2))  # noqa: T201
+        print(json.dumps([asdict(check) for check in checks], indent=2))  # noqa: T201
     else:
         for check in checks:
             mark = "ok  " if check.ok else ("FAIL" if check.required else "warn")

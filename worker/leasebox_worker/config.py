@@ -126,6 +126,11 @@ class WorkerSettings(BaseSettings):
         return max(1, min(200, memory // (64 << 20)))
 
 
+def name_celery_pool(path: str) -> None:
+    """Tell Celery which pool `--pool=custom` means; it takes that from the environment alone."""
+    os.environ["CELERY_CUSTOM_WORKER_POOL"] = path
+
+
 def load(**given: object) -> WorkerSettings:
     """Read the settings; `given` (command line) comes first.
 

@@ -14,7 +14,7 @@ from celery.worker.control import control_command
 from leasebox.contract.keys import Keys
 from leasebox.contract.queues import TASK_NAME, consumed_by
 from leasebox.contract.scripts import Runner, client
-from leasebox_worker.config import WorkerSettings
+from leasebox_worker.config import WorkerSettings, name_celery_pool
 from leasebox_worker.engine import host
 from leasebox_worker.engine.runner import run_job
 
@@ -88,14 +88,14 @@ def revoke(state: Any, task_id: Any, *_: Any, **__: Any) -> dict[str, str]:
     return {"ok": f"cancelled {', '.join(ids)}"}
 
 
-def serve(settings: WorkerSettings) -> None:
+def serve(settings: WorkerSettings, *, is_embedded: bool) -> None:
     """Start the host, then consume until SIGTERM; returns when nothing runs any more.
 
     Raises:
         ConfigError, BrokerUnavailable, DriverUnsafe: The worker cannot start.
     """
-    os.environ["CELERY_CUSTOM_WORKER_POOL"] = "leasebox_worker.celery_pool:TaskPool"
-    running = host.start(settings, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    name_celery_pool("leasebox_worker.celery_pool:TaskPool")
+    running = host.start(settings, lambda: os.kill(os.getpid(), signal.SIGTERM), is_embedded=is_embedded)
     _hosts.append(running)
     app = make_app(settings)
 

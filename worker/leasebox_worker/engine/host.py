@@ -16,12 +16,12 @@ from redis.exceptions import BusyLoadingError
 from redis.retry import Retry
 
 import leasebox
-from leasebox.contract.errors import BrokerUnavailable, ConfigError, DriverUnsafe
+from leasebox.contract.errors import BrokerUnavailable, ConfigError
 from leasebox.contract.keys import Keys
 from leasebox.contract.scripts import Runner
 from leasebox_guest.install import install
-from leasebox_worker.config import WorkerSettings
-from leasebox_worker.drivers.base import Driver
+from leasebox_worker.config import DriverName, WorkerSettings
+from leasebox_worker.drivers.base import Driver, DriverSettings, require
 from leasebox_worker.drivers.choose import choose
 from leasebox_worker.engine.control import Control, cancel, disown
 from leasebox_worker.engine.runner import Deps
@@ -92,10 +92,11 @@ class Host:
         os.close(self.lock_fd)
 
 
-def start(settings: WorkerSettings, lost_name: Callable[[], None]) -> Host:
+def start(settings: WorkerSettings, lost_name: Callable[[], None], *, is_embedded: bool) -> Host:
     """Check, register, and begin the duties.
 
     Args:
+        is_embedded: Of a private stack of one user: `auto` takes bubblewrap before Docker.
         lost_name: Called when another process took the node's name over; it must end this process.
 
     Raises:
@@ -105,12 +106,12 @@ def start(settings: WorkerSettings, lost_name: Callable[[], None]) -> Host:
     keys, runner = Keys(settings.prefix), Runner(client)
     lock_fd = _lock_state_folder(settings)
     agent_dir = install(settings.home / "agent", None)
-    driver = choose(settings)
-    verify(driver, agent_dir, settings.accept_missing)
+    installation = installation_of(client, keys)
+    driver = _checked_driver(settings, installation, agent_dir, is_embedded=is_embedded)
     identity = Identity(settings.node, uuid.uuid4().hex[:12])
     tracker = LeaseTracker(runner, keys, identity, start_timeout_s=settings.timers.start_timeout_s)
     placement = Placement(
-        installation=installation_of(client, keys),
+        installation=installation,
         node=identity.node,
         incarnation=identity.incarnation,
         agent_dir=agent_dir,
@@ -134,23 +135,6 @@ def start(settings: WorkerSettings, lost_name: Callable[[], None]) -> Host:
         beat.start()
     log.info("node_registered", node=identity.node, incarnation=identity.incarnation, driver=driver.name)
     return Host(settings, deps, beats, lock_fd)
-
-
-def verify(driver: Driver, agent_dir: Path, accepted: frozenset[str]) -> None:
-    """Refuse to go on if a required protection is not in effect.
-
-    Raises:
-        DriverUnsafe: Names what is missing and how to mend it.
-    """
-    checks = [*driver.check(), *driver.verify(agent_dir)]
-    missing = [check for check in checks if check.required and not check.ok and check.name not in accepted]
-    if missing:
-        told = "; ".join(f"{check.name}: {check.detail}" for check in missing)
-        hints = " ".join(check.hint for check in missing if check.hint)
-        raise DriverUnsafe(f"the {driver.name} driver lacks required protections: {told}", hint=hints or None)
-    for check in checks:
-        if not check.ok:
-            log.warning("protection_missing", name=check.name, detail=check.detail)
 
 
 def _beats(
@@ -185,6 +169,27 @@ def _beats(
         Beat("resend", reaper.resend, timers.resend_s),
         Beat("sweep", sweep, settings.sweep_period_s),
     ]
+
+
+def driver_settings(settings: WorkerSettings, installation: str) -> DriverSettings:
+    """What a driver must be told of this worker."""
+    return DriverSettings(
+        installation=installation,
+        node=settings.node,
+        state_dir=settings.home / "sandboxes",
+        docker_host=settings.docker_host,
+        runtime=settings.runtime,
+        accept_missing=settings.accept_missing,
+    )
+
+
+def _checked_driver(settings: WorkerSettings, installation: str, agent_dir: Path, *, is_embedded: bool) -> Driver:
+    """The driver, after it has shown that its protections are in effect."""
+    prefer = DriverName.BUBBLEWRAP if is_embedded else DriverName.DOCKER
+    driver = choose(settings.driver, driver_settings(settings, installation), prefer=prefer)
+    for check in require([*driver.check(), *driver.verify(agent_dir)], settings.accept_missing):
+        log.warning("protection_missing", name=check.name, detail=check.detail)
+    return driver
 
 
 def _lock_state_folder(settings: WorkerSettings) -> int:

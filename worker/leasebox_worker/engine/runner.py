@@ -1,5 +1,7 @@
 """What happens to one job: claim, admit, sandbox, start, pump, settle; then perhaps the next of its line."""
 
+import base64
+import json
 import os
 import time
 from dataclasses import dataclass, field
@@ -147,21 +149,19 @@ def _admit(work: a.Work, deps: Deps) -> tuple[JobSpec, Profile, Grant]:
             f"the record has contract version {work.contract_version}, this worker knows {CONTRACT_VERSION}",
             hint="upgrade the worker",
         )
-    spec = parse_spec_bytes(work.spec)
+    spec = _spec_of(work.spec)
     profile = deps.profiles.get(work.profile)
     if profile is None:
         raise InvalidSpec(f"profile: {work.profile!r} is not served here; there are {', '.join(sorted(deps.profiles))}")
     return spec, profile, admit(spec, profile, node_cpus=float(os.cpu_count() or 1), job=work.job)
 
 
-def parse_spec_bytes(data: bytes) -> JobSpec:
+def _spec_of(data: bytes) -> JobSpec:
     """The spec of a record.
 
     Raises:
         InvalidSpec: It was not written by a client of this contract.
     """
-    import json
-
     try:
         return parse_spec(json.loads(data))
     except ValueError as exc:
@@ -215,8 +215,6 @@ def _put_files(attempt: Attempt) -> Ended | None:
 
 
 def _content(content: FileContent) -> bytes:
-    import base64
-
     if content.text is not None:
         return content.text.encode()
     if content.base64 is not None:
