@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from leasebox.contract.queues import TASK_NAME
@@ -22,6 +23,7 @@ _QUEUE = "0123queue3210"
 _ARGS = "0123args3210"
 _KWARGS = "0123kwargs3210"
 _TAG = "0123tag3210"
+_MAKING = Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +60,14 @@ def _inner(text: str) -> str:
     return json.dumps(text)[1:-1]
 
 
-@lru_cache(maxsize=4)
 def template(cache_dir: Path | None = None) -> Template:
     """The template of the installed Celery, from `cache_dir` if it was made before; an unusable cache is passed by."""
+    with _MAKING:
+        return _template(cache_dir)
+
+
+@lru_cache(maxsize=4)
+def _template(cache_dir: Path | None) -> Template:
     if cache_dir is None:
         return _from_celery()
     path = cache_dir / f"wake-{version('celery')}-{version('kombu')}.json"
@@ -80,7 +87,8 @@ def _keep(path: Path, made: Template) -> None:
 
 
 def _from_celery() -> Template:
-    from celery import Celery
+    # `celery` itself is a lazy module that two threads cannot import at once.
+    from celery.app.base import Celery
     from kombu.connection import Connection
     from kombu.serialization import dumps
 
@@ -96,7 +104,7 @@ def _from_celery() -> Template:
         origin="leasebox",
         ignore_result=True,
     )
-    content_type, content_encoding, body = dumps(task.body, "json")
+    content_type, content_encoding, body = dumps(task.body, "json")  # type: ignore[no-untyped-call]
     with Connection("memory://") as connection:  # type: ignore[no-untyped-call]
         channel = connection.default_channel
         message: dict[str, Any] = channel.prepare_message(

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import redis
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.retry import Retry
 
 from leasebox._reads import text_of
 from leasebox.config import ClientSettings, child_environment, load
@@ -52,7 +54,10 @@ class Supervisor:
         self._early_deaths = 0
         self._stopping = False
         self._active_at = time.time()
-        self._redis = redis.Redis(unix_socket_path=str(self._place.socket), socket_timeout=5, protocol=2)
+        # No retries: whether Valkey answers is what we ask, and SHUTDOWN never does.
+        self._redis = redis.Redis(
+            unix_socket_path=str(self._place.socket), socket_timeout=5, protocol=2, retry=Retry(NoBackoff(), 0)
+        )
 
     def run(self) -> None:
         """Start both, keep both alive, and return when both have ended.
