@@ -142,7 +142,7 @@ def test_valkey_listens_on_no_tcp_port(stack: Stack):
     ready = stack.running()
     assert ready is not None
 
-    inodes = {os.readlink(fd) for fd in Path(f"/proc/{ready.valkey_pid}/fd").iterdir()}
+    inodes = {str(fd.readlink()) for fd in Path(f"/proc/{ready.valkey_pid}/fd").iterdir()}
     listening = [
         line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()
     ]
