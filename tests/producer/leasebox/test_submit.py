@@ -20,7 +20,8 @@ PROFILES = {
         json.dumps(
             {
                 "languages": ["python"], "memory_bytes": 1 << 29, "cpus": 2.0, "max_timeout_s": 60.0,
-                "output_bytes": 10, "network": ["a.example.org", "*.example.com"], "secrets": ["KEY"], "env_allow": ["PATH"],
+                "output_bytes": 10,
+                "network": ["a.example.org", "*.example.com"], "secrets": ["KEY"], "env_allow": ["PATH"],
             }
         ),
     )
