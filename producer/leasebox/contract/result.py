@@ -54,7 +54,7 @@ class Failure(_Part):
 
     name: str
     message: str = ""
-    traceback: str = ""
+    traceback: str | None = None
 
 
 class Build(_Part):

@@ -1,0 +1,1 @@
+"""What happens to one job on its way through a worker."""

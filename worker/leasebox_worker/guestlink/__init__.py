@@ -1,0 +1,1 @@
+"""How the worker speaks to the agent in a sandbox."""

@@ -1,0 +1,1 @@
+"""What happens to jobs, sessions and sandboxes in Redis."""

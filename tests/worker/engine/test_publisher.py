@@ -1,0 +1,41 @@
+"""How output is cut into chunks."""
+
+from leasebox.contract.scripts.worker import Chunk
+from leasebox_worker.engine.publisher import CHUNK_BYTES, Publisher
+from leasebox_worker.guestlink.messages import Output
+
+
+def test_the_first_bytes_go_out_at_once_and_the_next_wait_for_their_window() -> None:
+    emitted: list[list[Chunk]] = []
+    publisher = Publisher(emitted.append, kept_bytes=100)
+
+    publisher.add(Output("stdout", b"a"))
+    publisher.flush_if_due()
+    publisher.add(Output("stdout", b"b"))
+    publisher.flush_if_due()
+
+    assert emitted == [[Chunk(seq=16, type="stdout", data=b"a")]]
+    assert publisher.take() == [Chunk(seq=17, type="stdout", data=b"b")]
+
+
+def test_streams_keep_their_order_and_chunks_their_bound() -> None:
+    publisher = Publisher(lambda _: None, kept_bytes=10)
+    publisher.add(Output("stdout", b"a" * (CHUNK_BYTES + 1)))
+    publisher.add(Output("stderr", b"e"))
+    publisher.add(Output("stdout", b"b"))
+
+    chunks = publisher.take()
+
+    assert [(chunk.type, len(chunk.data)) for chunk in chunks] == [
+        ("stdout", CHUNK_BYTES),
+        ("stdout", 1),
+        ("stderr", 1),
+        ("stdout", 1),
+    ]
+    assert [chunk.seq for chunk in chunks] == [16, 17, 18, 19]
+
+
+def test_nothing_waits_without_output() -> None:
+    publisher = Publisher(lambda _: None, kept_bytes=10)
+
+    assert publisher.wait_s(0.0, 1.0) == 1.0

@@ -1,0 +1,76 @@
+"""What a job may do under a profile."""
+
+from typing import Any
+
+import pytest
+
+from leasebox.contract.errors import InvalidSpec
+from leasebox.contract.spec import parse_spec
+from leasebox_worker.policy.admit import Grant, admit
+from leasebox_worker.policy.profiles import Profile
+
+MIB = 1 << 20
+
+
+def admitted(profile: Profile | None = None, **spec: Any) -> Grant:
+    return admit(parse_spec({"code": "x", **spec}), profile or Profile("default"), node_cpus=2.0, job="j")
+
+
+def test_code_without_limits_gets_those_of_the_profile() -> None:
+    grant = admitted()
+
+    assert grant.argv == ("main.py",)
+    assert (grant.limits.timeout_s, grant.limits.memory_bytes, grant.limits.cpus) == (30.0, 512 * MIB, 2.0)
+    assert None not in grant.limits.model_dump(exclude={"cpu_s", "silence_s"}).values()
+
+
+@pytest.mark.parametrize(
+    ("limits", "bound"),
+    [
+        ({"memory_bytes": 512 * MIB + 1}, "536870912"),
+        ({"pids": 129}, "128"),
+        ({"cpus": 2.1}, "2.0"),
+        ({"disk_bytes": 192 * MIB + 1}, str(192 * MIB)),
+        ({"stream_bytes": 64 * MIB + 1}, str(64 * MIB)),
+    ],
+)
+def test_a_limit_above_the_profile_is_refused_and_the_bound_is_named(limits: dict[str, Any], bound: str) -> None:
+    with pytest.raises(InvalidSpec, match=f"limits.{next(iter(limits))}: .*{bound}"):
+        admitted(limits=limits)
+
+
+def test_a_limit_at_the_profile_is_accepted() -> None:
+    assert admitted(limits={"memory_bytes": 512 * MIB, "timeout_s": 3600}).limits.memory_bytes == 512 * MIB
+
+
+def test_cpus_never_exceed_those_of_the_node() -> None:
+    assert admitted(Profile("big", cpus=64.0)).limits.cpus == 2.0
+
+
+@pytest.mark.parametrize("name", ["LD_PRELOAD", "PYTHONSTARTUP", "PATH", "BASH_ENV", "ENV", "IFS"])
+def test_an_environment_name_that_hooks_programs_is_refused_unless_the_profile_allows_it(name: str) -> None:
+    with pytest.raises(InvalidSpec, match=name):
+        admitted(env={name: "x"})
+
+    assert admitted(Profile("open", env_allow=(name,)), env={name: "x"}).env[name] == "x"
+
+
+@pytest.mark.parametrize(
+    ("field", "spec"),
+    [
+        ("secrets", {"secrets": ["TOKEN"]}),
+        ("network", {"network": ["example.org"]}),
+        ("language", {"language": "rust"}),
+    ],
+)
+def test_what_the_profile_does_not_offer_is_refused(field: str, spec: dict[str, Any]) -> None:
+    with pytest.raises(InvalidSpec, match=field):
+        admitted(**spec)
+
+
+def test_bash_runs_from_a_hidden_file_so_that_nobodys_file_is_overwritten() -> None:
+    grant = admitted(language="bash", args=["a"])
+
+    assert grant.argv == ("bash", ".j.sh", "a")
+    assert grant.code_path == ".j.sh"
+    assert not grant.is_python

@@ -1,0 +1,147 @@
+"""Which settings a worker has; the only place of the worker that reads the environment."""
+
+import os
+import re
+import socket
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings.sources import TomlConfigSettingsSource
+
+from leasebox.contract.errors import ConfigError
+from leasebox.contract.sizes import Seconds
+
+
+class DriverName(StrEnum):
+    """What makes the sandboxes; `auto` takes Docker if an engine answers, else bubblewrap."""
+
+    AUTO = "auto"
+    DOCKER = "docker"
+    BUBBLEWRAP = "bubblewrap"
+    PROCESS = "process"
+
+
+class Timers(BaseModel):
+    """Timers of the protocol, in seconds. Source of numbers and order: PROTOCOL.md (b).
+
+    `dead_man_s < fence_s < reclaim_s < adopt_grace_s` keeps two attempts of one job apart; the worker refuses to start
+    with another order.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    ping_s: Seconds = Field(2.0, gt=0)
+    dead_man_s: Seconds = Field(8.0, gt=0)
+    fence_s: Seconds = Field(10.0, gt=0)
+    reclaim_s: Seconds = Field(15.0, gt=0)
+    adopt_grace_s: Seconds = Field(60.0, gt=0)
+    drained_grace_s: Seconds = Field(600.0, gt=0)
+    heartbeat_s: Seconds = Field(3.0, gt=0)
+    resend_s: Seconds = Field(5.0, gt=0)
+    resend_grace_s: Seconds = Field(10.0, gt=0)
+    start_timeout_s: Seconds = Field(120.0, gt=0)
+    overdue_grace_s: Seconds = Field(10.0, gt=0)
+    cancel_grace_s: Seconds = Field(1.0, ge=0)
+    held_max_s: Seconds = Field(600.0, gt=0)
+    tombstone_ttl_s: Seconds = Field(86400.0, gt=0)
+    agent_exit_s: Seconds = Field(900.0, gt=0)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Timers":
+        ordered = ("ping_s", "dead_man_s", "fence_s", "reclaim_s", "adopt_grace_s")
+        values = [getattr(self, name) for name in ordered]
+        if any(a >= b for a, b in zip(values, values[1:], strict=False)):
+            raise ValueError(f"timers must rise in this order: {' < '.join(ordered)}")
+        if self.heartbeat_s >= self.fence_s:
+            raise ValueError("heartbeat_s must be below fence_s")
+        return self
+
+
+def default_node() -> str:
+    """The host's name as a node name: lower case, dots and other characters as dashes."""
+    return re.sub(r"[^a-z0-9-]", "-", socket.gethostname().lower())[:63] or "node"
+
+
+def state_home() -> Path:
+    """State folder of this user: `$XDG_STATE_HOME/leasebox`, default `~/.local/state/leasebox`."""
+    base = os.environ.get("XDG_STATE_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "state") / "leasebox"
+
+
+class WorkerSettings(BaseSettings):
+    """Settings of a worker: environment `LEASEBOX_*`, `.env`, then the TOML file that `LEASEBOX_CONFIG` names."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="LEASEBOX_", env_nested_delimiter="__", env_file=".env", extra="ignore", frozen=True
+    )
+
+    url: str = Field("redis://127.0.0.1:6379/0", description="Redis or Valkey, also `redis+socket:///path`")
+    home: Path = Field(default_factory=state_home, description="state folder")
+    prefix: str = Field("lb", pattern=r"^[a-z0-9-]{1,16}$", description="of every key")
+    node: str = Field(default_factory=default_node, pattern=r"^[a-z0-9-]{1,63}$", description="name of this node")
+    driver: DriverName = Field(DriverName.AUTO, description="what makes the sandboxes")
+    slots: int = Field(default_factory=lambda: max(4, 4 * (os.cpu_count() or 1)), ge=1, le=256)
+    max_sandboxes: int | None = Field(None, ge=1, description="default one per 64 MiB of memory, at most 200")
+    sweep_period_s: Seconds = Field(60.0, gt=0)
+    max_timeout_s: Seconds = Field(3600.0, gt=0)
+    result_ttl_s: Seconds = Field(86400.0, ge=1)
+    events_ttl_s: Seconds = Field(600.0, ge=1)
+    accept_missing: Annotated[frozenset[str], NoDecode] = Field(
+        frozenset(), description="required protections to do without, by the names that doctor prints"
+    )
+    docker_host: str | None = Field(None, description="default: the local engine")
+    runtime: str | None = Field(None, description="OCI runtime, for example runsc")
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
+    log_format: str = Field("auto", pattern="^(auto|json|console)$")
+    timers: Timers = Timers()
+
+    @field_validator("accept_missing", mode="before")
+    @classmethod
+    def _names(cls, value: object) -> object:
+        return frozenset(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Name the sources, the strongest first."""
+        sources = (init_settings, env_settings, dotenv_settings, file_secret_settings)
+        named = os.environ.get("LEASEBOX_CONFIG")
+        return (*sources, TomlConfigSettingsSource(settings_cls, Path(named))) if named else sources
+
+    @property
+    def sandbox_bound(self) -> int:
+        """How many sandboxes this node may hold."""
+        if self.max_sandboxes is not None:
+            return self.max_sandboxes
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return max(1, min(200, memory // (64 << 20)))
+
+
+def name_celery_pool(path: str) -> None:
+    """Tell Celery which pool `--pool=custom` means; it takes that from the environment alone."""
+    os.environ["CELERY_CUSTOM_WORKER_POOL"] = path
+
+
+def load(**given: object) -> WorkerSettings:
+    """Read the settings; `given` (command line) comes first.
+
+    Raises:
+        ConfigError: Names each wrong setting.
+    """
+    try:
+        return WorkerSettings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    except ValidationError as exc:
+        wrong = "; ".join(
+            f"LEASEBOX_{'__'.join(str(p) for p in e['loc']).upper()}: {e['msg'].removeprefix('Value error, ')}"
+            for e in exc.errors()
+        )
+        raise ConfigError(wrong) from exc

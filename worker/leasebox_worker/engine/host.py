@@ -1,0 +1,228 @@
+"""One worker process put together: what it is made of, which duties run beside the jobs, how it stops."""
+
+import fcntl
+import json
+import os
+import platform
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import redis
+import structlog
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import BusyLoadingError
+from redis.retry import Retry
+
+import leasebox
+from leasebox.contract.errors import BrokerUnavailable, ConfigError
+from leasebox.contract.keys import Keys
+from leasebox.contract.scripts import Runner
+from leasebox_guest.install import install
+from leasebox_worker.config import DriverName, WorkerSettings
+from leasebox_worker.drivers.base import Driver, DriverSettings, require
+from leasebox_worker.drivers.choose import choose
+from leasebox_worker.engine.control import Control, cancel, disown
+from leasebox_worker.engine.runner import Deps
+from leasebox_worker.engine.sandboxes import Placement, Sandboxes
+from leasebox_worker.lifecycle.beat import Beat
+from leasebox_worker.lifecycle.node import Facts, Node, Orders
+from leasebox_worker.lifecycle.reaper import Reaper
+from leasebox_worker.lifecycle.sweeper import Sweeper
+from leasebox_worker.lifecycle.tracker import Identity, LeaseTracker
+from leasebox_worker.policy.profiles import BUILT_IN, published
+
+log = structlog.get_logger()
+
+READY_WITHIN_S = 30.0
+MIN_REDIS = (7, 0)
+
+
+def connect(url: str) -> redis.Redis:
+    """A client that tries again for some 14 s while Redis is away, restarts or loads.
+
+    Raises:
+        ConfigError: The URL is none of redis, rediss, redis+socket.
+        BrokerUnavailable: Nobody answers there, or not with this password.
+    """
+    client = redis.Redis.from_url(
+        url.replace("redis+socket://", "unix://").replace("?virtual_host=", "?db="),
+        retry=Retry(ExponentialBackoff(cap=1.0, base=0.02), 14),
+        retry_on_error=[redis.ConnectionError, redis.TimeoutError, BusyLoadingError],
+        health_check_interval=25,
+    )
+    try:
+        version = client.info("server")["redis_version"]
+    except redis.AuthenticationError as exc:
+        raise ConfigError("Redis refused the password", hint="check LEASEBOX_URL") from exc
+    except redis.RedisError as exc:
+        raise BrokerUnavailable(f"no Redis answers: {exc}", hint="start it, or set LEASEBOX_URL") from exc
+    except ValueError as exc:
+        raise ConfigError(f"LEASEBOX_URL: {exc}", hint="write redis://HOST:PORT/0") from exc
+    if tuple(int(part) for part in version.split(".")[:2]) < MIN_REDIS:
+        raise ConfigError(f"Redis {version} is too old", hint="Redis or Valkey 7.0 or later is needed")
+    return client
+
+
+def installation_of(client: redis.Redis, keys: Keys) -> str:
+    """The id of the installation that this Redis holds; made by whoever asks first."""
+    client.set(keys.installation(), uuid.uuid4().hex[:12], nx=True)
+    value = client.get(keys.installation())
+    assert isinstance(value, bytes)
+    return value.decode()
+
+
+@dataclass(slots=True)
+class Host:
+    """A running worker process, less Celery."""
+
+    settings: WorkerSettings
+    deps: Deps
+    beats: list[Beat]
+    lock_fd: int
+
+    def stop(self) -> None:
+        """End the duties and every sandbox; call it when no job runs any more."""
+        self.deps.is_draining = True
+        for beat in self.beats:
+            beat.stop()
+        self.deps.sandboxes.end_all()
+        self.deps.sandboxes.driver.close()
+        os.close(self.lock_fd)
+
+
+def start(settings: WorkerSettings, lost_name: Callable[[], None], *, is_embedded: bool) -> Host:
+    """Check, register, and begin the duties.
+
+    Args:
+        is_embedded: Of a private stack of one user: `auto` takes bubblewrap before Docker.
+        lost_name: Called when another process took the node's name over; it must end this process.
+
+    Raises:
+        ConfigError, BrokerUnavailable, DriverUnsafe: The worker cannot start; nothing was left behind.
+    """
+    client = connect(settings.url)
+    keys, runner = Keys(settings.prefix), Runner(client)
+    lock_fd = _lock_state_folder(settings)
+    agent_dir = install(settings.home / "agent", None)
+    installation = installation_of(client, keys)
+    driver = _checked_driver(settings, installation, agent_dir, is_embedded=is_embedded)
+    identity = Identity(settings.node, uuid.uuid4().hex[:12])
+    tracker = LeaseTracker(runner, keys, identity, start_timeout_s=settings.timers.start_timeout_s)
+    placement = Placement(
+        installation=installation,
+        node=identity.node,
+        incarnation=identity.incarnation,
+        agent_dir=agent_dir,
+        dead_man_s=settings.timers.dead_man_s,
+        agent_exit_s=settings.timers.agent_exit_s,
+        ready_within_s=READY_WITHIN_S,
+    )
+    deps = Deps(
+        tracker=tracker,
+        sandboxes=Sandboxes(driver, placement, bound=settings.sandbox_bound),
+        profiles=BUILT_IN,
+        cancel_grace_s=settings.timers.cancel_grace_s,
+        overdue_grace_s=settings.timers.overdue_grace_s,
+    )
+    node = Node(runner, keys, tracker, _facts(driver, settings))
+    _end_leftovers(driver, placement)
+    node.adopt([], has_proof=True, adopt_grace_s=settings.timers.adopt_grace_s, wait_s=settings.timers.reclaim_s + 1)
+    client.hset(keys.profiles(), mapping=published(BUILT_IN))  # type: ignore[arg-type]
+    beats = _beats(settings, client, runner, keys, deps, node, lost_name)
+    for beat in beats:
+        beat.start()
+    log.info("node_registered", node=identity.node, incarnation=identity.incarnation, driver=driver.name)
+    return Host(settings, deps, beats, lock_fd)
+
+
+def _beats(
+    settings: WorkerSettings,
+    client: redis.Redis,
+    runner: Runner,
+    keys: Keys,
+    deps: Deps,
+    node: Node,
+    lost_name: Callable[[], None],
+) -> list[Beat]:
+    timers, name = settings.timers, settings.node
+    orders = Orders(
+        cancel=lambda job: cancel(job, deps), disown=lambda job: disown(job, deps), lost_name=lost_name
+    )
+    reaper = Reaper(client, runner, keys, resend_grace_s=timers.resend_grace_s)
+    sweeper = Sweeper(client, runner, keys, name, deps.sandboxes.end)
+    control = Control(client, keys, name, deps)
+
+    def heartbeat() -> None:
+        node.heartbeat(orders, busy=len(deps.running), draining=deps.is_draining)
+
+    def sweep() -> None:
+        sweeper.sweep()
+
+    return [
+        Beat("heartbeat", heartbeat, timers.heartbeat_s),
+        Beat("ping", deps.sandboxes.ping_all, timers.ping_s),
+        Beat("control", control.read, 0.0),
+        Beat("expire", reaper.expire, 1.0),
+        Beat("overdue", reaper.overdue, timers.resend_s),
+        Beat("resend", reaper.resend, timers.resend_s),
+        Beat("sweep", sweep, settings.sweep_period_s),
+    ]
+
+
+def driver_settings(settings: WorkerSettings, installation: str) -> DriverSettings:
+    """What a driver must be told of this worker."""
+    return DriverSettings(
+        installation=installation,
+        node=settings.node,
+        state_dir=settings.home / "sandboxes",
+        docker_host=settings.docker_host,
+        runtime=settings.runtime,
+        accept_missing=settings.accept_missing,
+    )
+
+
+def _checked_driver(settings: WorkerSettings, installation: str, agent_dir: Path, *, is_embedded: bool) -> Driver:
+    """The driver, after it has shown that its protections are in effect."""
+    prefer = DriverName.BUBBLEWRAP if is_embedded else DriverName.DOCKER
+    driver = choose(settings.driver, driver_settings(settings, installation), prefer=prefer)
+    for check in require([*driver.check(), *driver.verify(agent_dir)], settings.accept_missing):
+        log.warning("protection_missing", name=check.name, detail=check.detail)
+    return driver
+
+
+def _lock_state_folder(settings: WorkerSettings) -> int:
+    """Hold the lock of this node's state folder: proof that no older process of the name lives on this machine."""
+    folder = settings.home / "nodes"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o755)
+    fd = os.open(folder / f"{settings.node}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as exc:
+        os.close(fd)
+        raise ConfigError(
+            f"node {settings.node!r} already runs on this machine",
+            hint="stop the other worker, or set LEASEBOX_NODE to another name",
+        ) from exc
+    return fd
+
+
+def _end_leftovers(driver: Driver, placement: Placement) -> None:
+    """End what an older process of this node left: its jobs are given up anyway, its sessions start afresh."""
+    for found in driver.list():
+        labels = found.labels
+        is_ours = labels.get("leasebox.installation") == placement.installation
+        if is_ours and labels.get("leasebox.node") == placement.node:
+            log.info("leftover_ended", sandbox=found.handle.name)
+            driver.kill(found.handle)
+
+
+def _facts(driver: Driver, settings: WorkerSettings) -> Facts:
+    machine = Path("/etc/machine-id")
+    return Facts(
+        machine_id=machine.read_text().strip() if machine.exists() else platform.node(),
+        driver=driver.name,
+        slots=settings.slots,
+        versions_json=json.dumps({"leasebox": leasebox.__version__, "python": platform.python_version()}),
+    )

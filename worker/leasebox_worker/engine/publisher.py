@@ -1,0 +1,78 @@
+"""How output travels to the job's stream: first bytes at once, then every 20 ms or 31 KiB, fenced and repeatable."""
+
+import time
+from typing import Protocol
+
+from leasebox.contract.scripts.worker import Chunk
+from leasebox_worker.engine.kept import Kept
+from leasebox_worker.guestlink.messages import Output
+
+WINDOW_S = 0.02
+CHUNK_BYTES = 31 << 10
+"""Below 32 KiB less about 512 B, where Redis' allocator would take the next class (CELERY.md section 5)."""
+FIRST_SEQ = 16
+"""Events that scripts write come before; see script emit."""
+MAX_PENDING_BYTES = 8 * CHUNK_BYTES
+
+
+class Emitter(Protocol):
+    """Writes chunks to the stream of a job; False once its cancel was requested."""
+
+    def __call__(self, chunks: list[Chunk]) -> None: ...
+
+
+class Publisher:
+    """Collects one attempt's output, keeps what the Result shows, and emits the rest in chunks.
+
+    Args:
+        emit: Called with at most about 280 KiB at a time; may raise `LeaseLost`.
+        kept_bytes: What the Result keeps of each stream.
+    """
+
+    def __init__(self, emit: Emitter, *, kept_bytes: int) -> None:
+        self._emit = emit
+        self.kept = {"stdout": Kept(kept_bytes), "stderr": Kept(kept_bytes)}
+        self._seq = FIRST_SEQ
+        self._pending: list[tuple[str, bytearray]] = []
+        self._pending_bytes = 0
+        self._due_at = 0.0
+
+    def add(self, output: Output) -> None:
+        """Take output; nothing is sent before `flush_if_due`."""
+        self.kept[output.stream].add(output.data)
+        if self._pending and self._pending[-1][0] == output.stream:
+            self._pending[-1][1].extend(output.data)
+        else:
+            self._pending.append((output.stream, bytearray(output.data)))
+        self._pending_bytes += len(output.data)
+
+    def wait_s(self, now: float, most_s: float) -> float:
+        """How long a reader may wait for more before something must be sent."""
+        return max(0.0, min(most_s, self._due_at - now)) if self._pending else most_s
+
+    def flush_if_due(self) -> None:
+        """Send what is pending if its window has passed or it is enough for a full chunk.
+
+        Raises:
+            LeaseLost: Another holder took over.
+        """
+        now = time.monotonic()
+        if self._pending and (now >= self._due_at or self._pending_bytes >= CHUNK_BYTES):
+            self._emit(self.take())
+            self._due_at = time.monotonic() + WINDOW_S
+
+    def take(self) -> list[Chunk]:
+        """What is pending as chunks, for the script that ends the job; a repeat of the script is harmless."""
+        chunks = []
+        for stream, data in self._pending:
+            for at in range(0, len(data), CHUNK_BYTES):
+                chunks.append(Chunk(seq=self._seq, type=stream, data=bytes(data[at : at + CHUNK_BYTES])))
+                self._seq += 1
+        self._pending.clear()
+        self._pending_bytes = 0
+        return chunks
+
+    @property
+    def total_bytes(self) -> int:
+        """Everything that was written, kept or not."""
+        return sum(kept.total for kept in self.kept.values())

@@ -1,0 +1,371 @@
+"""What happens to one job: claim, admit, sandbox, start, pump, settle; then perhaps the next of its line."""
+
+import base64
+import json
+import os
+import time
+from dataclasses import dataclass, field
+
+import structlog
+
+from leasebox.contract import CONTRACT_VERSION
+from leasebox.contract.errors import GuestProtocolError, InvalidSpec, LeaseboxError, LeaseLost, SandboxDied, SandboxError
+from leasebox.contract.result import Failure, Outcome, Usage
+from leasebox.contract.scripts import answers as a
+from leasebox.contract.spec import FileContent, JobSpec, parse_spec
+from leasebox_worker.engine.outcome import Ended, name_ending
+from leasebox_worker.engine.publisher import Publisher
+from leasebox_worker.engine.report import Times, Where, ending_of, result_of
+from leasebox_worker.engine.sandboxes import Sandbox, Sandboxes
+from leasebox_worker.guestlink.link import Exec, chunked, packed_files
+from leasebox_worker.guestlink.messages import Exited, Output, Refused
+from leasebox_worker.lifecycle.tracker import LeaseTracker
+from leasebox_worker.policy.admit import SANDBOX_LIMITS, Grant, admit
+from leasebox_worker.policy.profiles import Profile
+
+log = structlog.get_logger()
+
+MAX_IN_A_ROW = 8
+MAX_IN_A_ROW_S = 2.0
+"""A session's jobs continue in one thread at most this long, so that no session keeps a thread for ever."""
+FILES_WITHIN_S = 30.0
+HOST_GRACE_S = 5.0
+"""The guest enforces the wall limit; a host that waits so much longer gives the sandbox up."""
+POLL_S = 1.0
+
+
+@dataclass(slots=True)
+class Deps:
+    """What running a job needs."""
+
+    tracker: LeaseTracker
+    sandboxes: Sandboxes
+    profiles: dict[str, Profile]
+    cancel_grace_s: float
+    overdue_grace_s: float
+    is_draining: bool = False
+    running: dict[str, Sandbox] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One claim of one job, on its way through this file."""
+
+    work: a.Work
+    spec: JobSpec
+    grant: Grant | None
+    sandbox: Sandbox | None
+    publisher: Publisher
+    times: Times
+    number: int = 0
+    is_sandbox_alive: bool = True
+
+
+def run_job(job_id: str, deps: Deps) -> bool:
+    """Run the job that a wake-up names, and what its line goes on with; False if the wake-up was dropped."""
+    began = time.monotonic()
+    answer = _acquire(job_id, deps)
+    done = 0
+    while isinstance(answer, a.Leased | a.Cold):
+        done += 1
+        may_continue = done < MAX_IN_A_ROW and time.monotonic() - began < MAX_IN_A_ROW_S and not deps.is_draining
+        following = _run_claimed(answer, deps, may_continue=may_continue)
+        answer = a.Done() if following is None else following
+    return done > 0
+
+
+def _acquire(job_id: str, deps: Deps) -> a.AcquireAnswer:
+    lease = deps.tracker.new_lease()
+    room = deps.sandboxes.reserve()
+    try:
+        while True:
+            answer = deps.tracker.acquire(job_id, lease, draining=deps.is_draining, room=room)
+            if not isinstance(answer, a.More):
+                log.debug("acquired", job_id=job_id, answer=type(answer).__name__)
+                return answer
+    finally:
+        if room:
+            deps.sandboxes.release()
+
+
+def _run_claimed(answer: a.Leased | a.Cold, deps: Deps, *, may_continue: bool) -> a.Leased | a.Cold | None:
+    """Carry one claim to its end; the next claim of the line, if `settle` gave one."""
+    work = answer.work
+    with structlog.contextvars.bound_contextvars(job_id=work.job, session_id=work.session, node=deps.tracker.identity.node):
+        try:
+            return _attempt(answer, deps, may_continue=may_continue)
+        except LeaseLost:
+            log.warning("lease_lost")
+            _abandon(work, deps)
+        except SandboxError as exc:
+            log.warning("attempt_failed", reason=str(exc))
+            _abandon(work, deps)
+            deps.tracker.give_up(work, _why(exc))
+        finally:
+            deps.running.pop(work.job, None)
+            deps.tracker.drop(work.job)
+    return None
+
+
+def _attempt(answer: a.Leased | a.Cold, deps: Deps, *, may_continue: bool) -> a.Leased | a.Cold | None:
+    work, began = answer.work, time.monotonic()
+    attempt = Attempt(work, JobSpec(code=""), None, None, _publisher(work, deps, 0), Times())
+    try:
+        attempt.spec, profile, attempt.grant = _admit(work, deps)
+    except InvalidSpec as exc:
+        return _settle(attempt, _ours(Outcome.REJECTED, exc), deps, may_continue=may_continue, error=exc)
+    limits = attempt.grant.limits
+    assert limits.timeout_s is not None
+    assert limits.output_bytes is not None
+    attempt.publisher = _publisher(work, deps, limits.output_bytes)
+    try:
+        attempt.sandbox = _sandbox_for(answer, attempt.grant, profile, deps)
+    except InvalidSpec as exc:
+        return _settle(attempt, _ours(Outcome.REJECTED, exc), deps, may_continue=may_continue, error=exc)
+    except _MustExist as exc:
+        return _settle(attempt, _ours(Outcome.LOST, exc), deps, may_continue=may_continue, error=exc)
+    deps.running[work.job] = attempt.sandbox
+    failed = _put_files(attempt)
+    if failed is not None:
+        return _settle(attempt, failed, deps, may_continue=may_continue)
+    attempt.times.start_s = time.monotonic() - began
+    deadline_s = limits.timeout_s + HOST_GRACE_S + deps.overdue_grace_s
+    go = deps.tracker.start(work, deadline_s=deadline_s, sandbox_name=attempt.sandbox.name)
+    if isinstance(go, a.Cancelled):
+        ended = Ended(Outcome.CANCELLED, None, None, None, "cancelled before it started")
+        return _settle(attempt, ended, deps, may_continue=may_continue)
+    attempt.number = go.attempt
+    ended, usage = _execute(attempt, deps)
+    return _settle(attempt, ended, deps, may_continue=may_continue, usage=usage)
+
+
+class _MustExist(LeaseboxError):
+    """The session of a `session_must_exist` job has lost its sandbox."""
+
+
+def _admit(work: a.Work, deps: Deps) -> tuple[JobSpec, Profile, Grant]:
+    if work.contract_version > CONTRACT_VERSION:
+        raise InvalidSpec(
+            f"the record has contract version {work.contract_version}, this worker knows {CONTRACT_VERSION}",
+            hint="upgrade the worker",
+        )
+    spec = _spec_of(work.spec)
+    profile = deps.profiles.get(work.profile)
+    if profile is None:
+        raise InvalidSpec(f"profile: {work.profile!r} is not served here; there are {', '.join(sorted(deps.profiles))}")
+    return spec, profile, admit(spec, profile, node_cpus=float(os.cpu_count() or 1), job=work.job)
+
+
+def _spec_of(data: bytes) -> JobSpec:
+    """The spec of a record.
+
+    Raises:
+        InvalidSpec: It was not written by a client of this contract.
+    """
+    try:
+        return parse_spec(json.loads(data))
+    except ValueError as exc:
+        raise InvalidSpec("the record's spec is not JSON") from exc
+
+
+def _sandbox_for(answer: a.Leased | a.Cold, grant: Grant, profile: Profile, deps: Deps) -> Sandbox:
+    """The sandbox of the line: the one that it has, or a new one, bound."""
+    work, why = answer.work, "lost"
+    if isinstance(answer, a.Leased):
+        sandbox = deps.sandboxes.find(answer.sandbox)
+        if sandbox is not None:
+            _check_session_limits(work, grant, sandbox)
+            return sandbox
+    labels = {"leasebox.session": f"{work.tenant}/{work.session}" if work.session else "", "leasebox.job": work.job}
+    sandbox = deps.sandboxes.make(profile, grant.limits, labels)
+    try:
+        bound = deps.tracker.bind(work, sandbox.text(), why=why)
+    except LeaseLost:
+        deps.sandboxes.discard(sandbox)
+        raise
+    if isinstance(bound, a.SessionExpired):
+        deps.sandboxes.discard(sandbox)
+        raise _MustExist(bound.reason)
+    return sandbox
+
+
+def _check_session_limits(work: a.Work, grant: Grant, sandbox: Sandbox) -> None:
+    for name in SANDBOX_LIMITS:
+        asked, has = getattr(grant.limits, name), getattr(sandbox.limits, name)
+        if asked != has and asked < has:
+            raise InvalidSpec(
+                f"limits.{name}: session {work.session!r} has a sandbox with {has}; {asked} cannot be set any more",
+                hint="give it with the session's first job",
+            )
+
+
+def _put_files(attempt: Attempt) -> Ended | None:
+    """Unpack the job's files; an ending if the workspace did not take them."""
+    if not attempt.spec.files:
+        return None
+    assert attempt.sandbox is not None
+    request = _exec(attempt, kind="put", argv=(), code_path=None, code_bytes=0, wall_s=FILES_WITHIN_S)
+    files = ((path, _content(content)) for path, content in attempt.spec.files.items())
+    exited, _, stderr = attempt.sandbox.link.run(request, b"", packed_files(files), within_s=FILES_WITHIN_S + HOST_GRACE_S)
+    if exited.code == 0:
+        return None
+    said = stderr.decode(errors="replace").strip()[:500]
+    outcome = Outcome.DISK_LIMIT if "No space left" in said else Outcome.REJECTED
+    return Ended(outcome, None, None, "disk" if outcome is Outcome.DISK_LIMIT else None, f"files: {said}")
+
+
+def _content(content: FileContent) -> bytes:
+    if content.text is not None:
+        return content.text.encode()
+    if content.base64 is not None:
+        return base64.b64decode(content.base64)
+    raise InvalidSpec("files: this worker does not take blobs")
+
+
+def _exec(
+    attempt: Attempt, *, kind: str, argv: tuple[str, ...], code_path: str | None, code_bytes: int, wall_s: float
+) -> Exec:
+    grant = attempt.grant
+    assert grant is not None
+    limits = grant.limits
+    assert limits.stream_bytes is not None
+    return Exec(
+        id=f"{attempt.work.lease}/{kind}",
+        kind=kind,
+        argv=argv,
+        code_bytes=code_bytes,
+        code_path=code_path,
+        cwd=grant.cwd,
+        env=grant.env,
+        wall_s=wall_s,
+        cpu_s=limits.cpu_s,
+        silence_s=limits.silence_s,
+        stream_bytes=limits.stream_bytes,
+        line_buffered=True,
+        cancel_grace_s=1.0,
+    )
+
+
+def _execute(attempt: Attempt, deps: Deps) -> tuple[Ended, Usage]:
+    """Start the program and pump its output until it has ended."""
+    grant, sandbox = attempt.grant, attempt.sandbox
+    assert grant is not None
+    assert sandbox is not None
+    assert grant.limits.timeout_s is not None
+    request = _exec(
+        attempt,
+        kind="python" if grant.is_python else "command",
+        argv=grant.argv,
+        code_path=grant.code_path,
+        code_bytes=len(grant.code),
+        wall_s=grant.limits.timeout_s,
+    )
+    stdin = attempt.spec.stdin
+    data = _content(stdin) if isinstance(stdin, FileContent) else (stdin or "").encode()
+    sandbox.link.execute(request, grant.code, chunked(data))
+    exited = _pump(attempt, sandbox, time.monotonic() + grant.limits.timeout_s + HOST_GRACE_S)
+    attempt.times.exited_at = time.monotonic()
+    if exited is None:
+        attempt.is_sandbox_alive = False
+        return Ended(Outcome.TIMEOUT, None, None, "wall", "ended by its wall limit; its sandbox had to be ended"), Usage()
+    attempt.is_sandbox_alive = exited.is_clean
+    is_suspect = exited.signal is not None or exited.code not in (0, None)
+    ended = name_ending(exited, was_oom=is_suspect and deps.sandboxes.was_oom(sandbox))
+    usage = Usage(
+        run_s=exited.wall_s,
+        cpu_s=exited.cpu_s,
+        memory_peak_bytes=exited.memory_peak_bytes,
+        output_bytes=attempt.publisher.total_bytes,
+    )
+    return ended, usage
+
+
+def _pump(attempt: Attempt, sandbox: Sandbox, deadline: float) -> Exited | None:
+    """Move output to the stream until the program has ended; None if it had not by `deadline`."""
+    publisher = attempt.publisher
+    while (now := time.monotonic()) < deadline:
+        for message in sandbox.link.read(publisher.wait_s(now, min(POLL_S, deadline - now))):
+            match message:
+                case Output():
+                    publisher.add(message)
+                case Exited():
+                    return message
+                case Refused(reason=reason):
+                    raise GuestProtocolError(f"the agent refused the job: {reason}")
+        publisher.flush_if_due()
+    return None
+
+
+def _settle(
+    attempt: Attempt,
+    ended: Ended,
+    deps: Deps,
+    *,
+    may_continue: bool,
+    usage: Usage | None = None,
+    error: LeaseboxError | None = None,
+) -> a.Leased | a.Cold | None:
+    """Publish the ending; end the sandbox if nobody is to have it; the line's next claim, if one came along."""
+    work, sandbox = attempt.work, attempt.sandbox
+    is_expired = isinstance(error, _MustExist)
+    name = "SessionExpired" if is_expired else type(error).__name__
+    driver = deps.sandboxes.driver
+    result = result_of(
+        work,
+        attempt.spec,
+        ended,
+        where=Where(
+            node=deps.tracker.identity.node,
+            sandbox=sandbox.name if sandbox else None,
+            driver=driver.name,
+            isolation=driver.isolation,
+            runtime=sandbox.link.python if sandbox and attempt.grant and attempt.grant.is_python else None,
+        ),
+        times=attempt.times,
+        limits=attempt.grant.limits if attempt.grant else None,
+        kept=attempt.publisher.kept,
+        usage=usage or Usage(),
+        attempt=attempt.number,
+        error=Failure(name=name, message=ended.message) if error else None,
+    )
+    is_usable = attempt.is_sandbox_alive and sandbox is not None and not sandbox.link.is_broken
+    answer = deps.tracker.settle(
+        work,
+        ending_of(result, exc_type="SessionExpired" if is_expired else None),
+        attempt.publisher.take(),
+        next_lease=deps.tracker.new_lease(),
+        may_continue=may_continue and is_usable,
+        sandbox_alive=is_usable or sandbox is None,
+        sandbox_reason="" if is_usable else "failed",
+    )
+    log.info("job_finished", outcome=result.outcome, run_s=round(result.usage.run_s, 4), attempt=attempt.number)
+    if sandbox is not None and (work.session is None or not is_usable):
+        deps.sandboxes.discard(sandbox)
+    elif answer.kill is not None:
+        deps.sandboxes.end(answer.kill)
+    if isinstance(answer, a.Next):
+        return a.Leased(answer.work, answer.sandbox)
+    return None
+
+
+def _abandon(work: a.Work, deps: Deps) -> None:
+    """End the sandbox of an attempt that is no longer ours: nobody may meet what it left running."""
+    sandbox = deps.running.get(work.job)
+    if sandbox is not None:
+        deps.sandboxes.discard(sandbox)
+
+
+def _publisher(work: a.Work, deps: Deps, kept_bytes: int) -> Publisher:
+    def emit(chunks: list[a.Chunk]) -> None:
+        if deps.tracker.emit(work, chunks) and (sandbox := deps.running.get(work.job)):
+            sandbox.link.cancel(deps.cancel_grace_s)
+
+    return Publisher(emit, kept_bytes=kept_bytes)
+
+
+def _ours(outcome: Outcome, error: LeaseboxError) -> Ended:
+    return Ended(outcome, None, None, None, str(error))
+
+
+def _why(error: SandboxError) -> str:
+    return f"sandbox_died: {error}" if isinstance(error, SandboxDied | GuestProtocolError) else f"start_failed: {error}"

@@ -1,0 +1,194 @@
+"""Which sandboxes this process holds, and how one is made: driver, channel, agent, probe."""
+
+import json
+import threading
+import uuid
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from leasebox.contract.errors import LeaseboxError, SandboxDied
+from leasebox.contract.spec import Limits
+from leasebox_worker.drivers import base
+from leasebox_worker.guestlink.link import GuestLink
+from leasebox_worker.policy.profiles import Profile
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Sandbox:
+    """A sandbox that this process can speak to.
+
+    Attributes:
+        oom_kills: The kernel's count when last looked at.
+    """
+
+    name: str
+    handle: base.Handle
+    link: GuestLink
+    limits: Limits
+    oom_kills: int = 0
+
+    def text(self) -> str:
+        """As it stands in Redis."""
+        return json.dumps({"name": self.name, "driver": self.handle.driver, "id": self.handle.id})
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Whose sandboxes these are; every one carries it as labels."""
+
+    installation: str
+    node: str
+    incarnation: str
+    agent_dir: Path
+    dead_man_s: float
+    agent_exit_s: float
+    ready_within_s: float
+
+
+class Sandboxes:
+    """All sandboxes of this process by name; thread-safe."""
+
+    def __init__(self, driver: base.Driver, placement: Placement, *, bound: int) -> None:
+        self.driver = driver
+        self._placement = placement
+        self._bound = bound
+        self._held: dict[str, Sandbox] = {}
+        self._reserved = 0
+        self._lock = threading.Lock()
+        self._undertaker = ThreadPoolExecutor(2, thread_name_prefix="undertaker")
+
+    def reserve(self) -> bool:
+        """Keep a place for one more sandbox; False if the node is full. Give it back with `release`."""
+        with self._lock:
+            if len(self._held) + self._reserved >= self._bound:
+                return False
+            self._reserved += 1
+            return True
+
+    def release(self) -> None:
+        """Give a reserved place back (also after `make`, which then counts by itself)."""
+        with self._lock:
+            self._reserved -= 1
+
+    def make(self, profile: Profile, limits: Limits, labels: Mapping[str, str]) -> Sandbox:
+        """Start a sandbox and wait for its agent.
+
+        Raises:
+            SandboxError: It did not start; nothing of it is left.
+        """
+        name = f"lb-{uuid.uuid4().hex[:12]}"
+        where = self._placement
+        request = base.SandboxRequest(
+            name=name,
+            profile=profile.name,
+            image=profile.image,
+            limits=sandbox_limits(limits),
+            seccomp=profile.seccomp,
+            labels={
+                "leasebox.installation": where.installation,
+                "leasebox.node": where.node,
+                "leasebox.incarnation": where.incarnation,
+                "leasebox.profile": profile.name,
+                **labels,
+            },
+            agent_dir=where.agent_dir,
+            preload=profile.preload,
+            dead_man_s=where.dead_man_s,
+            agent_exit_after_s=where.agent_exit_s,
+        )
+        handle, channel = self.driver.create(request)
+        sandbox = Sandbox(name, handle, GuestLink(channel), limits)
+        try:
+            sandbox.link.open(where.ready_within_s)
+        except LeaseboxError:
+            sandbox.link.close()
+            self.driver.kill(handle)
+            raise
+        with self._lock:
+            self._held[name] = sandbox
+        return sandbox
+
+    def find(self, text: str) -> Sandbox | None:
+        """The sandbox that a record names; None if this process does not hold it or its channel broke."""
+        name = json.loads(text)["name"]
+        with self._lock:
+            sandbox = self._held.get(name)
+        return None if sandbox is None or sandbox.link.is_broken else sandbox
+
+    def end(self, text: str) -> None:
+        """End the sandbox that a record names, in the background; one that is not held is reconcile's business."""
+        with self._lock:
+            sandbox = self._held.get(json.loads(text)["name"])
+        if sandbox is not None:
+            self.discard(sandbox)
+
+    def discard(self, sandbox: Sandbox) -> None:
+        """End a sandbox in the background: its end is nothing that a job should wait for."""
+        with self._lock:
+            if self._held.pop(sandbox.name, None) is None:
+                return
+        sandbox.link.close()
+        self._undertaker.submit(self._bury, sandbox)
+
+    def ping_all(self) -> None:
+        """Tell every agent that its worker lives; one whose channel broke is found out here."""
+        with self._lock:
+            held = list(self._held.values())
+        for sandbox in held:
+            try:
+                sandbox.link.ping()
+            except (SandboxDied, LeaseboxError) as exc:
+                log.warning("sandbox_lost", sandbox=sandbox.name, reason=str(exc))
+
+    def count(self) -> int:
+        """How many are held."""
+        with self._lock:
+            return len(self._held)
+
+    def end_all(self) -> None:
+        """End every sandbox, and wait until all are gone."""
+        with self._lock:
+            held = list(self._held.values())
+        for sandbox in held:
+            self.discard(sandbox)
+        self._undertaker.shutdown(wait=True)
+
+    def was_oom(self, sandbox: Sandbox) -> bool:
+        """Whether the kernel killed for memory in this sandbox since the last look. Looks at the host's counters."""
+        try:
+            kills = self.driver.stats(sandbox.handle).oom_kills
+        except LeaseboxError as exc:
+            log.warning("stats_unavailable", sandbox=sandbox.name, reason=str(exc))
+            return False
+        grew, sandbox.oom_kills = kills > sandbox.oom_kills, kills
+        return grew
+
+    def _bury(self, sandbox: Sandbox) -> None:
+        try:
+            self.driver.kill(sandbox.handle)
+        except LeaseboxError as exc:
+            log.warning("sandbox_not_removed", sandbox=sandbox.name, reason=str(exc))
+
+
+def sandbox_limits(limits: Limits) -> base.Limits:
+    """The part of effective limits that belongs to the sandbox as a whole."""
+    assert limits.cpus is not None
+    assert limits.memory_bytes is not None
+    assert limits.pids is not None
+    assert limits.open_files is not None
+    assert limits.disk_bytes is not None
+    assert limits.tmp_bytes is not None
+    return base.Limits(
+        cpus=limits.cpus,
+        memory_bytes=limits.memory_bytes,
+        pids=limits.pids,
+        open_files=limits.open_files,
+        disk_bytes=limits.disk_bytes,
+        tmp_bytes=limits.tmp_bytes,
+    )

@@ -1,0 +1,216 @@
+"""How to speak with one agent: open the channel, start a job, read what it says, feed it, stop it."""
+
+import json
+import struct
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+
+from leasebox.contract.errors import GuestProtocolError, SandboxDied, StartFailed
+from leasebox_guest.frames import Decoder, FrameError, Kind, pack, pack_json
+from leasebox_worker.drivers.base import Channel, ChannelClosed
+from leasebox_worker.guestlink.messages import Credit, Exited, Message, Output, Ready, Refused, decode
+
+STDIN_WINDOW = 128 << 10
+"""Bytes of standard input that may be under way uncredited; more is a protocol error (GUEST.md section 1)."""
+CHUNK = 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Exec:
+    """One start inside a sandbox; the fields of the EXEC frame (times in seconds, sizes in bytes)."""
+
+    id: str
+    kind: str
+    argv: tuple[str, ...]
+    code_bytes: int
+    code_path: str | None
+    cwd: str
+    env: dict[str, str]
+    wall_s: float
+    cpu_s: float | None
+    silence_s: float | None
+    stream_bytes: int
+    line_buffered: bool
+    cancel_grace_s: float
+
+
+class GuestLink:
+    """The host's end of a sandbox's channel.
+
+    One thread at a time executes and reads; `cancel` and `ping` may come from any other.
+    """
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._decoder = Decoder()
+        self._send_lock = threading.Lock()
+        self._read_lock = threading.Lock()
+        self._running: str | None = None
+        self._stdin: Iterator[bytes] = iter(())
+        self._window = STDIN_WINDOW
+        self.is_broken = False
+        self.python = ""
+
+    def open(self, within_s: float, *, again: bool = False) -> None:
+        """Wait until the agent serves.
+
+        Args:
+            within_s: No READY by then: the sandbox is of no use.
+            again: Attached to an agent that served another worker: it drops what it was doing.
+
+        Raises:
+            StartFailed: No READY in time, or the agent ended; its last words are in the detail.
+        """
+        deadline = time.monotonic() + within_s
+        try:
+            self._send(pack_json(Kind.RESYNC if again else Kind.HELLO, {}))
+            while (left := deadline - time.monotonic()) > 0:
+                for message in self.read(left):
+                    if isinstance(message, Ready):
+                        self.python = message.python
+                        return
+        except SandboxDied as exc:
+            raise StartFailed(f"the agent ended at its start: {self._channel.crash_text.strip() or exc}") from exc
+        raise StartFailed(f"no sign of the agent within {within_s:g} s")
+
+    def execute(self, request: Exec, code: bytes, stdin: Iterable[bytes]) -> None:
+        """Start a job; `stdin` is fed as the agent grants credit, then closed.
+
+        Raises:
+            SandboxDied: The channel is closed.
+        """
+        assert self._running is None, "one job at a time"
+        self._running = request.id
+        self._stdin = iter(stdin)
+        self._window = STDIN_WINDOW
+        parts = [pack_json(Kind.EXEC, asdict(request))]
+        parts += [pack(Kind.CODE, code[at : at + CHUNK]) for at in range(0, len(code), CHUNK)]
+        self._send(b"".join(parts) + self._next_stdin())
+
+    def read(self, timeout_s: float) -> list[Message]:
+        """What the agent said since the last call; waits up to `timeout_s` for the first word.
+
+        Raises:
+            SandboxDied: The channel ended.
+            GuestProtocolError: The agent said something that it may not say.
+        """
+        with self._read_lock:
+            return self._receive(timeout_s)
+
+    def run(self, request: Exec, code: bytes, stdin: Iterable[bytes], *, within_s: float) -> tuple[Exited, bytes, bytes]:
+        """Execute and collect, for short errands such as unpacking files: how it ended, stdout and stderr.
+
+        Raises:
+            SandboxDied, GuestProtocolError: As `read`; also when it takes longer than `within_s`.
+        """
+        self.execute(request, code, stdin)
+        outputs = {"stdout": b"", "stderr": b""}
+        deadline = time.monotonic() + within_s
+        while time.monotonic() < deadline:
+            for message in self.read(max(0.0, deadline - time.monotonic())):
+                if isinstance(message, Output):
+                    outputs[message.stream] += message.data
+                elif isinstance(message, Exited):
+                    return message, outputs["stdout"], outputs["stderr"]
+                elif isinstance(message, Refused):
+                    raise GuestProtocolError(f"the agent refused: {message.reason}")
+        raise SandboxDied(f"the agent did not answer within {within_s:g} s")
+
+    def cancel(self, grace_s: float) -> None:
+        """Ask the running job to end: SIGTERM, after `grace_s` SIGKILL. Nothing happens if none runs."""
+        running = self._running
+        if running is not None:
+            self._send(pack_json(Kind.CANCEL, {"id": running, "grace_s": grace_s}))
+
+    def ping(self) -> None:
+        """Tell the agent that its worker lives; an idle agent's answers are read here, so that they do not pile up.
+
+        Raises:
+            SandboxDied: The channel ended.
+        """
+        self._send(pack(Kind.PING, b""))
+        if self._running is None and self._read_lock.acquire(blocking=False):
+            try:
+                if self._running is None:
+                    self._receive(0.0)
+            finally:
+                self._read_lock.release()
+
+    def close(self) -> None:
+        """Let go of the channel; the sandbox is the driver's to end."""
+        self.is_broken = True
+        self._channel.close()
+
+    def _receive(self, timeout_s: float) -> list[Message]:
+        try:
+            data = self._channel.receive(timeout_s)
+            frames = self._decoder.feed(data) if data else []
+        except ChannelClosed as exc:
+            self.is_broken = True
+            raise SandboxDied("the sandbox ended") from exc
+        except FrameError as exc:
+            self.is_broken = True
+            raise GuestProtocolError(str(exc)) from exc
+        messages = []
+        for kind, payload in frames:
+            message = decode(kind, payload)
+            if message is not None and self._accept(message):
+                messages.append(message)
+        return messages
+
+    def _accept(self, message: Message) -> bool:
+        """Keep the state machine; True if the reader is to see the message."""
+        match message:
+            case Credit(size_bytes):
+                self._window += size_bytes
+                if self._running is not None and (more := self._next_stdin()):
+                    self._send(more)
+                return False
+            case Exited(id=job) | Refused(id=job):
+                if job != self._running:
+                    self.is_broken = True
+                    raise GuestProtocolError("the agent ended a job that does not run")
+                self._running = None
+            case Output() if self._running is None:
+                self.is_broken = True
+                raise GuestProtocolError("output without a job")
+        return True
+
+    def _next_stdin(self) -> bytes:
+        """Frames for as much standard input as the window takes; the empty frame at its end."""
+        parts = []
+        while self._window >= CHUNK:
+            chunk = next(self._stdin, None)
+            if chunk is None:
+                parts.append(pack(Kind.STDIN, b""))
+                self._stdin = iter(())
+                self._window = -(1 << 40)  # closed: nothing may follow
+                break
+            for at in range(0, len(chunk), CHUNK):
+                parts.append(pack(Kind.STDIN, chunk[at : at + CHUNK]))
+            self._window -= len(chunk)
+        return b"".join(parts)
+
+    def _send(self, data: bytes) -> None:
+        try:
+            with self._send_lock:
+                self._channel.send(data)
+        except ChannelClosed as exc:
+            self.is_broken = True
+            raise SandboxDied("the sandbox ended") from exc
+
+
+def chunked(data: bytes) -> Iterator[bytes]:
+    """Cut into pieces that one STDIN frame carries."""
+    for at in range(0, len(data), CHUNK):
+        yield data[at : at + CHUNK]
+
+
+def packed_files(files: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
+    """The stream that a `put` reads: per file the length of its header, the header as JSON, its bytes."""
+    for path, content in files:
+        header = json.dumps({"path": path, "size": len(content)}).encode()
+        yield struct.pack(">I", len(header)) + header
+        yield from chunked(content)

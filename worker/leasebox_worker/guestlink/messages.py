@@ -1,0 +1,144 @@
+"""What a guest agent may say, checked: every frame is the claim of an enemy until it fits here."""
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from leasebox.contract.errors import GuestProtocolError
+from leasebox_guest.frames import Kind
+
+MAX_TEXT = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The agent serves; `python` is the version of its interpreter."""
+
+    python: str
+    interpreter: str
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Bytes that the job wrote; `stream` is stdout or stderr."""
+
+    stream: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """So many bytes of standard input were taken."""
+
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """How the job's first process ended, by wait4 and the agent's clock.
+
+    Attributes:
+        limit: None, or wall, cpu, silence or output: the limit for which the agent killed it.
+        is_clean: False: the sandbox could not be emptied and must not be used again.
+        error: Why the program could not be started (then `code` is 126 or 127).
+    """
+
+    id: str
+    code: int | None
+    signal: int | None
+    limit: str | None
+    is_cancelled: bool
+    wall_s: float
+    cpu_s: float
+    memory_peak_bytes: int
+    is_clean: bool
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The agent did not start the job."""
+
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Every process of the job is stopped."""
+
+
+Message = Ready | Output | Credit | Exited | Refused | Held
+
+
+def decode(kind: int, payload: bytes) -> Message | None:
+    """Turn one frame into a message; None for those that only keep the line alive.
+
+    Raises:
+        GuestProtocolError: Unknown kind, broken JSON, a field of the wrong type or out of its range.
+    """
+    match kind:
+        case Kind.STDOUT:
+            return Output("stdout", payload)
+        case Kind.STDERR:
+            return Output("stderr", payload)
+        case Kind.PONG | Kind.STARTED:
+            return None
+        case Kind.HELD:
+            return Held()
+    data = _object(payload)
+    match kind:
+        case Kind.READY:
+            return Ready(_text(data, "python"), _text(data, "interpreter"))
+        case Kind.CREDIT:
+            return Credit(int(_number(data, "n", 0, 1 << 30)))
+        case Kind.EXITED:
+            return _exited(data)
+        case Kind.REFUSED:
+            return Refused(_text(data, "id"), _text(data, "reason"))
+    raise GuestProtocolError(f"the agent sent a frame of unknown kind {kind}")
+
+
+def _exited(data: dict[str, Any]) -> Exited:
+    code, signal, limit = data.get("code"), data.get("signal"), data.get("limit")
+    if limit not in (None, "wall", "cpu", "silence", "output"):
+        raise GuestProtocolError("EXITED names an unknown limit")
+    return Exited(
+        id=_text(data, "id"),
+        code=None if code is None else int(_number(data, "code", 0, 255)),
+        signal=None if signal is None else int(_number(data, "signal", 1, 64)),
+        limit=limit,
+        is_cancelled=data.get("cancelled") is True,
+        wall_s=_number(data, "wall_s", 0, 1e7),
+        cpu_s=_number(data, "cpu_s", 0, 1e9),
+        memory_peak_bytes=int(_number(data, "maxrss_bytes", 0, 1 << 50)),
+        is_clean=data.get("clean") is True,
+        error=None if data.get("error") is None else _text(data, "error"),
+    )
+
+
+def _object(payload: bytes) -> dict[str, Any]:
+    try:
+        data = json.loads(payload)
+    except (ValueError, RecursionError) as exc:
+        raise GuestProtocolError("a control frame is not JSON") from exc
+    if not isinstance(data, dict):
+        raise GuestProtocolError("a control frame is not an object")
+    return data
+
+
+def _text(data: dict[str, Any], name: str) -> str:
+    value = data.get(name)
+    if not isinstance(value, str) or len(value) > MAX_TEXT:
+        raise GuestProtocolError(f"field {name} is not a short text")
+    return value
+
+
+def _number(data: dict[str, Any], name: str, low: float, high: float) -> float:
+    value = data.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise GuestProtocolError(f"field {name} is not a number")
+    if not low <= value <= high:
+        raise GuestProtocolError(f"field {name} is out of range")
+    return value

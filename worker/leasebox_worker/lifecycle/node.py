@@ -1,0 +1,124 @@
+"""This process as a node: registered in Redis, alive by its heartbeat, told what is no longer its own."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from leasebox.contract.errors import ConfigError
+from leasebox.contract.keys import Keys
+from leasebox.contract.scripts import Runner, node
+from leasebox.contract.scripts import answers as a
+from leasebox.contract.wire import ENDINGS
+from leasebox_worker.lifecycle.tracker import LeaseTracker
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a node publishes of itself."""
+
+    machine_id: str
+    driver: str
+    slots: int
+    versions_json: str
+
+
+@dataclass(frozen=True, slots=True)
+class FoundSandbox:
+    """A sandbox of a session that outlived the worker before."""
+
+    line: str
+    generation: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What to do when Redis says that something is no longer ours."""
+
+    cancel: Callable[[str], None]
+    disown: Callable[[str], None]
+    lost_name: Callable[[], None]
+
+
+class Node:
+    """Registers, and keeps the registration alive."""
+
+    def __init__(self, runner: Runner, keys: Keys, tracker: LeaseTracker, facts: Facts) -> None:
+        self._run = runner.run
+        self._keys = keys
+        self._tracker = tracker
+        self._facts = facts
+
+    def adopt(
+        self, found: list[FoundSandbox], *, has_proof: bool, adopt_grace_s: float, wait_s: float
+    ) -> tuple[set[str], set[str]]:
+        """Take the node's name over; the texts of sandboxes to keep and to destroy.
+
+        Args:
+            has_proof: We hold the lock of the state folder, so that no older process of this name lives on it.
+            wait_s: How long to wait for another live holder of the name to fall silent.
+
+        Raises:
+            ConfigError: Another live process has the name.
+        """
+        identity, facts = self._tracker.identity, self._facts
+        keep: set[str] = set()
+        destroy: set[str] = set()
+        deadline = time.monotonic() + wait_s
+        while True:
+            answer = self._run(
+                node.adopt(
+                    self._keys,
+                    node=identity.node,
+                    incarnation=identity.incarnation,
+                    machine_id=facts.machine_id,
+                    has_proof=has_proof,
+                    driver=facts.driver,
+                    slots=facts.slots,
+                    versions_json=facts.versions_json,
+                    found=[(f.line, f.generation, f.text) for f in found],
+                    endings=ENDINGS,
+                )
+            )
+            if isinstance(answer, a.NameTaken):
+                if time.monotonic() >= deadline:
+                    raise ConfigError(
+                        f"node {identity.node!r} is in use by another live worker",
+                        hint="set LEASEBOX_NODE to a name of its own, or stop the other worker",
+                    )
+                time.sleep(min(1.0, max(0.1, answer.seconds)))
+                continue
+            keep |= set(answer.keep)
+            destroy |= set(answer.destroy)
+            if not answer.more:
+                return keep, destroy
+
+    def heartbeat(self, orders: Orders, *, busy: int, draining: bool) -> None:
+        """Say that we live, and what we hold; carry out what Redis answers."""
+        identity = self._tracker.identity
+        answer = self._run(
+            node.heartbeat(
+                self._keys,
+                node=identity.node,
+                incarnation=identity.incarnation,
+                held=self._tracker.held(),
+                slots=self._facts.slots,
+                busy=busy,
+                draining=draining,
+                endings=ENDINGS,
+            )
+        )
+        match answer:
+            case a.Alive(not_ours=not_ours, cancelled=cancelled):
+                for job in not_ours:
+                    log.warning("lease_given_up_by_redis", job_id=job)
+                    orders.disown(job)
+                for job in cancelled:
+                    orders.cancel(job)
+            case a.NameTaken() | a.Fenced():
+                log.error("node_name_lost", node=identity.node)
+                orders.lost_name()

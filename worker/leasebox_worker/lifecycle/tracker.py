@@ -1,0 +1,165 @@
+"""Which leases this process holds, and the scripts that take, use and give them back."""
+
+import itertools
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from leasebox.contract.errors import LeaseLost
+from leasebox.contract.keys import Keys
+from leasebox.contract.scripts import Runner, worker
+from leasebox.contract.scripts import answers as a
+from leasebox.contract.wire import ENDINGS
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """This process as a node: a name that survives restarts, and an incarnation that does not."""
+
+    node: str
+    incarnation: str
+
+
+class LeaseTracker:
+    """Takes, keeps and gives back leases; thread-safe.
+
+    A lease id is `<incarnation>:<n>`, chosen here, so that a script whose answer was lost can be asked again.
+    """
+
+    def __init__(self, runner: Runner, keys: Keys, identity: Identity, *, start_timeout_s: float) -> None:
+        self._run = runner.run
+        self._keys = keys
+        self.identity = identity
+        self._start_timeout_s = start_timeout_s
+        self._numbers = itertools.count(1)
+        self._held: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def new_lease(self) -> str:
+        """A lease id that was never used."""
+        return f"{self.identity.incarnation}:{next(self._numbers)}"
+
+    def held(self) -> list[tuple[str, str]]:
+        """(job, lease) of everything that this process holds."""
+        with self._lock:
+            return list(self._held.items())
+
+    def keep(self, work: a.Work) -> None:
+        """Count a lease as held, from the answer that granted it on."""
+        with self._lock:
+            self._held[work.job] = work.lease
+
+    def drop(self, job: str) -> None:
+        """Count a lease as no longer held; the heartbeat gives the claim up if it still stands."""
+        with self._lock:
+            self._held.pop(job, None)
+
+    def acquire(self, job: str, lease: str, *, draining: bool, room: bool) -> a.AcquireAnswer:
+        """Claim the head of the job's line. Every answer but `Leased` and `Cold` means: drop the wake-up."""
+        answer = self._run(
+            worker.acquire(
+                self._keys,
+                job=job,
+                node=self.identity.node,
+                incarnation=self.identity.incarnation,
+                lease=lease,
+                draining=draining,
+                room=room,
+                start_timeout_s=self._start_timeout_s,
+                endings=ENDINGS,
+            )
+        )
+        if isinstance(answer, a.Leased | a.Cold):
+            self.keep(answer.work)
+        return answer
+
+    def bind(self, work: a.Work, sandbox: str, *, why: str) -> a.Bound | a.SessionExpired:
+        """Give a new sandbox to the line.
+
+        Raises:
+            LeaseLost: Another holder took over; destroy the sandbox.
+        """
+        answer = self._run(
+            worker.bind(self._keys, job=work.job, lease=work.lease, node=self.identity.node, sandbox=sandbox, why=why)
+        )
+        return self._held_or_raise(work, answer)
+
+    def start(self, work: a.Work, *, deadline_s: float, sandbox_name: str) -> a.Go | a.Cancelled:
+        """Write `running`; only then may the exec frame leave.
+
+        Raises:
+            LeaseLost: Another holder took over; nothing may be started.
+        """
+        answer = self._run(
+            worker.start(
+                self._keys,
+                job=work.job,
+                lease=work.lease,
+                deadline_s=deadline_s,
+                frame=work.lease,
+                sandbox_name=sandbox_name,
+            )
+        )
+        return self._held_or_raise(work, answer)
+
+    def emit(self, work: a.Work, chunks: Sequence[worker.Chunk]) -> bool:
+        """Append output; True if a cancel was requested.
+
+        Raises:
+            LeaseLost: Another holder took over; kill at once.
+        """
+        answer = self._run(
+            worker.emit(self._keys, job=work.job, lease=work.lease, claims=work.claims, chunks=chunks)
+        )
+        return self._held_or_raise(work, answer).cancel_requested
+
+    def settle(
+        self,
+        work: a.Work,
+        ending: worker.Ending,
+        chunks: Sequence[worker.Chunk],
+        *,
+        next_lease: str,
+        may_continue: bool,
+        sandbox_alive: bool,
+        sandbox_reason: str,
+    ) -> a.Next | a.Free:
+        """End the job, in one script with its last output; perhaps answers with the next job of the line.
+
+        Raises:
+            LeaseLost: Another holder took over; the result was dropped.
+        """
+        answer = self._run(
+            worker.settle(
+                self._keys,
+                job=work.job,
+                lease=work.lease,
+                end=ending,
+                last_chunks=chunks,
+                next_lease=next_lease,
+                may_continue=may_continue,
+                sandbox_alive=sandbox_alive,
+                sandbox_reason=sandbox_reason,
+                endings=ENDINGS,
+            )
+        )
+        self.drop(work.job)
+        if isinstance(answer, a.LeaseLost | a.Gone):
+            raise LeaseLost(f"job {work.job} has another holder")
+        if isinstance(answer, a.Next):
+            self.keep(answer.work)
+        return answer
+
+    def give_up(self, work: a.Work, why: str) -> None:
+        """Give the claim back: the job is queued again where it stands, or ends with this reason."""
+        self.drop(work.job)
+        self._run(worker.give_up(self._keys, job=work.job, lease=work.lease, why=why, endings=ENDINGS))
+
+    def _held_or_raise(self, work: a.Work, answer: T | a.LeaseLost | a.Gone) -> T:
+        if isinstance(answer, a.LeaseLost | a.Gone):
+            self.drop(work.job)
+            raise LeaseLost(f"job {work.job} has another holder")
+        return answer

@@ -1,0 +1,115 @@
+"""May this job run under this profile, and with which limits? A pure function of spec and profile."""
+
+from dataclasses import dataclass
+
+from leasebox.contract.errors import InvalidSpec
+from leasebox.contract.spec import ENV_REFUSED, JobSpec, Limits
+from leasebox_worker.policy.languages import LANGUAGES
+from leasebox_worker.policy.profiles import Profile
+
+BASE_ENV = {
+    "PATH": "/usr/local/bin:/usr/bin:/bin",
+    "HOME": "/workspace",
+    "LANG": "C.UTF-8",
+}
+SANDBOX_LIMITS = ("cpus", "memory_bytes", "pids", "open_files", "disk_bytes", "tmp_bytes")
+"""Limits that belong to the sandbox as a whole; a session's jobs share them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What an admitted job is allowed: the program to start, its environment and its effective limits.
+
+    Attributes:
+        is_python: The agent may fork its own interpreter instead of starting one.
+        argv: Program and arguments; for `is_python` the entry file and its arguments.
+        code_path: Where the code is written, below /workspace; None if the job brings none.
+        limits: Every field is set.
+    """
+
+    is_python: bool
+    argv: tuple[str, ...]
+    code: bytes
+    code_path: str | None
+    cwd: str
+    env: dict[str, str]
+    limits: Limits
+
+
+def admit(spec: JobSpec, profile: Profile, *, node_cpus: float, job: str) -> Grant:
+    """Decide on one job.
+
+    Args:
+        node_cpus: Processors of this node; a profile's `cpus` never exceeds them.
+        job: Its id, of which the hidden name of its source file is made.
+
+    Raises:
+        InvalidSpec: The profile does not allow it; names the field and the bound. Nothing was started.
+    """
+    if spec.command is None and spec.language not in profile.languages:
+        raise InvalidSpec(
+            f"language: profile {profile.name!r} has no {spec.language}", hint=f"it has {', '.join(profile.languages)}"
+        )
+    _check_names(spec, profile)
+    if spec.stateful:
+        raise InvalidSpec("stateful: this worker has no kept interpreter")
+    if spec.stdin_open:
+        raise InvalidSpec("stdin_open: this worker does not feed standard input live")
+    if spec.artifacts:
+        raise InvalidSpec("artifacts: this worker does not keep files after a run")
+    is_python, argv, code_path = _program(spec, job)
+    return Grant(
+        is_python=is_python,
+        argv=argv,
+        code=(spec.code or "").encode(),
+        code_path=code_path,
+        cwd=f"/workspace/{spec.cwd}" if spec.cwd and spec.cwd != "." else "/workspace",
+        env=BASE_ENV | spec.env,
+        limits=effective_limits(spec.limits, profile, node_cpus=node_cpus),
+    )
+
+
+def effective_limits(asked: Limits, profile: Profile, *, node_cpus: float) -> Limits:
+    """The profile's limits, tightened by what was asked.
+
+    Raises:
+        InvalidSpec: A limit is looser than the profile's.
+    """
+    ceilings: dict[str, float | None] = {
+        "timeout_s": profile.max_timeout_s,
+        "cpu_s": None,
+        "silence_s": None,
+        "output_bytes": None,
+        **{name: getattr(profile, name) for name in (*SANDBOX_LIMITS, "stream_bytes")},
+    }
+    for name, ceiling in ceilings.items():
+        value = getattr(asked, name)
+        if value is not None and ceiling is not None and value > ceiling:
+            raise InvalidSpec(f"limits.{name}: {value} is above {ceiling}, the most that profile {profile.name!r} allows")
+    defaults = {name: getattr(profile, name) for name in (*SANDBOX_LIMITS, "timeout_s", "output_bytes", "stream_bytes")}
+    merged = defaults | asked.model_dump(exclude_none=True)
+    return Limits(**merged | {"cpus": min(merged["cpus"], node_cpus)})
+
+
+def _check_names(spec: JobSpec, profile: Profile) -> None:
+    for name in spec.env:
+        if ENV_REFUSED.fullmatch(name) and name not in profile.env_allow:
+            raise InvalidSpec(f"env: {name} is refused by profile {profile.name!r}")
+    for name in spec.secrets:
+        if name not in profile.secrets:
+            raise InvalidSpec(f"secrets: profile {profile.name!r} does not offer {name}")
+    for domain in spec.network:
+        if domain not in profile.network:
+            raise InvalidSpec(f"network: profile {profile.name!r} does not allow {domain}")
+
+
+def _program(spec: JobSpec, job: str) -> tuple[bool, tuple[str, ...], str | None]:
+    if spec.command is not None:
+        return False, (*spec.command, *spec.args), None
+    if spec.language == "python":
+        entry = spec.entry or "main.py"
+        return True, (entry, *spec.args), None if spec.entry else "main.py"
+    language = LANGUAGES[spec.language]
+    file = spec.entry or f".{job}{language.suffix}"
+    command = tuple(part.replace("{file}", file) for part in language.run)
+    return False, (*command, *spec.args), None if spec.entry else file

@@ -1,0 +1,122 @@
+"""The Celery app of the worker and its one task; with `celery_pool` and `cli`, the only place that knows Celery."""
+
+import os
+import signal
+from typing import Any
+from urllib.parse import urlsplit
+
+import structlog
+from celery import Celery
+from celery.exceptions import Ignore
+from celery.signals import worker_process_shutdown, worker_shutdown
+from celery.worker.control import control_command
+
+from leasebox.contract.keys import Keys
+from leasebox.contract.queues import TASK_NAME, consumed_by
+from leasebox.contract.scripts import Runner, client
+from leasebox_worker.config import WorkerSettings, name_celery_pool
+from leasebox_worker.engine import host
+from leasebox_worker.engine.runner import run_job
+
+log = structlog.get_logger()
+
+_hosts: list[host.Host] = []
+"""The one host of this process, from its start on; Celery's hooks find it here."""
+
+
+def broker_url(url: str) -> str:
+    """The URL as kombu writes it (`redis+socket://` for unix sockets)."""
+    parts = urlsplit(url)
+    if parts.scheme == "unix":
+        return f"redis+socket://{parts.path}"
+    return url
+
+
+def make_app(settings: WorkerSettings) -> Celery:
+    """The app, with the settings of CELERY.md; it has no result backend: scripts alone write results."""
+    app = Celery("leasebox", broker=broker_url(settings.url), backend=None)
+    app.conf.update(
+        task_ignore_result=True,
+        task_acks_late=False,
+        task_reject_on_worker_lost=False,
+        worker_prefetch_multiplier=1,
+        worker_disable_prefetch=True,  # with threads only together with the wake pool
+        broker_transport_options={
+            "ack_emulation": False,
+            "queue_order_strategy": "round_robin",
+            "priority_steps": [0],
+            "socket_keepalive": True,
+            "health_check_interval": 25,
+        },
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        worker_send_task_events=True,
+        task_send_sent_event=False,
+        event_queue_ttl=5.0,
+        event_queue_expires=60.0,
+        worker_soft_shutdown_timeout=0,
+        worker_hijack_root_logger=False,
+        worker_enable_remote_control=True,
+        result_serializer="json",
+        task_serializer="json",
+        accept_content=["json"],
+        result_accept_content=["json"],
+    )
+    app.task(name=TASK_NAME, ignore_result=True)(execute)
+    return app
+
+
+def execute(job_id: str) -> None:
+    """Run the job that the wake-up names.
+
+    Raises:
+        Ignore: The wake-up had nothing to do; it shows nowhere.
+    """
+    if not run_job(job_id, _hosts[0].deps):
+        raise Ignore
+
+
+@control_command(args=[("task_id", str)], signature="[id1 [id2 [... [idN]]]]")  # type: ignore[untyped-decorator]
+def revoke(state: Any, task_id: Any, *_: Any, **__: Any) -> dict[str, str]:
+    """Celery's and Flower's revoke, as a true cancel of the job."""
+    settings = _hosts[0].settings
+    keys, runner = Keys(settings.prefix), Runner(host.connect(settings.url))
+    ids = task_id if isinstance(task_id, list) else [task_id]
+    for job in ids:
+        runner.run(client.cancel(keys, job=job, tenant=None))
+    return {"ok": f"cancelled {', '.join(ids)}"}
+
+
+def serve(settings: WorkerSettings, *, is_embedded: bool) -> None:
+    """Start the host, then consume until SIGTERM; returns when nothing runs any more.
+
+    Raises:
+        ConfigError, BrokerUnavailable, DriverUnsafe: The worker cannot start.
+    """
+    name_celery_pool("leasebox_worker.celery_pool:TaskPool")
+    running = host.start(settings, lambda: os.kill(os.getpid(), signal.SIGTERM), is_embedded=is_embedded)
+    _hosts.append(running)
+    app = make_app(settings)
+
+    def drain(**_: object) -> None:
+        running.deps.is_draining = True
+
+    worker_shutdown.connect(drain, weak=False)
+    worker_process_shutdown.connect(drain, weak=False)
+    try:
+        app.worker_main(
+            [
+                "worker",
+                "--pool=custom",
+                f"--concurrency={settings.slots}",
+                f"--queues={','.join(consumed_by(settings.node))}",
+                f"--hostname={settings.node}",
+                "--without-gossip",
+                "--without-mingle",
+                "--without-heartbeat",
+                "--loglevel=WARNING",
+            ]
+        )
+    finally:
+        running.stop()
