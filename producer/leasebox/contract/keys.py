@@ -1,0 +1,216 @@
+"""Which keys does an installation use in Redis, what is in each, who owns it, and when does it go?
+
+No other module and no script writes key text: scripts get `Keys.names` (prefixes and endings) as ARGV[1].
+
+| key (prefix `lb`) | type | content | owner: how it goes |
+|---|---|---|---|
+| `lb:job:{id}` | hash | the record | job: `result_ttl_s` after its end |
+| `lb:job:{id}:events` | stream | events, ids `<claims>-<seq>` | job: `events_ttl_s` after its end |
+| `lb:job:{id}:stdin` | stream | input not yet taken | job: `events_ttl_s` after its end |
+| `celery-task-meta-{id}` | string | Result in Celery's format | TTL `result_ttl_s` |
+| `lb:idem:{tenant}:{key}` | string | job id, digest | job: `result_ttl_s` after its end |
+| `lb:blob:{id}` | string | file contents | TTL 1 h, none while a job needs it |
+| `lb:blob:{id}:jobs` | set | jobs that need it | the last of them |
+| `lb:queue:{q}:waiting` | zset | runnable lines -> last woken, or not before | the lines |
+| `lb:queue:{q}:queued` | set | queued jobs of a class | the jobs |
+| `lb:deferred` | zset | lines in back-off -> not before (a hint) | script expire |
+| `lb:expiring` | zset | jobs -> `expires_at` | the jobs |
+| `lb:session:{tenant}/{s}` | hash | the session | closed: `tombstone_ttl_s` |
+| `lb:session:{tenant}/{s}:pending` | list | jobs in order of submit | the jobs |
+| `lb:unbound` | zset | idle sessions without a sandbox -> when they may end | script expire |
+| `lb:nodes` | zset | node -> heartbeat counter | script forget |
+| `lb:node:{n}` | hash | incarnation, driver, slots, ... | script forget |
+| `lb:node:{n}:claims` | zset | claimed jobs -> deadline | the jobs |
+| `lb:node:{n}:sessions` | set | sessions whose sandbox is here | the sessions |
+| `lb:node:{n}:expiry` | zset | idle sessions -> when they may be swept | the sessions |
+| `lb:node:{n}:pool:{inc}:{profile}` | list | warm sandboxes | scripts adopt, forget |
+| `lb:node:{n}:pools` | set | `{inc}:{profile}` of each pool | scripts adopt, forget |
+| `lb:node:{n}:control` | stream | cancel, close, drain | script forget; 1,000 entries |
+| `lb:tenant:{t}:queued`, `:running`, `:sessions` | set | what counts against quotas | jobs, sessions |
+| `lb:tenant:{t}:parked` | zset | runnable lines of a full tenant -> since | the lines |
+| `lb:tenant:{t}:recent` | zset | last 10,000 jobs -> `submitted_at` | bounded |
+| `lb:tenant:{t}:usage:{day}` | hash | `cpu_s`, `bytes` of a UTC day | TTL 2 days |
+| `lb:tenant:{t}:submits:{minute}` | string | how many | TTL 2 min |
+| `lb:batch:{id}`, `:jobs`, `:events` | hash, list, stream | a batch | `result_ttl_s` after its end |
+| `lb:batches` | zset | unsealed batches -> last submit | script seal |
+| `lb:webhook:due`, `lb:webhook:log` | zset, stream | the outbox | the deliverer |
+| `lb:profiles`, `lb:tenants` | hash | published by nodes | installation |
+| `lb:key:{id}`, `lb:audit` | hash, stream | API keys, audit chain | installation |
+| `lb:bell` | channel | id of a job that has new events | - |
+| `leasebox.{class}`, `leasebox.node.{n}.{class}` | list | wake-ups, in Celery's format | consumed; script forget |
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+
+PRIORITIES = ("interactive", "default", "batch")
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Makes every key of one installation.
+
+    Args:
+        prefix: Of our own keys.
+        queue_prefix: Of the names of the Celery queues.
+    """
+
+    prefix: str = "lb"
+    queue_prefix: str = "leasebox"
+
+    @cached_property
+    def names(self) -> bytes:
+        """ARGV[1] of every script: the prefixes and endings from which Lua makes keys, as JSON."""
+        p, q = self.prefix, self.queue_prefix
+        return json.dumps(
+            {
+                "job": f"{p}:job:", "events": ":events", "stdin": ":stdin", "meta": "celery-task-meta-",
+                "idem": f"{p}:idem:", "blob": f"{p}:blob:", "jobs": ":jobs",
+                "queue": f"{p}:queue:", "waiting": ":waiting", "queued": ":queued",
+                "deferred": f"{p}:deferred", "expiring": f"{p}:expiring", "unbound": f"{p}:unbound",
+                "session": f"{p}:session:", "pending": ":pending",
+                "nodes": f"{p}:nodes", "node": f"{p}:node:", "claims": ":claims", "sessions": ":sessions",
+                "expiry": ":expiry", "pool": ":pool:", "pools": ":pools", "control": ":control",
+                "tenant": f"{p}:tenant:", "running": ":running", "parked": ":parked", "recent": ":recent",
+                "usage": ":usage:", "submits": ":submits:",
+                "batch": f"{p}:batch:", "batches": f"{p}:batches", "webhook": f"{p}:webhook:due",
+                "tenants": f"{p}:tenants", "bell": f"{p}:bell",
+                "class": f"{q}.", "node_class": f"{q}.node.", "dot": ".", "colon": ":",
+            },
+            separators=(",", ":"),
+        ).encode()  # fmt: skip
+
+    def line(self, job: str, tenant: str, session: str | None) -> str:
+        """The name of the job's line: its session's, or the job's own id."""
+        return f"{tenant}/{session}" if session else job
+
+    def job(self, job: str) -> str:
+        return f"{self.prefix}:job:{job}"
+
+    def events(self, job: str) -> str:
+        return f"{self.prefix}:job:{job}:events"
+
+    def stdin(self, job: str) -> str:
+        return f"{self.prefix}:job:{job}:stdin"
+
+    def meta(self, job: str) -> str:
+        """Where Celery's Redis result backend looks; no prefix of ours."""
+        return f"celery-task-meta-{job}"
+
+    def idem(self, tenant: str, key: str) -> str:
+        return f"{self.prefix}:idem:{tenant}:{key}"
+
+    def blob(self, blob: str) -> str:
+        return f"{self.prefix}:blob:{blob}"
+
+    def blob_jobs(self, blob: str) -> str:
+        return f"{self.prefix}:blob:{blob}:jobs"
+
+    def queue(self, priority: str, node: str | None = None) -> str:
+        """The Celery queue of a class: the shared one, or a node's own."""
+        return f"{self.queue_prefix}.node.{node}.{priority}" if node else f"{self.queue_prefix}.{priority}"
+
+    def waiting(self, queue: str) -> str:
+        return f"{self.prefix}:queue:{queue}:waiting"
+
+    def queued(self, queue: str) -> str:
+        """The queued jobs of a class; `queue` is the shared queue's name."""
+        return f"{self.prefix}:queue:{queue}:queued"
+
+    def deferred(self) -> str:
+        return f"{self.prefix}:deferred"
+
+    def expiring(self) -> str:
+        return f"{self.prefix}:expiring"
+
+    def session(self, tenant: str, session: str) -> str:
+        return f"{self.prefix}:session:{tenant}/{session}"
+
+    def session_line(self, line: str) -> str:
+        """The session's key from its line's name, `tenant/session`."""
+        return f"{self.prefix}:session:{line}"
+
+    def pending(self, tenant: str, session: str) -> str:
+        return f"{self.prefix}:session:{tenant}/{session}:pending"
+
+    def unbound(self) -> str:
+        return f"{self.prefix}:unbound"
+
+    def nodes(self) -> str:
+        return f"{self.prefix}:nodes"
+
+    def node(self, node: str) -> str:
+        return f"{self.prefix}:node:{node}"
+
+    def claims(self, node: str) -> str:
+        return f"{self.prefix}:node:{node}:claims"
+
+    def node_sessions(self, node: str) -> str:
+        return f"{self.prefix}:node:{node}:sessions"
+
+    def expiry(self, node: str) -> str:
+        return f"{self.prefix}:node:{node}:expiry"
+
+    def pool(self, node: str, incarnation: str, profile: str) -> str:
+        return f"{self.prefix}:node:{node}:pool:{incarnation}:{profile}"
+
+    def pools(self, node: str) -> str:
+        return f"{self.prefix}:node:{node}:pools"
+
+    def control(self, node: str) -> str:
+        return f"{self.prefix}:node:{node}:control"
+
+    def tenant_queued(self, tenant: str) -> str:
+        return f"{self.prefix}:tenant:{tenant}:queued"
+
+    def tenant_running(self, tenant: str) -> str:
+        return f"{self.prefix}:tenant:{tenant}:running"
+
+    def tenant_sessions(self, tenant: str) -> str:
+        return f"{self.prefix}:tenant:{tenant}:sessions"
+
+    def parked(self, tenant: str) -> str:
+        return f"{self.prefix}:tenant:{tenant}:parked"
+
+    def recent(self, tenant: str) -> str:
+        return f"{self.prefix}:tenant:{tenant}:recent"
+
+    def usage(self, tenant: str, day: int) -> str:
+        """What a tenant used on a UTC day, counted in days since 1970."""
+        return f"{self.prefix}:tenant:{tenant}:usage:{day}"
+
+    def batch(self, batch: str) -> str:
+        return f"{self.prefix}:batch:{batch}"
+
+    def batch_jobs(self, batch: str) -> str:
+        return f"{self.prefix}:batch:{batch}:jobs"
+
+    def batch_events(self, batch: str) -> str:
+        return f"{self.prefix}:batch:{batch}:events"
+
+    def batches(self) -> str:
+        return f"{self.prefix}:batches"
+
+    def webhook_due(self) -> str:
+        return f"{self.prefix}:webhook:due"
+
+    def webhook_log(self) -> str:
+        return f"{self.prefix}:webhook:log"
+
+    def profiles(self) -> str:
+        return f"{self.prefix}:profiles"
+
+    def tenants(self) -> str:
+        return f"{self.prefix}:tenants"
+
+    def api_key(self, key: str) -> str:
+        return f"{self.prefix}:key:{key}"
+
+    def audit(self) -> str:
+        return f"{self.prefix}:audit"
+
+    def bell(self) -> str:
+        return f"{self.prefix}:bell"

@@ -1,0 +1,368 @@
+"""What can each script answer? Unions by script at the end; read them with `match`."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypeAlias
+
+# Shared by many scripts.
+
+
+class Gone(NamedTuple):
+    """There is no such record (any more)."""
+
+
+class LeaseLost(NamedTuple):
+    """Somebody else has the job now; nothing was changed. Kill what runs."""
+
+
+class Fenced(NamedTuple):
+    """This incarnation is not registered or was reclaimed: kill everything, then adopt."""
+
+
+class Requeued(NamedTuple):
+    """The job is queued again where it stood; `woken` is the queue, or '' while it is in back-off."""
+
+    woken: str
+
+
+class Ended(NamedTuple):
+    """The job ended instead."""
+
+    outcome: str
+
+
+class NameTaken(NamedTuple):
+    """Another live process has this node's name; it counts as silent after `seconds`."""
+
+    seconds: float = 0.0
+
+
+# Clients.
+
+
+class Accepted(NamedTuple):
+    """`position`: jobs before it, an estimate. `woken`: a wake-up was sent; else it is parked behind others."""
+
+    job: str
+    position: int
+    woken: bool
+    existing: bool = False
+
+
+class Existing(NamedTuple):
+    """The job that was accepted before under the same id, or idempotency key, with the same digest."""
+
+    job: str
+    state: str
+    existing: bool = True
+
+
+class Conflict(NamedTuple):
+    """Same id or idempotency key, other digest."""
+
+    job: str
+
+
+class Quota(NamedTuple):
+    """`which`: queued, sessions, submits_per_minute, cpu_s_per_day or bytes_per_day."""
+
+    which: str
+    retry_after: float
+
+
+class Full(NamedTuple):
+    """The queue, or the job's input, takes no more for now."""
+
+    retry_after: float
+
+
+class ProfileDiffers(NamedTuple):
+    """The live session has another profile: this one."""
+
+    profile: str
+
+
+class Refused(NamedTuple):
+    """`reason`: batch_closed."""
+
+    reason: str
+
+
+class BlobGone(NamedTuple):
+    """An uploaded file has expired."""
+
+    blob: str
+
+
+class Expired(NamedTuple):
+    """The session is over, for this reason."""
+
+    reason: str
+
+
+class SessionRecord(NamedTuple):
+    """A session as `open` made or found it; times are unix seconds."""
+
+    created: bool
+    state: str
+    profile: str
+    node: str | None
+    generation: int
+    created_at: float
+    used_at: float
+    expires_at: float
+    idle_timeout_s: float
+    max_age_s: float
+    pending: int
+    executions: int
+    last_exit_code: int | None
+    close_reason: str | None
+
+
+class Fed(NamedTuple):
+    """The chunk is in the job's input (or was there already)."""
+
+
+class WrongState(NamedTuple):
+    """The job takes no input: it has finished, has no open input, or its end was written (`eof`)."""
+
+    state: str
+
+
+class Sealed(NamedTuple):
+    total: int
+    done: int
+
+
+class Cancelled(NamedTuple):
+    """Of `cancel`: it ended at once. Of `start`: the flag is set, do not start, settle `cancelled`."""
+
+
+class Requested(NamedTuple):
+    """The holder was told; the job ends when its processes are gone."""
+
+
+class AlreadyFinished(NamedTuple):
+    outcome: str
+
+
+class BatchCancelled(NamedTuple):
+    """`next_place`: where to go on, None when done."""
+
+    next_place: int | None
+
+
+class Closed(NamedTuple):
+    """`more`: jobs are left, ask again."""
+
+    reason: str
+    more: bool = False
+
+
+class Closing(NamedTuple):
+    """A job holds the session; its end completes the close. `more`: queued jobs are left, ask again."""
+
+    more: bool = False
+
+
+class Touched(NamedTuple):
+    expires_at: float
+
+
+# Threads of a worker.
+
+
+class Work(NamedTuple):
+    """What a worker must know to run its claim. Times are unix seconds."""
+
+    job: str
+    spec: bytes
+    kind: str
+    tenant: str
+    session: str | None
+    profile: str
+    claims: int
+    runs: int
+    starts: int
+    lease: str
+    cancel_requested: bool
+    generation: int
+    must_exist: bool
+    retries: int
+    submitted_at: float
+    claimed_at: float
+    queue: str
+    metadata_json: str
+    idle_timeout_s: float | None
+    max_age_s: float | None
+    contract_version: str
+    display_name: str
+    stdin_open: bool
+    session_expired: str | None
+    """Set when `bind` would answer SessionExpired: no need to make a sandbox, settle `lost`."""
+
+
+class Leased(NamedTuple):
+    """Claimed, with the session's sandbox or one of the pool, which is bound already."""
+
+    work: Work
+    sandbox: str
+
+
+class Cold(NamedTuple):
+    """Claimed; make a sandbox and bind it."""
+
+    work: Work
+
+
+class Elsewhere(NamedTuple):
+    """The session lives on another node, whose queue was woken."""
+
+    woken: str
+
+
+class Later(NamedTuple):
+    """`reason`: not_before, tenant, full (stop consuming the shared queues), draining."""
+
+    reason: str
+
+
+class Busy(NamedTuple):
+    """The head of the line is claimed."""
+
+
+class Done(NamedTuple):
+    """Nothing is left in the line."""
+
+
+class More(NamedTuple):
+    """Many expired jobs were ended; ask again."""
+
+
+class Bound(NamedTuple):
+    generation: int
+
+
+class SessionExpired(NamedTuple):
+    """The job wants the session as it was, and it is gone: settle `lost`. Nothing was bound."""
+
+    reason: str
+
+
+class Go(NamedTuple):
+    """`attempt` counts from 1."""
+
+    attempt: int
+
+
+class Ok(NamedTuple):
+    cancel_requested: bool
+
+
+class Next(NamedTuple):
+    """Settled, and the line's next job is claimed. `again`: it had been settled before."""
+
+    work: Work
+    sandbox: str
+    kill: str | None = None
+    again: bool = False
+
+
+class Free(NamedTuple):
+    """Settled. `woken`: the queue of the line's next job, or ''. `kill`: a sandbox that has ended with the job."""
+
+    woken: str
+    kill: str | None = None
+    again: bool = False
+
+
+# Nodes and reapers.
+
+
+class Alive(NamedTuple):
+    """Of `heartbeat`: jobs whose lease is not ours (kill), jobs to cancel. `more`: call again at once."""
+
+    not_ours: tuple[str, ...]
+    cancelled: tuple[str, ...]
+    more: bool = False
+
+
+class FoundSandbox(NamedTuple):
+    """A session's sandbox that a node found at its start; `line` is `tenant/session`."""
+
+    line: str
+    generation: int
+    sandbox: str
+
+
+class Adopted(NamedTuple):
+    """`more`: claims are left, ask again with what was kept."""
+
+    keep: tuple[FoundSandbox, ...]
+    destroy: tuple[FoundSandbox, ...]
+    more: bool
+
+
+class StillAlive(NamedTuple):
+    """Of `reclaim`: the node moved; nothing was done."""
+
+
+class Reclaimed(NamedTuple):
+    jobs: int
+    more: bool
+
+
+class Kept(NamedTuple):
+    """The conditions do not hold (any more); nothing was done."""
+
+
+class Forgotten(NamedTuple):
+    sessions: int
+    more: bool
+
+
+class Swept(NamedTuple):
+    """`jobs` ended expired, `sessions` without a sandbox ended idle, `woken` lines have waited out their back-off."""
+
+    jobs: int
+    sessions: int
+    woken: int
+    more: bool
+
+
+class Kill(NamedTuple):
+    """The session has ended: destroy its sandbox."""
+
+    sandbox: str
+    reason: str
+
+
+class Pooled(NamedTuple):
+    size: int
+
+
+# By script.
+
+SubmitAnswer: TypeAlias = (
+    Accepted | Existing | Conflict | Quota | Full | ProfileDiffers | Refused | BlobGone | Expired
+)  # fmt: skip
+OpenAnswer: TypeAlias = SessionRecord | ProfileDiffers | Expired | Quota
+FeedAnswer: TypeAlias = Fed | WrongState | Full | Gone
+SealAnswer: TypeAlias = Sealed | Gone
+CancelAnswer: TypeAlias = Cancelled | Requested | AlreadyFinished | Gone
+CancelBatchAnswer: TypeAlias = BatchCancelled | Gone
+CloseAnswer: TypeAlias = Closed | Closing
+TouchAnswer: TypeAlias = Touched | Expired
+AcquireAnswer: TypeAlias = Leased | Cold | Elsewhere | Later | Busy | Done | Gone | Fenced | More
+BindAnswer: TypeAlias = Bound | SessionExpired | LeaseLost | Gone
+StartAnswer: TypeAlias = Go | Cancelled | LeaseLost | Gone
+EmitAnswer: TypeAlias = Ok | LeaseLost | Gone
+SettleAnswer: TypeAlias = Next | Free | LeaseLost | Gone
+GiveUpAnswer: TypeAlias = Requeued | Ended | LeaseLost | Gone
+HeartbeatAnswer: TypeAlias = Alive | NameTaken | Fenced
+AdoptAnswer: TypeAlias = Adopted | NameTaken
+ReclaimAnswer: TypeAlias = Reclaimed | StillAlive
+OverdueAnswer: TypeAlias = Requeued | Ended | Kept | Gone
+ForgetAnswer: TypeAlias = Forgotten | Kept
+SweepAnswer: TypeAlias = Kill | Kept
+PoolPushAnswer: TypeAlias = Pooled | Fenced

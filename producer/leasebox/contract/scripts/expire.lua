@@ -1,0 +1,49 @@
+#!lua flags=allow-oom
+-- expire: end what is due (jobs not started in time, sessions that never had a sandbox), wake lines after back-off.
+-- KEYS    none
+-- ARGV    2 endings
+-- answer  expired jobs sessions woken more ('1' or '')
+-- caller  reaper, 1 s
+
+local due = redis.call('ZRANGEBYSCORE', K.expiring, '-inf', now, 'LIMIT', 0, BOUND)
+local deferred = redis.call('ZRANGEBYSCORE', K.deferred, '-inf', now, 'LIMIT', 0, BOUND)
+local unbound = redis.call('ZRANGEBYSCORE', K.unbound, '-inf', now, 'LIMIT', 0, BOUND)
+local ended, closed, woken, stale = 0, 0, 0, {}
+
+for _, id in ipairs(due) do
+  local j = load_job(id)
+  if j.state == 'queued' and num(j.runs) == 0 then
+    finish(j, made(ARGV[2], j, 'expired', 'expired'))
+    stale[#stale + 1] = line_of(j)
+    ended = ended + 1
+  else
+    write('ZREM', K.expiring, id)                 -- claimed meanwhile; give_up puts it back
+  end
+end
+for _, id in ipairs(deferred) do
+  write('ZREM', K.deferred, id)
+  local is_job = redis.call('EXISTS', K.job .. id) == 1
+  local line = is_job and line_of(load_job(id)) or load_session(id)
+  local head = head_of(line)
+  if is_runnable(line) and num(head.not_before) > 0 and not given(head.parked) then
+    local score = redis.call('ZSCORE', K.queue .. head.queue .. K.waiting, id)
+    if score and num(score) == num(head.not_before) then stale[#stale + 1] = line end
+  end
+end
+for _, id in ipairs(unbound) do
+  local line = load_session(id)
+  if line.state == 'new' and not head_of(line) and not given(line.sandbox) then
+    close_session(line, 'idle', TOMBSTONE_S)
+    closed = closed + 1
+  else
+    write('ZREM', K.unbound, id)
+  end
+end
+local roused = {}
+for _, line in ipairs(stale) do
+  if not roused[line.id] and rouse(line) ~= '' then woken = woken + 1 end
+  roused[line.id] = true
+end
+commit()
+local more = #due == BOUND or #deferred == BOUND or #unbound == BOUND
+return {'expired', ended, closed, woken, more and '1' or ''}

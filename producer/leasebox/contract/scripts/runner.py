@@ -1,0 +1,102 @@
+"""Who sends calls? `Runner` and `AsyncRunner`: EVALSHA, and the text once where Redis does not know it yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import redis
+import redis.asyncio
+from redis.exceptions import NoScriptError, ResponseError
+
+from leasebox.contract.scripts.call import Call, text
+
+A = TypeVar("A")
+
+
+class Runner:
+    """Runs calls over a blocking connection.
+
+    Args:
+        client: With `decode_responses=False`.
+    """
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+
+    def run(self, call: Call[A]) -> A:
+        """Send one call and wait for its answer.
+
+        Raises:
+            redis.RedisError: Unchanged; after a connection error the script may have run. Call again: all are
+                repeatable.
+        """
+        try:
+            reply = self._client.evalsha(*call.command)
+        except NoScriptError:
+            self._client.script_load(text(call.script))
+            reply = self._client.evalsha(*call.command)
+        return call.parse(reply)
+
+    def run_many(self, calls: Sequence[Call[A]]) -> list[A]:
+        """Send calls in one trip; they run in order, other clients' calls may run between them.
+
+        Raises:
+            redis.RedisError: Of the first call that failed; the others have run.
+        """
+        replies = self._send(calls)
+        unknown = [place for place, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+        if unknown:
+            for script in {calls[place].script for place in unknown}:
+                self._client.script_load(text(script))
+            again = self._send([calls[place] for place in unknown])
+            for place, reply in zip(unknown, again, strict=True):
+                replies[place] = reply
+        return _parse_all(calls, replies)
+
+    def _send(self, calls: Sequence[Call[A]]) -> list[Any]:
+        with self._client.pipeline(transaction=False) as pipe:
+            for call in calls:
+                pipe.evalsha(*call.command)
+            return pipe.execute(raise_on_error=False)
+
+
+class AsyncRunner:
+    """`Runner` for asyncio."""
+
+    def __init__(self, client: redis.asyncio.Redis) -> None:
+        self._client = client
+
+    async def run(self, call: Call[A]) -> A:
+        """As `Runner.run`."""
+        try:
+            reply = await self._client.evalsha(*call.command)
+        except NoScriptError:
+            await self._client.script_load(text(call.script))
+            reply = await self._client.evalsha(*call.command)
+        return call.parse(reply)
+
+    async def run_many(self, calls: Sequence[Call[A]]) -> list[A]:
+        """As `Runner.run_many`."""
+        replies = await self._send(calls)
+        unknown = [place for place, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+        if unknown:
+            for script in {calls[place].script for place in unknown}:
+                await self._client.script_load(text(script))
+            again = await self._send([calls[place] for place in unknown])
+            for place, reply in zip(unknown, again, strict=True):
+                replies[place] = reply
+        return _parse_all(calls, replies)
+
+    async def _send(self, calls: Sequence[Call[A]]) -> list[Any]:
+        async with self._client.pipeline(transaction=False) as pipe:
+            for call in calls:
+                pipe.evalsha(*call.command)
+            return await pipe.execute(raise_on_error=False)
+
+
+def _parse_all(calls: Sequence[Call[A]], replies: Sequence[Any]) -> list[A]:
+    for reply in replies:
+        if isinstance(reply, (ResponseError, redis.RedisError)):
+            raise reply
+    return [call.parse(reply) for call, reply in zip(calls, replies, strict=True)]

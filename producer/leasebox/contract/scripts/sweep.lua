@@ -1,0 +1,17 @@
+#!lua flags=allow-oom
+-- sweep: end an idle session whose time has come; a job that arrived in the meantime wins.
+-- KEYS    1 the session
+-- ARGV    2 line  3 generation  4 evict after this many idle seconds, or ''  5 tombstone_s
+-- answer  kill sandbox reason | kept
+-- caller  owner node, 60 s; at once when it is full and may evict
+
+local line = load_session(ARGV[2])
+if line.state ~= 'idle' or num(line.generation) ~= num(ARGV[3]) or head_of(line) then return {'kept'} end
+local idle_s, reason = now - num(line.used_at), nil
+if num(line.age_from) + num(line.max_age_s) <= now then reason = 'max_age'
+elseif idle_s >= num(line.idle_timeout_s) then reason = 'idle'
+elseif ARGV[4] ~= '' and idle_s >= num(ARGV[4]) then reason = 'evicted' end
+if not reason then return {'kept'} end
+local kill = close_session(line, reason, num(ARGV[5]))
+commit()
+return {'kill', kill, reason}
