@@ -42,7 +42,7 @@ def create(name: str, limits: Limits) -> list[Path]:
     Raises:
         StartFailed: The kernel refused; nothing is left behind.
     """
-    groups = list(dict.fromkeys((ROOT / controller).resolve() / _PARENT / name for controller in NEEDED))
+    groups = groups_of(name)
     try:
         for group in groups:
             group.mkdir(parents=True)
@@ -56,6 +56,16 @@ def create(name: str, limits: Limits) -> list[Path]:
         remove(groups)
         raise StartFailed(f"no cgroup for {name}: {exc}") from exc
     return groups
+
+
+def groups_of(name: str) -> list[Path]:
+    """Where the groups of a sandbox are, or would be; controllers that share a mount share a folder."""
+    return list(dict.fromkeys((ROOT / controller).resolve() / _PARENT / name for controller in NEEDED))
+
+
+def members(group: Path) -> list[int]:
+    """Pids in a group; none for a group that is gone."""
+    return [int(line) for line in _text(group / "cgroup.procs").split()]
 
 
 def remove(groups: list[Path]) -> None:
