@@ -1,0 +1,20 @@
+"""`leasebox`, the command line: our errors are one sentence and a hint, never a traceback."""
+
+import sys
+
+from leasebox.contract.errors import LeaseboxError
+
+OURS = 125
+"""Exit status of everything that is ours and not the program's."""
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    from leasebox.cli.app import app
+
+    try:
+        app(prog_name="leasebox")
+    except LeaseboxError as exc:
+        sys.stdout.flush()
+        print(f"leasebox: {exc}", file=sys.stderr)  # noqa: T201
+        sys.exit(OURS)
