@@ -23,11 +23,13 @@ def run(
     node: Annotated[str | None, typer.Option(help="Name of this node; default the host's.")] = None,
     driver: Annotated[str | None, typer.Option(help="auto, docker, bubblewrap or process.")] = None,
     slots: Annotated[int | None, typer.Option(help="Jobs at the same time.")] = None,
-    embedded: Annotated[bool, typer.Option(hidden=True, help="Of a private stack: rootless bubblewrap will do.")] = False,
+    embedded: Annotated[
+        bool, typer.Option(hidden=True, help="Of a private stack: rootless bubblewrap will do.")
+    ] = False,
 ) -> None:
     """Claim jobs and run them until SIGTERM."""
-    from leasebox_worker.telemetry import log
     from leasebox_worker.tasks import serve
+    from leasebox_worker.telemetry import log
 
     settings = config.load(node=node, driver=driver, slots=slots)
     if embedded:

@@ -78,7 +78,7 @@ def execute(job_id: str) -> None:
 
 
 @control_command(args=[("task_id", str)], signature="[id1 [id2 [... [idN]]]]")  # type: ignore[untyped-decorator]
-def revoke(state: Any, task_id: Any, *_: Any, **__: Any) -> dict[str, str]:
+def revoke(_state: Any, task_id: Any, *_: Any, **__: Any) -> dict[str, str]:
     """Celery's and Flower's revoke, as a true cancel of the job."""
     settings = _hosts[0].settings
     keys, runner = Keys(settings.prefix), Runner(host.connect(settings.url))

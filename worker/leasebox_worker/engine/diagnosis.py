@@ -41,7 +41,13 @@ def _driver(settings: WorkerSettings, name: DriverName) -> list[Check]:
     finally:
         driver.close()
     return [
-        Check(f"{name}.{c.name}", c.ok, c.required and is_wanted and c.name not in settings.accept_missing, c.detail, c.hint)
+        Check(
+            f"{name}.{c.name}",
+            c.ok,
+            c.required and is_wanted and c.name not in settings.accept_missing,
+            c.detail,
+            c.hint,
+        )
         for c in found
     ]
 

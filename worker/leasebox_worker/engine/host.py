@@ -124,11 +124,11 @@ def start(settings: WorkerSettings, lost_name: Callable[[], None], *, is_embedde
         sandboxes=Sandboxes(driver, placement, bound=settings.sandbox_bound),
         profiles=BUILT_IN,
         cancel_grace_s=settings.timers.cancel_grace_s,
-        overdue_grace_s=settings.timers.overdue_grace_s,
     )
     node = Node(runner, keys, tracker, _facts(driver, settings))
     _end_leftovers(driver, placement)
-    node.adopt([], has_proof=True, adopt_grace_s=settings.timers.adopt_grace_s, wait_s=settings.timers.reclaim_s + 1)
+    reclaim_s = settings.timers.reclaim_s
+    node.adopt([], has_proof=True, reclaim_s=reclaim_s, wait_s=reclaim_s + 1)
     client.hset(keys.profiles(), mapping=published(BUILT_IN))  # type: ignore[arg-type]
     beats = _beats(settings, client, runner, keys, deps, node, lost_name)
     for beat in beats:
@@ -147,9 +147,7 @@ def _beats(
     lost_name: Callable[[], None],
 ) -> list[Beat]:
     timers, name = settings.timers, settings.node
-    orders = Orders(
-        cancel=lambda job: cancel(job, deps), disown=lambda job: disown(job, deps), lost_name=lost_name
-    )
+    orders = Orders(cancel=lambda job: cancel(job, deps), disown=lambda job: disown(job, deps), lost_name=lost_name)
     reaper = Reaper(client, runner, keys, resend_grace_s=timers.resend_grace_s)
     sweeper = Sweeper(client, runner, keys, name, deps.sandboxes.end)
     control = Control(client, keys, name, deps)

@@ -6,9 +6,6 @@ import structlog
 from leasebox.contract.keys import Keys
 from leasebox.contract.queues import Priority
 from leasebox.contract.scripts import Runner, node
-from leasebox.contract.scripts import answers as a
-from leasebox.contract.wire import ENDINGS
-from leasebox_worker.lifecycle.wakeup import stamp_of
 
 log = structlog.get_logger()
 
@@ -24,7 +21,7 @@ class Reaper:
 
     def expire(self) -> None:
         """End queued jobs whose `expires_in_s` has passed."""
-        while isinstance(self._run(node.expire(self._keys, endings=ENDINGS)), a.More):
+        while self._run(node.expire(self._keys)).more:
             pass
 
     def overdue(self) -> None:
@@ -35,9 +32,7 @@ class Reaper:
             for job in self._redis.zrange(self._keys.claims(name), "-inf", now, byscore=True, offset=0, num=64):
                 lease = self._redis.hget(self._keys.job(job.decode()), "lease")
                 if lease:
-                    answer = self._run(
-                        node.overdue(self._keys, job=job.decode(), lease=lease.decode(), endings=ENDINGS)
-                    )
+                    answer = self._run(node.overdue(self._keys, job=job.decode(), lease=lease.decode()))
                     log.warning("overdue", job_id=job.decode(), answer=type(answer).__name__)
 
     def resend(self) -> None:
@@ -45,11 +40,7 @@ class Reaper:
         shared = [self._keys.queue(priority) for priority in Priority]
         own = [self._keys.queue(priority, name) for name in self._nodes() for priority in Priority]
         for queue in shared + own:
-            oldest = self._redis.lindex(queue, -1)
-            stamp = stamp_of(oldest) if oldest else None
-            count = self._run(
-                node.resend(self._keys, queue=queue, oldest_stamp=stamp, grace_s=self._resend_grace_s)
-            )
+            count = self._run(node.resend(self._keys, queue=queue, grace_s=self._resend_grace_s))
             if count:
                 log.warning("wakeups_resent", queue=queue, count=count)
 

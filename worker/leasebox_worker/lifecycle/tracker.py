@@ -10,7 +10,6 @@ from leasebox.contract.errors import LeaseLost
 from leasebox.contract.keys import Keys
 from leasebox.contract.scripts import Runner, worker
 from leasebox.contract.scripts import answers as a
-from leasebox.contract.wire import ENDINGS
 
 T = TypeVar("T")
 
@@ -69,7 +68,6 @@ class LeaseTracker:
                 draining=draining,
                 room=room,
                 start_timeout_s=self._start_timeout_s,
-                endings=ENDINGS,
             )
         )
         if isinstance(answer, a.Leased | a.Cold):
@@ -100,7 +98,7 @@ class LeaseTracker:
                 lease=work.lease,
                 deadline_s=deadline_s,
                 frame=work.lease,
-                sandbox_name=sandbox_name,
+                sandbox=sandbox_name,
             )
         )
         return self._held_or_raise(work, answer)
@@ -111,9 +109,7 @@ class LeaseTracker:
         Raises:
             LeaseLost: Another holder took over; kill at once.
         """
-        answer = self._run(
-            worker.emit(self._keys, job=work.job, lease=work.lease, claims=work.claims, chunks=chunks)
-        )
+        answer = self._run(worker.emit(self._keys, job=work.job, lease=work.lease, claims=work.claims, chunks=chunks))
         return self._held_or_raise(work, answer).cancel_requested
 
     def settle(
@@ -143,7 +139,7 @@ class LeaseTracker:
                 may_continue=may_continue,
                 sandbox_alive=sandbox_alive,
                 sandbox_reason=sandbox_reason,
-                endings=ENDINGS,
+                start_timeout_s=self._start_timeout_s,
             )
         )
         self.drop(work.job)
@@ -153,10 +149,10 @@ class LeaseTracker:
             self.keep(answer.work)
         return answer
 
-    def give_up(self, work: a.Work, why: str) -> None:
+    def give_up(self, work: a.Work, why: worker.Why, detail: str) -> None:
         """Give the claim back: the job is queued again where it stands, or ends with this reason."""
         self.drop(work.job)
-        self._run(worker.give_up(self._keys, job=work.job, lease=work.lease, why=why, endings=ENDINGS))
+        self._run(worker.give_up(self._keys, job=work.job, lease=work.lease, why=why, detail=detail))
 
     def _held_or_raise(self, work: a.Work, answer: T | a.LeaseLost | a.Gone) -> T:
         if isinstance(answer, a.LeaseLost | a.Gone):
