@@ -60,7 +60,7 @@ class Timers(BaseModel):
         return self
 
 
-EMBEDDED_WAIVERS = frozenset({"limits.memory", "limits.pids", "limits.cpu", "limits.inodes", "agent_uid"})
+EMBEDDED_WAIVERS = frozenset({"cgroup", "agent-uid", "inode-limit"})
 """What rootless bubblewrap lacks; allowed for the private stack of one user."""
 
 
