@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from leasebox import _reads
 from leasebox._redis import Flow
-from leasebox._stream import EventReader
+from leasebox._stream import START, EventReader
 from leasebox._submit import Profile
 from leasebox.contract import errors
 from leasebox.contract.events import Event
@@ -154,7 +154,9 @@ def next_events(keys: Keys, tenant: str, reader: EventReader, block_s: float) ->
         reader.prime((yield _reads.priming(keys, reader)))
         if reader.is_done:
             return []
-    entries = yield _reads.next_entries(keys, reader, max(1, int(block_s * 1000)) if block_s > 0 else 0)
+    # A stream begins with `queued`: if not even that is there, waiting would not bring it.
+    block_ms = 0 if reader.cursor == START else max(1, int(block_s * 1000))
+    entries = yield _reads.next_entries(keys, reader, block_ms)
     if not entries:
         yield from _look(keys, tenant, reader)
         return []

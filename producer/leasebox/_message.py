@@ -81,11 +81,12 @@ def _keep(path: Path, made: Template) -> None:
 
 def _from_celery() -> Template:
     from celery import Celery
-    from kombu import Connection
+    from kombu.connection import Connection
     from kombu.serialization import dumps
 
     app = Celery("leasebox", set_as_current=False)
-    task = app.amqp.as_task_v2(
+    amqp: Any = app.amqp
+    task = amqp.as_task_v2(
         _JOB,
         TASK_NAME,
         args=[_JOB],
@@ -96,7 +97,7 @@ def _from_celery() -> Template:
         ignore_result=True,
     )
     content_type, content_encoding, body = dumps(task.body, "json")
-    with Connection("memory://") as connection:
+    with Connection("memory://") as connection:  # type: ignore[no-untyped-call]
         channel = connection.default_channel
         message: dict[str, Any] = channel.prepare_message(
             "", 0, content_type, content_encoding, task.headers, {**task.properties, "delivery_mode": 2}

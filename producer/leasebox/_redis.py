@@ -2,10 +2,12 @@
 
 from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
 import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import (
     AuthenticationError,
@@ -18,14 +20,12 @@ from redis.exceptions import (
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.retry import Retry
 
 from leasebox._reads import Query
 from leasebox.config import hide_password
 from leasebox.contract.errors import BrokerUnavailable, ConfigError, QueueFull
 from leasebox.contract.scripts import AsyncRunner, Call, Runner
-
-if TYPE_CHECKING:
-    import redis.asyncio
 
 A = TypeVar("A")
 Step = Query[Any] | Call[Any]
@@ -146,12 +146,22 @@ def _refused(place: str, text: str) -> Exception:
     return BrokerUnavailable(f"Redis at {place} refused a request: {text}")
 
 
+def _may_pass(error: Exception) -> bool:
+    # A wrong password is a kind of ConnectionError to redis-py, and no better the ninth time.
+    return not isinstance(error, AuthenticationError)
+
+
+class _Retry(Retry):
+    def call_with_retry(self, do: Any, fail: Any, is_retryable: Any = None, with_failure_count: bool = False) -> Any:
+        return super().call_with_retry(do, fail, is_retryable or _may_pass, with_failure_count)
+
+
 class RedisTransport:
     """Carries out flows over one pool of blocking connections; safe to share between threads."""
 
     def __init__(self, url: str, *, retries: int = 8) -> None:
         self.url = url
-        place, given = _arguments(url, retries, _retry())
+        place, given = _arguments(url, retries, _Retry)
         with _well_formed(url):
             self._redis = redis.Redis.from_url(place, **given)
         self._runner = Runner(self._redis)
@@ -179,10 +189,10 @@ class RedisTransport:
             if not step.commands:
                 return step.parse([])
             if len(step.commands) == 1:
-                return step.parse([self._redis.execute_command(*step.commands[0])])
+                return step.parse([self._redis.execute_command(*step.commands[0])])  # type: ignore[no-untyped-call]
             pipeline = self._redis.pipeline(transaction=False)
             for command in step.commands:
-                pipeline.execute_command(*command)
+                pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
             return step.parse(pipeline.execute(raise_on_error=False))
 
     def close(self) -> None:
@@ -190,15 +200,19 @@ class RedisTransport:
         self._redis.close()
 
 
+class _AsyncRetry(AsyncRetry):
+    async def call_with_retry(
+        self, do: Any, fail: Any, is_retryable: Any = None, with_failure_count: bool = False
+    ) -> Any:
+        return await super().call_with_retry(do, fail, is_retryable or _may_pass, with_failure_count)
+
+
 class AsyncRedisTransport:
     """`RedisTransport` for one event loop."""
 
     def __init__(self, url: str, *, retries: int = 8) -> None:
-        import redis.asyncio
-        from redis.asyncio.retry import Retry
-
         self.url = url
-        place, given = _arguments(url, retries, Retry)
+        place, given = _arguments(url, retries, _AsyncRetry)
         with _well_formed(url):
             self._redis = redis.asyncio.Redis.from_url(place, **given)
         self._runner = AsyncRunner(self._redis)
@@ -226,7 +240,7 @@ class AsyncRedisTransport:
             if not step.commands:
                 return step.parse([])
             if len(step.commands) == 1:
-                reply: Awaitable[Any] = self._redis.execute_command(*step.commands[0])
+                reply: Awaitable[Any] = self._redis.execute_command(*step.commands[0])  # type: ignore[no-untyped-call]
                 return step.parse([await reply])
             pipeline = self._redis.pipeline(transaction=False)
             for command in step.commands:
@@ -236,12 +250,6 @@ class AsyncRedisTransport:
     async def close(self) -> None:
         """Close all connections."""
         await self._redis.aclose()
-
-
-def _retry() -> Callable[..., Any]:
-    from redis.retry import Retry
-
-    return Retry
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from leasebox.contract.queues import shared
 from leasebox.contract.scripts.client import NewJob
 from leasebox.contract.spec import ENV_REFUSED, JobSpec, Kind, canonical_json, parse_spec
 
-_NOT_IN_DIGEST = {"idempotency_key": None, "metadata": {}, "callback_url": None}
+_NOT_IN_DIGEST: dict[str, Any] = {"idempotency_key": None, "metadata": {}, "callback_url": None}
 _LIMITS = ("cpus", "memory_bytes", "pids", "open_files", "disk_bytes", "tmp_bytes", "stream_bytes")
 
 

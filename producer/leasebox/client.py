@@ -2,9 +2,9 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ContextManager, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from leasebox import _flows, _submit
 from leasebox._flows import JobFilter
@@ -13,7 +13,7 @@ from leasebox._reads import NodeStatus, QueueStatus
 from leasebox._redis import MAX_BLOCK_S, Flow, RedisTransport
 from leasebox._stream import EventReader, Pace
 from leasebox._submit import Profile
-from leasebox.config import ClientSettings, load
+from leasebox.config import ClientSettings, with_given
 from leasebox.contract.errors import BrokerUnavailable, StreamExpired
 from leasebox.contract.events import Event, Finished
 from leasebox.contract.keys import Keys
@@ -150,7 +150,7 @@ class Client:
             self.profiles()
         return self._profiles
 
-    def _held(self) -> ContextManager[object]:
+    def _held(self) -> AbstractContextManager[object]:
         """While a request is on its way, the embedded stack must not stop."""
         if self.settings.url is not None:
             return nullcontext()
@@ -268,19 +268,3 @@ class JobHandle:
 
     def _marked(self, result: Result) -> Result:
         return result.model_copy(update={"existing": True}) if self.existing else result
-
-
-def with_given(
-    settings: ClientSettings | None, *, url: str | None, api_key: str | None, tenant: str | None
-) -> ClientSettings:
-    """The settings with what was given as arguments on top.
-
-    Raises:
-        ConfigError: A value is malformed.
-    """
-    if settings is None:
-        return load(url=url, api_key=api_key, tenant=tenant)
-    given = {name: value for name, value in (("url", url), ("api_key", api_key), ("tenant", tenant)) if value}
-    if not given:
-        return settings
-    return load(**{**{name: getattr(settings, name) for name in ClientSettings.model_fields}, **given})

@@ -128,6 +128,22 @@ def load(**given: object) -> ClientSettings:
         raise ConfigError("; ".join(told), hint="`leasebox config` shows where each setting comes from") from exc
 
 
+def with_given(
+    settings: ClientSettings | None, *, url: str | None, api_key: str | None, tenant: str | None
+) -> ClientSettings:
+    """The settings with what was given as arguments on top.
+
+    Raises:
+        ConfigError: A value is malformed.
+    """
+    if settings is None:
+        return load(url=url, api_key=api_key, tenant=tenant)
+    given = {name: value for name, value in (("url", url), ("api_key", api_key), ("tenant", tenant)) if value}
+    if not given:
+        return settings
+    return load(**{**{name: getattr(settings, name) for name in ClientSettings.model_fields}, **given})
+
+
 def explain(settings: ClientSettings) -> list[Explained]:
     """Each effective value with the source that it came from; passwords and keys are shown as `***`."""
     by_source = _by_source()

@@ -4,7 +4,7 @@ import base64
 from enum import StrEnum
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_serializer
+from pydantic import BaseModel, ConfigDict, Field, model_serializer
 
 from leasebox.contract import errors
 from leasebox.contract.queues import Priority
