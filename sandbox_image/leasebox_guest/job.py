@@ -6,7 +6,7 @@ closed before the first line of foreign code runs.
 """
 
 # pathlib would be loaded into every job
-# ruff: noqa: PTH108, PTH118, PTH120
+# ruff: noqa: PTH108, PTH118, PTH119, PTH120
 
 from __future__ import annotations
 
@@ -143,11 +143,15 @@ def _write_code(spec: Spec, code: bytes, workspace: str) -> str | None:
     except FileExistsError:
         fd = os.open(hidden, flags, 0o644, dir_fd=folder)
         path = os.path.join(os.path.dirname(spec.code_path), hidden)
-    os.close(folder)
-    view = memoryview(code)
-    while view:
-        view = view[os.write(fd, view) :]
+    try:
+        view = memoryview(code)
+        while view:
+            view = view[os.write(fd, view) :]
+    except OSError:
+        os.unlink(os.path.basename(path), dir_fd=folder)
+        raise
     os.close(fd)
+    os.close(folder)
     return path
 
 

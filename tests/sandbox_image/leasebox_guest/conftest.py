@@ -51,6 +51,7 @@ class Host:
         self._decoder = Decoder()
         self._frames: list[tuple[int, bytes]] = []
         self._count = 0
+        self.forks = "no" not in argv
 
     def send(self, kind: Kind, payload: bytes = b"") -> None:
         self.send_raw(pack(kind, payload))
@@ -122,19 +123,17 @@ class Host:
 
     def end(self) -> Ended:
         """Read up to EXITED or REFUSED."""
-        ended = Ended()
+        stdout, stderr = bytearray(), bytearray()
         while True:
             kind, payload = self.next()
             if kind is Kind.STDOUT:
-                ended.stdout += payload
+                stdout += payload
             elif kind is Kind.STDERR:
-                ended.stderr += payload
+                stderr += payload
             elif kind is Kind.EXITED:
-                ended.fields = json.loads(payload)
-                return ended
+                return Ended(bytes(stdout), bytes(stderr), None, json.loads(payload))
             elif kind is Kind.REFUSED:
-                ended.refused = json.loads(payload)["reason"]
-                return ended
+                return Ended(refused=json.loads(payload)["reason"])
 
     def run(self, code: str | bytes | None = None, **options: Any) -> Ended:
         self.start(code, **options)
