@@ -143,8 +143,9 @@ class ChannelClosed(ConnectionError):
 class Channel(Protocol):
     """Raw bytes to and from the agent; frames are not its business. One reader and one writer may use it at once."""
 
-    crash_text: str
-    """Tail of what the agent wrote to its stderr, at most `channels.CRASH_BYTES`; complete once the channel closed."""
+    @property
+    def crash_text(self) -> str:
+        """Tail of what the agent wrote to its stderr, at most 8 KiB; complete once the channel closed."""
 
     def send(self, data: bytes) -> None:
         """Write all of `data`; blocks while the agent does not read.

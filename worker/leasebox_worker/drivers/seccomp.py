@@ -3,7 +3,7 @@
 | profile | for |
 |---------|-----|
 | default | every language: 281 calls, four socket families, no new namespaces |
-| strict  | pure computing: AF_UNIX only; no SysV IPC, message queues, aio, memfd, mlock, mknod (no compilers, no bash) |
+| strict  | pure computing: AF_UNIX only; no SysV IPC, queues, aio, memfd, mlock, mknod (no compilers, no bash) |
 | debug   | default and what strace, gdb and LeakSanitizer need |
 
 Source: ISOLATION.md 1.2, where every row was probed. Never write a rule that is not an equality: see `cbpf.ArgumentIs`.
@@ -17,7 +17,6 @@ from enum import StrEnum
 from functools import lru_cache
 
 from leasebox.contract.errors import ConfigError
-
 from leasebox_worker.drivers.cbpf import ENOSYS, EPERM, ArgumentIs, Rule, assemble
 from leasebox_worker.drivers.syscall_numbers import AARCH64, X86_64
 
@@ -45,7 +44,12 @@ MACHINES = {
 }
 """By `platform.machine()`. Only the native one is ever allowed: a 32-bit `socketcall` hides its family."""
 
-ALLOWED = tuple("""
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+ALLOWED = _words("""
 read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 lseek close close_range dup dup2 dup3 open
 openat openat2 creat stat fstat lstat newfstatat statx statfs fstatfs access faccessat faccessat2 readlink readlinkat
 getdents getdents64 getcwd chdir fchdir mkdir mkdirat rmdir rename renameat renameat2 link linkat unlink unlinkat
@@ -71,13 +75,15 @@ setgroups socketpair bind listen accept accept4 connect getsockname getpeername 
 recvfrom sendmsg recvmsg sendmmsg recvmmsg shmget shmat shmdt shmctl semget semop semtimedop semctl msgget msgsnd
 msgrcv msgctl mq_open mq_unlink mq_timedsend mq_timedreceive mq_notify mq_getsetattr io_setup io_destroy io_submit
 io_cancel io_getevents
-""".split())
+""")
 
-_NOT_STRICT = frozenset("""
+_NOT_STRICT = frozenset(
+    _words("""
 shmget shmat shmdt shmctl semget semop semtimedop semctl msgget msgsnd msgrcv msgctl mq_open mq_unlink mq_timedsend
-mq_timedreceive mq_notify mq_getsetattr io_setup io_destroy io_submit io_cancel io_getevents memfd_create
-mlock mlock2 munlock mlockall munlockall mknod mknodat
-""".split())
+mq_timedreceive mq_notify mq_getsetattr io_setup io_destroy io_submit io_cancel io_getevents memfd_create mlock mlock2
+munlock mlockall munlockall mknod mknodat
+""")
+)
 
 _ONLY_DEBUG = ("ptrace", "process_vm_readv", "process_vm_writev", "kcmp")
 
