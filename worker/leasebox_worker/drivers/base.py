@@ -70,12 +70,14 @@ class Handle:
     Attributes:
         id: Container id, or the name of the state folder.
         pid: The sandbox's first process as the host numbers it, where the driver knew it without asking.
+        workspace: Where the jobs' folder is inside; another one than /workspace only without a mount namespace.
     """
 
     driver: str
     id: str
     name: str
     pid: int | None = None
+    workspace: str = "/workspace"
 
 
 @dataclass(frozen=True)

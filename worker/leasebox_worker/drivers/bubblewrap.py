@@ -16,7 +16,7 @@ from pathlib import Path
 
 from leasebox.contract.errors import LeaseboxError, SandboxDied, StartFailed
 from leasebox_worker.drivers import bubblewrap_arguments as arguments
-from leasebox_worker.drivers import cgroup, hardening, tmpfs
+from leasebox_worker.drivers import cgroup, hardening, process_tree, tmpfs
 from leasebox_worker.drivers.base import (
     Channel,
     Check,
@@ -130,13 +130,13 @@ class BubblewrapDriver:
         return [self._found(record) for record in self._folder.records() if self._is_ours(record)]
 
     def stats(self, handle: Handle) -> Stats:
-        """See `base.Driver`; R1 can only tell CPU time and memory of the agent's process tree: zeros."""
+        """See `base.Driver`; R1 has /proc alone, so no peaks."""
         with self._lock:
             live = self._live.get(handle.id)
         if live is None or live.pid is None or live.bwrap is None or live.bwrap.poll() is not None:
             raise SandboxDied(f"sandbox {handle.name} is gone")
         if not live.groups:
-            return Stats(0.0, 0, 0, 0, 0)
+            return process_tree.tree_stats(live.pid)
         return cgroup.stats(live.pid)
 
     def close(self) -> None:
@@ -243,8 +243,7 @@ class BubblewrapDriver:
             raise SandboxDied(f"sandbox {handle.name} has no process")
         if self._limited:
             return cgroup.limits_of(handle.pid)
-        pids, _ = resource.prlimit(handle.pid, resource.RLIMIT_NPROC)
-        return cgroup.LimitsSeen(None, None, pids, None)
+        return cgroup.LimitsSeen(None, None, None, None)
 
 
 def _mount_name(target: str) -> str:

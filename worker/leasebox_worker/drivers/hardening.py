@@ -97,7 +97,14 @@ def writable(limits: Limits) -> tuple[Tmpfs, Tmpfs, Tmpfs]:
     """/workspace, /tmp and /dev/shm; nothing else in a sandbox can be written by a job."""
     shm = shm_bytes(limits)
     return (
-        Tmpfs(WORKSPACE, limits.disk_bytes, max(8192, limits.disk_bytes // 8192), WORKSPACE_MODE, executable=True, of_job=True),
+        Tmpfs(
+            WORKSPACE,
+            limits.disk_bytes,
+            max(8192, limits.disk_bytes // 8192),
+            WORKSPACE_MODE,
+            executable=True,
+            of_job=True,
+        ),
         Tmpfs("/tmp", limits.tmp_bytes - shm, 4096, 0o1777, executable=False, of_job=False),
         Tmpfs("/dev/shm", shm, 1024, 0o1777, executable=False, of_job=False),
     )

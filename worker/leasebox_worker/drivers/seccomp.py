@@ -94,17 +94,21 @@ _PERSONALITIES = (0, 8, 0xFFFFFFFF)
 _NO_ADDRESS_RANDOMISATION = 0x40000
 
 
-def rules(profile: SeccompProfile) -> tuple[Rule, ...]:
-    """The rules of a profile, machine-independent; a call without a matching rule answers EPERM."""
+def rules(profile: SeccompProfile, *, has_sockets: bool = True) -> tuple[Rule, ...]:
+    """The rules of a profile, machine-independent; a call without a matching rule answers EPERM.
+
+    Args:
+        has_sockets: False where there is no network namespace: no socket of any family, socketpair alone remains.
+    """
     strict, debug = profile is SeccompProfile.STRICT, profile is SeccompProfile.DEBUG
-    families = (_AF_UNIX,) if strict else (_AF_UNIX, _AF_INET, _AF_INET6)
+    families = () if not has_sockets else (_AF_UNIX,) if strict else (_AF_UNIX, _AF_INET, _AF_INET6)
     personalities = (*_PERSONALITIES, _NO_ADDRESS_RANDOMISATION) if debug else _PERSONALITIES
     netlink = (ArgumentIs(0, _AF_NETLINK), ArgumentIs(2, _NETLINK_ROUTE))
     return (
         *(Rule(call) for call in ALLOWED if not (strict and call in _NOT_STRICT)),
         *(Rule(call) for call in _ONLY_DEBUG if debug),
         *(Rule("socket", (ArgumentIs(0, family),)) for family in families),
-        *(() if strict else (Rule("socket", netlink),)),
+        *(() if strict or not has_sockets else (Rule("socket", netlink),)),
         Rule("clone", (ArgumentIs(0, 0, mask=_NAMESPACE_FLAGS),)),
         # The flags of clone3 stand in memory, where no filter sees them; glibc falls back to clone on ENOSYS.
         Rule("clone3", errno=ENOSYS),
@@ -129,10 +133,10 @@ def engine_json(profile: SeccompProfile, machine: str | None = None) -> str:
 
 
 @lru_cache(maxsize=8)
-def program(profile: SeccompProfile, machine: str | None = None) -> bytes:
+def program(profile: SeccompProfile, machine: str | None = None, *, has_sockets: bool = True) -> bytes:
     """The profile as raw cBPF for `bwrap --seccomp` and `PR_SET_SECCOMP`; the machine is this one unless named."""
     target = _machine(machine)
-    return assemble(rules(profile), target.numbers, target.audit)
+    return assemble(rules(profile, has_sockets=has_sockets), target.numbers, target.audit)
 
 
 def _engine_rule(rule: Rule) -> dict[str, object]:

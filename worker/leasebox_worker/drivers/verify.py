@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from leasebox_guest.frames import Decoder, Kind, pack, pack_json
-
 from leasebox.contract.errors import StartFailed
+from leasebox_guest.frames import Decoder, Kind, pack, pack_json
 from leasebox_worker.drivers import hardening
 from leasebox_worker.drivers import probe as probe_program
 from leasebox_worker.drivers.base import Channel, ChannelClosed, Check, Handle, Limits, SandboxRequest
@@ -88,7 +87,7 @@ def probe(driver: Maker, request: SandboxRequest, limits_of: Callable[[Handle], 
         frames = _frames(channel, time.monotonic() + _START_WITHIN_S + _ANSWER_WITHIN_S)
         _await(frames, Kind.READY)
         outside = limits_of(handle)
-        return Seen(inside=_run(channel, frames), outside=outside)
+        return Seen(inside=_run(channel, frames, handle.workspace), outside=outside)
     except ChannelClosed as exc:
         raise StartFailed(f"the probe sandbox died: {exc}; {channel.crash_text.strip()}") from exc
     finally:
@@ -108,7 +107,7 @@ def compare(seen: Seen, limits: Limits) -> list[Check]:
     ]
 
 
-def _run(channel: Channel, frames: Iterator[tuple[int, bytes]]) -> Document:
+def _run(channel: Channel, frames: Iterator[tuple[int, bytes]], workspace: str) -> Document:
     code = Path(probe_program.__file__).read_bytes()
     job = {
         "id": "probe",
@@ -116,8 +115,8 @@ def _run(channel: Channel, frames: Iterator[tuple[int, bytes]]) -> Document:
         "argv": ["main.py"],
         "code_bytes": len(code),
         "code_path": "main.py",
-        "cwd": hardening.WORKSPACE,
-        "env": {"PATH": hardening.ENVIRONMENT["PATH"], "HOME": hardening.WORKSPACE},
+        "cwd": workspace,
+        "env": {"PATH": hardening.ENVIRONMENT["PATH"], "HOME": workspace},
         "wall_s": _ANSWER_WITHIN_S,
         "cpu_s": None,
         "silence_s": None,
@@ -232,14 +231,14 @@ def _limits(seen: Seen, limits: Limits) -> Iterator[Check]:
     swap = outside.swap_bytes
     if swap is None and isinstance(both := inside.get("memory_swap_bytes"), int) and isinstance(memory, int):
         swap = both - memory
-    pids, cpus = outside.pids or inside.get("pids"), outside.cpus
+    rlimits = _section(seen.inside, "rlimits")
+    pids, cpus = outside.pids or inside.get("pids") or rlimits.get("nproc"), outside.cpus
     if cpus is None and isinstance(quota := inside.get("cpu_quota_us"), int):
         cpus = quota / hardening.CPU_PERIOD_US
     yield _equal("memory-limit", [("memory", memory, limits.memory_bytes)])
     yield _equal("swap-limit", [("swap", swap, 0)])
     yield _equal("pids-limit", [("pids", pids, limits.pids)])
     yield _equal("cpu-limit", [("cpus", cpus, limits.cpus)])
-    rlimits = _section(seen.inside, "rlimits")
     asked = {k: v for k, v in hardening.ulimits(limits).items() if k in rlimits}
     yield _equal("ulimits", [(name, rlimits.get(name), value) for name, value in asked.items()])
 
