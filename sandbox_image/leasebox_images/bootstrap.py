@@ -10,7 +10,6 @@ import tempfile
 from pathlib import Path
 
 from leasebox.contract.errors import ImageMissing
-
 from leasebox_images.digest import text_digest
 
 BASE = "leasebox/base"

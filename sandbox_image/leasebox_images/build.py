@@ -1,6 +1,7 @@
-"""Which images does an installation have, which are stale, and how is one built? Also `python -m leasebox_images.build`.
+"""Which images does an installation have, which are stale, and how is one built?
 
 An image carries the digest of its recipe as a label; it is rebuilt only when that changes.
+On the command line: `python -m leasebox_images.build`.
 """
 
 import argparse
@@ -91,10 +92,10 @@ class ImageBuilder:
         """The label; "" for an image without one; None for no image."""
         with _build_errors(reference):
             try:
-                labels = self._api.inspect_image(reference)["Config"].get("Labels") or {}
+                found = self._api.inspect_image(reference)  # type: ignore[no-untyped-call]
             except docker.errors.ImageNotFound:
                 return None
-        return str(labels.get(LABEL_DIGEST, ""))
+        return str((found["Config"].get("Labels") or {}).get(LABEL_DIGEST, ""))
 
     def _ensure_base(self) -> None:
         if self._digest_of(BASE) == base_digest():

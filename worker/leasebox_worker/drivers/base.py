@@ -70,12 +70,14 @@ class Handle:
     Attributes:
         id: Container id, or the name of the state folder.
         pid: The sandbox's first process as the host numbers it, where the driver knew it without asking.
+        workspace: Where the jobs' folder is inside; another one than /workspace only without a mount namespace.
     """
 
     driver: str
     id: str
     name: str
     pid: int | None = None
+    workspace: str = "/workspace"
 
 
 @dataclass(frozen=True)
@@ -143,8 +145,9 @@ class ChannelClosed(ConnectionError):
 class Channel(Protocol):
     """Raw bytes to and from the agent; frames are not its business. One reader and one writer may use it at once."""
 
-    crash_text: str
-    """Tail of what the agent wrote to its stderr, at most `channels.CRASH_BYTES`; complete once the channel closed."""
+    @property
+    def crash_text(self) -> str:
+        """Tail of what the agent wrote to its stderr, at most 8 KiB; complete once the channel closed."""
 
     def send(self, data: bytes) -> None:
         """Write all of `data`; blocks while the agent does not read.

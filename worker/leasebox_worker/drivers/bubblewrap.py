@@ -15,9 +15,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from leasebox.contract.errors import LeaseboxError, SandboxDied, StartFailed
-
 from leasebox_worker.drivers import bubblewrap_arguments as arguments
-from leasebox_worker.drivers import cgroup, hardening, tmpfs
+from leasebox_worker.drivers import cgroup, hardening, process_tree, tmpfs
 from leasebox_worker.drivers.base import (
     Channel,
     Check,
@@ -131,13 +130,13 @@ class BubblewrapDriver:
         return [self._found(record) for record in self._folder.records() if self._is_ours(record)]
 
     def stats(self, handle: Handle) -> Stats:
-        """See `base.Driver`; R1 can only tell CPU time and memory of the agent's process tree: zeros."""
+        """See `base.Driver`; R1 has /proc alone, so no peaks."""
         with self._lock:
             live = self._live.get(handle.id)
         if live is None or live.pid is None or live.bwrap is None or live.bwrap.poll() is not None:
             raise SandboxDied(f"sandbox {handle.name} is gone")
         if not live.groups:
-            return Stats(0.0, 0, 0, 0, 0)
+            return process_tree.tree_stats(live.pid)
         return cgroup.stats(live.pid)
 
     def close(self) -> None:
@@ -184,13 +183,13 @@ class BubblewrapDriver:
                 live.channel.receive(1.0)
             raise StartFailed(f"bwrap did not start: {live.channel.crash_text.strip()}")
         self._folder.started(request.name, live.pid)
-        if self._mode is Mode.ROOTLESS:
+        if live.claim is None:
             # Set inside the new user namespace it counts only this sandbox; set before, all of the user's processes.
             resource.prlimit(live.pid, resource.RLIMIT_NPROC, (request.limits.pids, request.limits.pids))
 
     def _launch(self, request: SandboxRequest, plan: Plan, live: _Live, descriptors: tuple[int, ...]) -> Launch:
         ulimits = hardening.ulimits(request.limits)
-        if self._mode is Mode.ROOT:
+        if live.claim:
             ulimits["nproc"] = request.limits.pids
         if not live.groups:
             ulimits["data"] = request.limits.memory_bytes
@@ -209,7 +208,8 @@ class BubblewrapDriver:
         mounts: dict[str, Path] = {}
         for place in hardening.writable(request.limits):
             target = folder / _mount_name(place.target)
-            tmpfs.mount(place, target, job_uid)
+            mode = hardening.WORKSPACE_MODE_ENTERED if place.of_job else place.mode
+            tmpfs.mount(replace(place, mode=mode), target, job_uid)
             mounts[place.target] = target
         return mounts
 
@@ -243,8 +243,7 @@ class BubblewrapDriver:
             raise SandboxDied(f"sandbox {handle.name} has no process")
         if self._limited:
             return cgroup.limits_of(handle.pid)
-        pids, _ = resource.prlimit(handle.pid, resource.RLIMIT_NPROC)
-        return cgroup.LimitsSeen(None, None, pids, None)
+        return cgroup.LimitsSeen(None, None, None, None)
 
 
 def _mount_name(target: str) -> str:
@@ -276,7 +275,7 @@ def _kill_tree(bwrap: subprocess.Popen[bytes], pid: int | None) -> None:
 
 
 def _kill_record(record: Record) -> None:
-    """A sandbox of a worker that is dead; its processes die with it, unless the kill of the parent is still under way."""
+    """A sandbox of a worker that is dead: what of it the kernel has not ended yet."""
     if record.process and record.process.is_alive():
         with suppress(ProcessLookupError):
             os.kill(record.process.pid, signal.SIGKILL)

@@ -1,9 +1,9 @@
 """Which words make a sandbox of `bwrap`? Pure: a request and a mode in, an argument list out.
 
-| mode | who runs bwrap | agent | jobs | lacks |
-|------|----------------|-------|------|-------|
-| ROOTLESS (R1) | any user; root first drops to a pool uid | uid 10001 of a user namespace | the same uid | inode limits, cgroups, agent of another uid |
-| ROOT (R2) | root | uid 0 with SETUID, SETGID, KILL | a pool uid of their own | nothing required |
+| mode | who runs bwrap | uid of agent; of jobs | lacks |
+|------|----------------|-----------------------|-------|
+| ROOTLESS (R1) | a user; root drops to a pool uid | 10001 of a user namespace; the same | inodes, cgroups, agent uid |
+| ROOT (R2) | root | 0 with SETUID, SETGID, KILL; a pool uid | nothing required |
 
 Never root with a user namespace: the guest's kernel uid is then 0, and it could write /proc/sys (ISOLATION.md 4). Mount
 targets stand only on the fresh root; nothing is named below a folder that a guest may have written (CVE-2026-87766).
@@ -19,6 +19,10 @@ from leasebox_worker.drivers.base import SandboxRequest
 
 _ETC_FOLDERS = ("alternatives", "fonts", "ssl/certs", "java-11-openjdk", "java-17-openjdk")
 _USR_LINKS = ("bin", "lib", "lib64", "sbin")
+
+
+ROOTLESS_LACKS = frozenset({"cgroup", "agent-uid", "inode-limit", "memory-limit", "swap-limit", "cpu-limit"})
+"""Names of the required checks that R1 cannot pass: what the embedded stack of a single user accepts."""
 
 
 class Mode(StrEnum):

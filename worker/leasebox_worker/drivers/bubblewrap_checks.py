@@ -8,7 +8,6 @@ from importlib import import_module
 from pathlib import Path
 
 from leasebox.contract.errors import ConfigError
-
 from leasebox_worker.drivers.base import Check
 from leasebox_worker.drivers.bubblewrap_arguments import Mode
 
@@ -65,8 +64,13 @@ def _namespaces(bwrap: Path, mode: Mode) -> Check:
 def _limits(mode: Mode, *, limited: bool) -> list[Check]:
     rooted = mode is Mode.ROOT
     return [
-        Check("cgroup", ok=limited, required=True, detail="limits by cgroup" if limited else "no cgroup can be made",
-              hint=None if limited else "run the worker as root on a host with cgroup v1 controllers"),
-        Check("agent-uid", ok=rooted, required=True, detail="the agent has " + ("its own uid" if rooted else "the job's")),
+        Check(
+            "cgroup",
+            ok=limited,
+            required=True,
+            detail="limits by cgroup" if limited else "no cgroup can be made",
+            hint=None if limited else "run the worker as root on a host with cgroup v1 controllers",
+        ),
+        Check("agent-uid", ok=rooted, required=True, detail="own uid" if rooted else "the uid of the jobs"),
         Check("inode-limit", ok=rooted, required=True, detail="files are " + ("counted" if rooted else "not counted")),
     ]

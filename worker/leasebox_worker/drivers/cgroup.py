@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from leasebox.contract.errors import SandboxDied, StartFailed
-
 from leasebox_worker.drivers.base import Limits, Stats
 from leasebox_worker.drivers.hardening import CPU_PERIOD_US, CPU_SHARES
 

@@ -14,7 +14,6 @@ from docker import APIClient
 from docker.utils import kwargs_from_env
 
 from leasebox.contract.errors import ImageMissing, LeaseboxError, SandboxDied, StartFailed
-
 from leasebox_worker.drivers import cgroup, docker_attach, docker_settings
 from leasebox_worker.drivers.base import (
     Channel,
@@ -34,6 +33,7 @@ LABEL_NODE = "leasebox.node"
 
 _API_VERSION = "1.41"
 _TIMEOUT_S = 60
+_APPARMOR_LOADED = Path("/sys/kernel/security/apparmor/profiles")
 _DEFAULT_HOST = "unix:///var/run/docker.sock"
 
 
@@ -74,7 +74,8 @@ class DockerDriver:
         """See `base.Driver`."""
         with _engine_errors(request.image):
             body = self._body(request)
-            container = str(self._api.create_container_from_config(body, name=request.name)["Id"])
+            created = self._api.create_container_from_config(body, name=request.name)  # type: ignore[no-untyped-call]
+            container = str(created["Id"])
         handle = Handle(self.name, container, request.name)
         channel: Channel | None = None
         try:
@@ -135,22 +136,15 @@ class DockerDriver:
         return client
 
     def _body(self, request: SandboxRequest) -> dict[str, object]:
-        labels = {
-            **request.labels,
-            LABEL_INSTALLATION: self._settings.installation,
-            LABEL_NODE: self._settings.node,
-        }
-        options = docker_settings.host_options(request, self._engine(), self._settings.runtime)
-        host_config = docker_settings.mask_paths(self._api.create_host_config(**options))
-        config = docker_settings.container_options(request, labels)
-        body: dict[str, object] = self._api.create_container_config(**config, host_config=host_config)
-        return body
+        ours = {LABEL_INSTALLATION: self._settings.installation, LABEL_NODE: self._settings.node}
+        return docker_settings.body(request, {**request.labels, **ours}, self._engine())
 
     def _engine(self) -> docker_settings.EngineFacts:
         if self._facts is None:
             info = self._api.info()
-            security = info.get("SecurityOptions") or []
-            self._facts = docker_settings.EngineFacts(info["NCPU"], any("name=apparmor" in s for s in security))
+            confined = any("name=apparmor" in option for option in info.get("SecurityOptions") or [])
+            has_profile = confined and _is_apparmor_profile_loaded()
+            self._facts = docker_settings.EngineFacts(int(info["NCPU"]), has_profile, self._settings.runtime)
         return self._facts
 
     def _inspect(self, handle: Handle) -> Mapping[str, dict[str, object]]:
@@ -177,6 +171,15 @@ class DockerDriver:
             self._api.wait(handle.id, timeout=_TIMEOUT_S, condition="removed")
         except docker.errors.NotFound:
             return
+
+
+def _is_apparmor_profile_loaded() -> bool:
+    """Whether the operator loaded ours; otherwise the engine's own default applies. Engines accept unknown names."""
+    try:
+        loaded = _APPARMOR_LOADED.read_text()
+    except OSError:
+        return False
+    return any(line.split()[:1] == [docker_settings.APPARMOR_PROFILE] for line in loaded.splitlines())
 
 
 def _found(row: Mapping[str, object]) -> Found:

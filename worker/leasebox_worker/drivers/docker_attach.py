@@ -10,7 +10,6 @@ import socket
 from urllib.parse import urlsplit
 
 from leasebox.contract.errors import ConfigError, SandboxDied, StartFailed
-
 from leasebox_worker.drivers.channels import AttachChannel
 
 _CONNECT_TIMEOUT_S = 30.0
@@ -57,7 +56,15 @@ def _connect(docker_host: str) -> socket.socket:
 
 def _request(api_version: str, container: str) -> bytes:
     path = f"/v{api_version}/containers/{container}/attach?stream=1&stdin=1&stdout=1&stderr=1"
-    lines = (f"POST {path} HTTP/1.1", "Host: docker", "Connection: Upgrade", "Upgrade: tcp", "Content-Length: 0", "", "")
+    lines = (
+        f"POST {path} HTTP/1.1",
+        "Host: docker",
+        "Connection: Upgrade",
+        "Upgrade: tcp",
+        "Content-Length: 0",
+        "",
+        "",
+    )
     return "\r\n".join(lines).encode()
 
 

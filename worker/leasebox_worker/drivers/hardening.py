@@ -66,6 +66,11 @@ MASKED_PATHS = (
 READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
 
+WORKSPACE_MODE = 0o700
+WORKSPACE_MODE_ENTERED = 0o711
+"""Where the agent has to enter it by itself: uid 0 without capabilities is "other" there."""
+
+
 @dataclass(frozen=True)
 class Tmpfs:
     """One writable place of a sandbox; it counts as memory, so the sum stays below half of the memory limit."""
@@ -92,7 +97,14 @@ def writable(limits: Limits) -> tuple[Tmpfs, Tmpfs, Tmpfs]:
     """/workspace, /tmp and /dev/shm; nothing else in a sandbox can be written by a job."""
     shm = shm_bytes(limits)
     return (
-        Tmpfs(WORKSPACE, limits.disk_bytes, max(8192, limits.disk_bytes // 8192), 0o700, executable=True, of_job=True),
+        Tmpfs(
+            WORKSPACE,
+            limits.disk_bytes,
+            max(8192, limits.disk_bytes // 8192),
+            WORKSPACE_MODE,
+            executable=True,
+            of_job=True,
+        ),
         Tmpfs("/tmp", limits.tmp_bytes - shm, 4096, 0o1777, executable=False, of_job=False),
         Tmpfs("/dev/shm", shm, 1024, 0o1777, executable=False, of_job=False),
     )

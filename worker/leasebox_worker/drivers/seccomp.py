@@ -3,7 +3,7 @@
 | profile | for |
 |---------|-----|
 | default | every language: 281 calls, four socket families, no new namespaces |
-| strict  | pure computing: AF_UNIX only; no SysV IPC, message queues, aio, memfd, mlock, mknod (no compilers, no bash) |
+| strict  | pure computing: AF_UNIX only; no SysV IPC, queues, aio, memfd, mlock, mknod (no compilers, no bash) |
 | debug   | default and what strace, gdb and LeakSanitizer need |
 
 Source: ISOLATION.md 1.2, where every row was probed. Never write a rule that is not an equality: see `cbpf.ArgumentIs`.
@@ -17,7 +17,6 @@ from enum import StrEnum
 from functools import lru_cache
 
 from leasebox.contract.errors import ConfigError
-
 from leasebox_worker.drivers.cbpf import ENOSYS, EPERM, ArgumentIs, Rule, assemble
 from leasebox_worker.drivers.syscall_numbers import AARCH64, X86_64
 
@@ -45,7 +44,12 @@ MACHINES = {
 }
 """By `platform.machine()`. Only the native one is ever allowed: a 32-bit `socketcall` hides its family."""
 
-ALLOWED = tuple("""
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+ALLOWED = _words("""
 read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 lseek close close_range dup dup2 dup3 open
 openat openat2 creat stat fstat lstat newfstatat statx statfs fstatfs access faccessat faccessat2 readlink readlinkat
 getdents getdents64 getcwd chdir fchdir mkdir mkdirat rmdir rename renameat renameat2 link linkat unlink unlinkat
@@ -71,13 +75,15 @@ setgroups socketpair bind listen accept accept4 connect getsockname getpeername 
 recvfrom sendmsg recvmsg sendmmsg recvmmsg shmget shmat shmdt shmctl semget semop semtimedop semctl msgget msgsnd
 msgrcv msgctl mq_open mq_unlink mq_timedsend mq_timedreceive mq_notify mq_getsetattr io_setup io_destroy io_submit
 io_cancel io_getevents
-""".split())
+""")
 
-_NOT_STRICT = frozenset("""
+_NOT_STRICT = frozenset(
+    _words("""
 shmget shmat shmdt shmctl semget semop semtimedop semctl msgget msgsnd msgrcv msgctl mq_open mq_unlink mq_timedsend
-mq_timedreceive mq_notify mq_getsetattr io_setup io_destroy io_submit io_cancel io_getevents memfd_create
-mlock mlock2 munlock mlockall munlockall mknod mknodat
-""".split())
+mq_timedreceive mq_notify mq_getsetattr io_setup io_destroy io_submit io_cancel io_getevents memfd_create mlock mlock2
+munlock mlockall munlockall mknod mknodat
+""")
+)
 
 _ONLY_DEBUG = ("ptrace", "process_vm_readv", "process_vm_writev", "kcmp")
 
@@ -88,17 +94,21 @@ _PERSONALITIES = (0, 8, 0xFFFFFFFF)
 _NO_ADDRESS_RANDOMISATION = 0x40000
 
 
-def rules(profile: SeccompProfile) -> tuple[Rule, ...]:
-    """The rules of a profile, machine-independent; a call without a matching rule answers EPERM."""
+def rules(profile: SeccompProfile, *, has_sockets: bool = True) -> tuple[Rule, ...]:
+    """The rules of a profile, machine-independent; a call without a matching rule answers EPERM.
+
+    Args:
+        has_sockets: False where there is no network namespace: no socket of any family, socketpair alone remains.
+    """
     strict, debug = profile is SeccompProfile.STRICT, profile is SeccompProfile.DEBUG
-    families = (_AF_UNIX,) if strict else (_AF_UNIX, _AF_INET, _AF_INET6)
+    families = () if not has_sockets else (_AF_UNIX,) if strict else (_AF_UNIX, _AF_INET, _AF_INET6)
     personalities = (*_PERSONALITIES, _NO_ADDRESS_RANDOMISATION) if debug else _PERSONALITIES
     netlink = (ArgumentIs(0, _AF_NETLINK), ArgumentIs(2, _NETLINK_ROUTE))
     return (
         *(Rule(call) for call in ALLOWED if not (strict and call in _NOT_STRICT)),
         *(Rule(call) for call in _ONLY_DEBUG if debug),
         *(Rule("socket", (ArgumentIs(0, family),)) for family in families),
-        *(() if strict else (Rule("socket", netlink),)),
+        *(() if strict or not has_sockets else (Rule("socket", netlink),)),
         Rule("clone", (ArgumentIs(0, 0, mask=_NAMESPACE_FLAGS),)),
         # The flags of clone3 stand in memory, where no filter sees them; glibc falls back to clone on ENOSYS.
         Rule("clone3", errno=ENOSYS),
@@ -123,10 +133,10 @@ def engine_json(profile: SeccompProfile, machine: str | None = None) -> str:
 
 
 @lru_cache(maxsize=8)
-def program(profile: SeccompProfile, machine: str | None = None) -> bytes:
+def program(profile: SeccompProfile, machine: str | None = None, *, has_sockets: bool = True) -> bytes:
     """The profile as raw cBPF for `bwrap --seccomp` and `PR_SET_SECCOMP`; the machine is this one unless named."""
     target = _machine(machine)
-    return assemble(rules(profile), target.numbers, target.audit)
+    return assemble(rules(profile, has_sockets=has_sockets), target.numbers, target.audit)
 
 
 def _engine_rule(rule: Rule) -> dict[str, object]:

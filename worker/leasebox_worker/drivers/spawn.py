@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from leasebox.contract.errors import StartFailed
-
 from leasebox_worker.drivers.channels import PipeChannel
 from leasebox_worker.drivers.hardening import OOM_SCORE
 
@@ -110,7 +109,7 @@ def _start(launch: Launch) -> Spawned:
             env=dict(launch.environment),
             cwd=launch.folder,
             start_new_session=True,
-            preexec_fn=prepare,  # noqa: PLW1509 (the thread is ours, the child makes system calls only)
+            preexec_fn=prepare,
         )
     except (OSError, subprocess.SubprocessError) as exc:
         raise StartFailed(f"cannot run {launch.command[0]}: {exc}") from exc

@@ -32,13 +32,19 @@ class Process:
 
 @dataclass(frozen=True)
 class Record:
-    """One sandbox as its folder tells it; `process` is None when the worker died before it was started."""
+    """One sandbox as its folder tells it.
+
+    Attributes:
+        process: None when the worker died before it was started.
+        uid: The uid that no other sandbox had, where the driver noted it.
+    """
 
     name: str
     labels: Mapping[str, str]
     created_at: float
     owner: Process
     process: Process | None
+    uid: int | None = None
 
 
 def process(pid: int) -> Process:
@@ -68,6 +74,11 @@ class StateFolder:
         (folder / "state.json").write_text(json.dumps(state))
         return folder
 
+    def set_uid(self, name: str, uid: int | None) -> None:
+        """Note the uid before anything runs under it."""
+        if uid is not None:
+            (self.path(name) / "uid").write_text(str(uid))
+
     def started(self, name: str, pid: int) -> None:
         """Note the first process."""
         found = process(pid)
@@ -95,7 +106,9 @@ def _record(folder: Path) -> Record:
     pid_file = folder / "pid"
     numbers = pid_file.read_text().split() if pid_file.exists() else []
     found = Process(int(numbers[0]), int(numbers[1])) if len(numbers) == 2 else None
-    return Record(folder.name, state["labels"], state["created_at"], Process(*state["owner"]), found)
+    uid_file = folder / "uid"
+    uid = int(uid_file.read_text()) if uid_file.exists() else None
+    return Record(folder.name, state["labels"], state["created_at"], Process(*state["owner"]), found, uid)
 
 
 def _stat(pid: int) -> tuple[str, int] | None:

@@ -5,7 +5,8 @@
 | X86_64  | arch/x86/entry/syscalls/syscall_64.tbl                                        |
 | AARCH64 | include/uapi/asm-generic/unistd.h; calls that it never had (open, fork) are missing |
 
-Source: Linux 6.1 headers; fchmodat2, map_shadow_stack, futex_wake/wait/requeue and mseal from 6.10 (same numbers on both).
+Source: Linux 6.1 headers; fchmodat2, map_shadow_stack, futex_wake, _wait, _requeue and mseal from 6.10 (the same
+numbers on both).
 """
 
 

@@ -5,7 +5,6 @@ import os
 from pathlib import Path
 
 from leasebox.contract.errors import StartFailed
-
 from leasebox_worker.drivers.hardening import Tmpfs
 
 _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 2, 4, 8

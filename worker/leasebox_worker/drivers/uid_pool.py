@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from leasebox.contract.errors import StartFailed
-
 from leasebox_worker.drivers.hardening import POOL_UID_BASE, POOL_UIDS
 
 DEFAULT_FOLDER = Path("/run/leasebox/uids")

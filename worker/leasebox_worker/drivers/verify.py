@@ -9,14 +9,13 @@ Source: ISOLATION.md 1.7; the required protections are those of CONTRACT.md sect
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from leasebox.contract.errors import StartFailed
 from leasebox_guest.frames import Decoder, Kind, pack, pack_json
-
 from leasebox_worker.drivers import hardening
 from leasebox_worker.drivers import probe as probe_program
 from leasebox_worker.drivers.base import Channel, ChannelClosed, Check, Handle, Limits, SandboxRequest
@@ -55,9 +54,7 @@ class Seen:
     outside: LimitsSeen
 
 
-def verify_driver(
-    driver: Maker, agent_dir: Path, image: str, limits_of: Callable[[Handle], LimitsSeen]
-) -> list[Check]:
+def verify_driver(driver: Maker, agent_dir: Path, image: str, limits_of: Callable[[Handle], LimitsSeen]) -> list[Check]:
     """Probe and compare; see `base.Driver.verify`."""
     request = probe_request(driver.name, agent_dir, image)
     return compare(probe(driver, request, limits_of), request.limits)
@@ -90,7 +87,7 @@ def probe(driver: Maker, request: SandboxRequest, limits_of: Callable[[Handle], 
         frames = _frames(channel, time.monotonic() + _START_WITHIN_S + _ANSWER_WITHIN_S)
         _await(frames, Kind.READY)
         outside = limits_of(handle)
-        return Seen(inside=_run(channel, frames), outside=outside)
+        return Seen(inside=_run(channel, frames, handle.workspace), outside=outside)
     except ChannelClosed as exc:
         raise StartFailed(f"the probe sandbox died: {exc}; {channel.crash_text.strip()}") from exc
     finally:
@@ -110,7 +107,7 @@ def compare(seen: Seen, limits: Limits) -> list[Check]:
     ]
 
 
-def _run(channel: Channel, frames: Iterator[tuple[int, bytes]]) -> Document:
+def _run(channel: Channel, frames: Iterator[tuple[int, bytes]], workspace: str) -> Document:
     code = Path(probe_program.__file__).read_bytes()
     job = {
         "id": "probe",
@@ -118,8 +115,8 @@ def _run(channel: Channel, frames: Iterator[tuple[int, bytes]]) -> Document:
         "argv": ["main.py"],
         "code_bytes": len(code),
         "code_path": "main.py",
-        "cwd": hardening.WORKSPACE,
-        "env": {"PATH": hardening.ENVIRONMENT["PATH"], "HOME": hardening.WORKSPACE},
+        "cwd": workspace,
+        "env": {"PATH": hardening.ENVIRONMENT["PATH"], "HOME": workspace},
         "wall_s": _ANSWER_WITHIN_S,
         "cpu_s": None,
         "silence_s": None,
@@ -174,10 +171,13 @@ def _identity(inside: Document) -> Iterator[Check]:
     apart = str(agent.get("Uid")).split()[:1] != uids[:1]
     yield _check("agent-uid", apart, f"agent uid {str(agent.get('Uid')).split()[:1]}, job uid {uids[:1]}")
     held = {name: job.get(name) for name in _CAPABILITY_SETS if int(str(job.get(name)), 16)}
-    yield _check("capabilities", not held, f"the job holds {held or 'none'}")
+    beyond = (int(str(agent.get("CapPrm")), 16) | int(str(agent.get("CapEff")), 16)) & ~hardening.AGENT_CAPABILITY_MASK
+    text = f"the job holds {held or 'none'}, the agent {beyond:#x} beyond SETUID, SETGID, KILL"
+    yield _check("capabilities", not held and not beyond, text)
     bound = int(str(agent.get("CapBnd")), 16) | int(str(job.get("CapBnd")), 16)
     small = not bound & ~hardening.AGENT_CAPABILITY_MASK
-    yield _check("capability-bound", small, f"bounding set {bound:#x}")
+    # bwrap as root leaves the bounding set as it was; with no-new-privileges nothing can be gained up to it.
+    yield Check("capability-bound", ok=small, required=False, detail=f"bounding set {bound:#x}")
     nnp = job.get("NoNewPrivs") == agent.get("NoNewPrivs") == "1"
     yield _check("no-new-privileges", nnp, f"job {job.get('NoNewPrivs')}, agent {agent.get('NoNewPrivs')}")
 
@@ -200,8 +200,11 @@ def _files(inside: Document, limits: Limits) -> Iterator[Check]:
     root = _section(inside, "mounts").get("/")
     writable = inside.get("writable")
     closed = isinstance(root, list) and "ro" in root and not writable
-    yield _check("read-only-root", closed, f"root {'ro' if isinstance(root, list) and 'ro' in root else 'rw'}, "
-                 f"writable {writable}")
+    yield _check(
+        "read-only-root",
+        closed,
+        f"root {'ro' if isinstance(root, list) and 'ro' in root else 'rw'}, writable {writable}",
+    )
     shown = inside.get("shown")
     yield _check("masked-paths", not shown, f"not hidden: {shown or 'none'}")
     disks = _section(inside, "disks")
@@ -211,10 +214,15 @@ def _files(inside: Document, limits: Limits) -> Iterator[Check]:
         disk = disk if isinstance(disk, dict) else {}
         sizes.append((tmpfs.target, disk.get("bytes"), tmpfs.size_bytes))
         inodes.append((tmpfs.target, disk.get("inodes"), tmpfs.inodes))
-        modes.append((tmpfs.target, disk.get("mode"), tmpfs.mode))
+        modes.append((tmpfs.target, _without_entering(disk.get("mode")), tmpfs.mode))
     yield _equal("disk-limit", sizes)
     yield _equal("inode-limit", inodes)
     yield _equal("workspace-mode", modes)
+
+
+def _without_entering(mode: object) -> object:
+    """0711 counts as 0700: see `hardening.WORKSPACE_MODE_ENTERED`."""
+    return hardening.WORKSPACE_MODE if mode == hardening.WORKSPACE_MODE_ENTERED else mode
 
 
 def _limits(seen: Seen, limits: Limits) -> Iterator[Check]:
@@ -223,14 +231,14 @@ def _limits(seen: Seen, limits: Limits) -> Iterator[Check]:
     swap = outside.swap_bytes
     if swap is None and isinstance(both := inside.get("memory_swap_bytes"), int) and isinstance(memory, int):
         swap = both - memory
-    pids, cpus = outside.pids or inside.get("pids"), outside.cpus
+    rlimits = _section(seen.inside, "rlimits")
+    pids, cpus = outside.pids or inside.get("pids") or rlimits.get("nproc"), outside.cpus
     if cpus is None and isinstance(quota := inside.get("cpu_quota_us"), int):
         cpus = quota / hardening.CPU_PERIOD_US
     yield _equal("memory-limit", [("memory", memory, limits.memory_bytes)])
     yield _equal("swap-limit", [("swap", swap, 0)])
     yield _equal("pids-limit", [("pids", pids, limits.pids)])
     yield _equal("cpu-limit", [("cpus", cpus, limits.cpus)])
-    rlimits = _section(seen.inside, "rlimits")
     asked = {k: v for k, v in hardening.ulimits(limits).items() if k in rlimits}
     yield _equal("ulimits", [(name, rlimits.get(name), value) for name, value in asked.items()])
 
@@ -240,7 +248,7 @@ def _network(inside: Document) -> Check:
     return _check("network", reaches is False, f"interfaces {interfaces}, a route to the outside: {reaches}")
 
 
-def _equal(name: str, rows: list[tuple[str, object, object]]) -> Check:
+def _equal(name: str, rows: Sequence[tuple[str, object, object]]) -> Check:
     wrong = [f"{what} is {seen}, asked {asked}" for what, seen, asked in rows if seen != asked]
     return _check(name, not wrong, "; ".join(wrong) or "as asked")
 
