@@ -17,6 +17,7 @@ from leasebox.contract.scripts import Runner, client
 from leasebox_worker.config import WorkerSettings
 from leasebox_worker.engine import host
 from leasebox_worker.engine.runner import run_job
+from leasebox_worker.lifecycle import reads
 
 log = structlog.get_logger()
 
@@ -84,9 +85,9 @@ def revoke(_state: Any, task_id: Any, *_: Any, **__: Any) -> dict[str, str]:
     keys, redis = Keys(settings.prefix), host.connect(settings.url)
     ids = task_id if isinstance(task_id, list) else [task_id]
     for job in ids:
-        tenant = redis.hget(keys.job(job), "tenant")
+        tenant = reads.field(redis, keys.job(job), "tenant")
         if tenant is not None:
-            Runner(redis).run(client.cancel(keys, job=job, tenant=tenant.decode()))
+            Runner(redis).run(client.cancel(keys, job=job, tenant=tenant))
     return {"ok": f"cancelled {', '.join(ids)}"}
 
 

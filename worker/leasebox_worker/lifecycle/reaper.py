@@ -6,6 +6,7 @@ import structlog
 from leasebox.contract.keys import Keys
 from leasebox.contract.queues import Priority
 from leasebox.contract.scripts import Runner, node
+from leasebox_worker.lifecycle import reads
 
 log = structlog.get_logger()
 
@@ -26,14 +27,13 @@ class Reaper:
 
     def overdue(self) -> None:
         """Give up claims of live nodes whose deadline has passed with its grace."""
-        seconds, micros = self._redis.time()
-        now = seconds + micros / 1e6
+        now = reads.now(self._redis)
         for name in self._nodes():
-            for job in self._redis.zrange(self._keys.claims(name), "-inf", now, byscore=True, offset=0, num=64):
-                lease = self._redis.hget(self._keys.job(job.decode()), "lease")
+            for job in reads.due(self._redis, self._keys.claims(name), now):
+                lease = reads.field(self._redis, self._keys.job(job), "lease")
                 if lease:
-                    answer = self._run(node.overdue(self._keys, job=job.decode(), lease=lease.decode()))
-                    log.warning("overdue", job_id=job.decode(), answer=type(answer).__name__)
+                    answer = self._run(node.overdue(self._keys, job=job, lease=lease))
+                    log.warning("overdue", job_id=job, answer=type(answer).__name__)
 
     def resend(self) -> None:
         """Wake lines whose wake-up was lost. Reads one message per queue, never the backlog."""
@@ -45,4 +45,4 @@ class Reaper:
                 log.warning("wakeups_resent", queue=queue, count=count)
 
     def _nodes(self) -> list[str]:
-        return [name.decode() for name in self._redis.zrange(self._keys.nodes(), 0, -1)]
+        return reads.members(self._redis, self._keys.nodes())
