@@ -27,14 +27,14 @@ class Control:
             self._cursor = entry_id
             self._obey(fields)
 
-    def _obey(self, fields: dict[str, str]) -> None:
-        order = fields.get("order", "")
-        if order == "cancel" and "job" in fields:
-            cancel(fields["job"], self._deps)
-        elif order in ("close", "kill") and fields.get("sandbox"):
-            self._deps.sandboxes.end(fields["sandbox"])
-        else:
-            log.debug("order_unknown", order=order)
+    def _obey(self, order: dict[str, str]) -> None:
+        match order.get("type"):
+            case "cancel":
+                cancel(order["job"], self._deps)
+            case "close" if order.get("sandbox"):
+                self._deps.sandboxes.end(order["sandbox"])
+            case other:
+                log.debug("order_unknown", order=other)
 
 
 def cancel(job: str, deps: Deps) -> None:

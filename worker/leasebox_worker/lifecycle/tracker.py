@@ -4,14 +4,11 @@ import itertools
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from leasebox.contract.errors import LeaseLost
 from leasebox.contract.keys import Keys
 from leasebox.contract.scripts import Runner, worker
 from leasebox.contract.scripts import answers as a
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +80,9 @@ class LeaseTracker:
         answer = self._run(
             worker.bind(self._keys, job=work.job, lease=work.lease, node=self.identity.node, sandbox=sandbox, why=why)
         )
-        return self._held_or_raise(work, answer)
+        if isinstance(answer, a.LeaseLost | a.Gone):
+            raise self._lost(work)
+        return answer
 
     def start(self, work: a.Work, *, deadline_s: float, sandbox_name: str) -> a.Go | a.Cancelled:
         """Write `running`; only then may the exec frame leave.
@@ -101,7 +100,9 @@ class LeaseTracker:
                 sandbox=sandbox_name,
             )
         )
-        return self._held_or_raise(work, answer)
+        if isinstance(answer, a.LeaseLost | a.Gone):
+            raise self._lost(work)
+        return answer
 
     def emit(self, work: a.Work, chunks: Sequence[worker.Chunk]) -> bool:
         """Append output; True if a cancel was requested.
@@ -110,7 +111,9 @@ class LeaseTracker:
             LeaseLost: Another holder took over; kill at once.
         """
         answer = self._run(worker.emit(self._keys, job=work.job, lease=work.lease, claims=work.claims, chunks=chunks))
-        return self._held_or_raise(work, answer).cancel_requested
+        if isinstance(answer, a.LeaseLost | a.Gone):
+            raise self._lost(work)
+        return answer.cancel_requested
 
     def settle(
         self,
@@ -142,9 +145,9 @@ class LeaseTracker:
                 start_timeout_s=self._start_timeout_s,
             )
         )
-        self.drop(work.job)
         if isinstance(answer, a.LeaseLost | a.Gone):
-            raise LeaseLost(f"job {work.job} has another holder")
+            raise self._lost(work)
+        self.drop(work.job)
         if isinstance(answer, a.Next):
             self.keep(answer.work)
         return answer
@@ -154,8 +157,6 @@ class LeaseTracker:
         self.drop(work.job)
         self._run(worker.give_up(self._keys, job=work.job, lease=work.lease, why=why, detail=detail))
 
-    def _held_or_raise(self, work: a.Work, answer: T | a.LeaseLost | a.Gone) -> T:
-        if isinstance(answer, a.LeaseLost | a.Gone):
-            self.drop(work.job)
-            raise LeaseLost(f"job {work.job} has another holder")
-        return answer
+    def _lost(self, work: a.Work) -> LeaseLost:
+        self.drop(work.job)
+        return LeaseLost(f"job {work.job} has another holder")
