@@ -7,6 +7,7 @@ import platform
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import redis
@@ -15,7 +16,7 @@ from redis.backoff import ExponentialBackoff
 from redis.exceptions import BusyLoadingError
 from redis.retry import Retry
 
-import leasebox
+
 from leasebox.contract.errors import BrokerUnavailable, ConfigError
 from leasebox.contract.keys import Keys
 from leasebox.contract.scripts import Runner
@@ -222,5 +223,5 @@ def _facts(driver: Driver, settings: WorkerSettings) -> Facts:
         machine_id=machine.read_text().strip() if machine.exists() else platform.node(),
         driver=driver.name,
         slots=settings.slots,
-        versions_json=json.dumps({"leasebox": leasebox.__version__, "python": platform.python_version()}),
+        versions_json=json.dumps({"leasebox": version("leasebox"), "python": platform.python_version()}),
     )

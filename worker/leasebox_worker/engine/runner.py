@@ -248,7 +248,7 @@ def _exec(
         argv=argv,
         code_bytes=code_bytes,
         code_path=code_path,
-        cwd=grant.cwd,
+        cwd="/workspace" if kind == "put" else grant.cwd,
         env=grant.env,
         wall_s=wall_s,
         cpu_s=limits.cpu_s,
