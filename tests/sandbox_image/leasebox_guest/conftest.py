@@ -223,12 +223,14 @@ def spawn(agent_dir: Path) -> Iterator[Spawn]:
             for name, size in (("ws", "96m"), ("tmp", "80m"), ("shm", "16m"))
         )
         binds = f"--bind {root}/tmp /tmp --bind {root}/shm /dev/shm --bind {root}/ws /workspace".split()
-        shell = f"{mounts} (cd {root}/ws; {before or ':'}); exec \"$@\""
+        shell = f'{mounts} (cd {root}/ws; {before or ":"}); exec "$@"'
         words = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", shell, "sh"]
         return Host([*words, *_bwrap(agent, rooted=True, binds=binds), "--job-uid", str(JOB_UID), *options])
 
     def unprivileged(options: tuple[str, ...], agent: Path) -> Host:
-        binds = "--size 80000000 --tmpfs /tmp --size 16777216 --tmpfs /dev/shm --size 67108864 --tmpfs /workspace".split()
+        binds = (
+            "--size 80000000 --tmpfs /tmp --size 16777216 --tmpfs /dev/shm --size 67108864 --tmpfs /workspace".split()
+        )
         argv = [*_bwrap(agent, rooted=False, binds=binds), *options]
         return Host(argv, user=JOB_UID, group=JOB_UID, extra_groups=[], cwd="/")
 

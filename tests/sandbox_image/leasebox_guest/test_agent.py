@@ -66,10 +66,13 @@ def test_a_program_that_cannot_start_says_why(argv: list[str], code: int, host: 
 def test_a_command_gets_default_signals_and_its_own_environment(host: Any) -> None:
     ended = host.run(kind="command", argv=["sh", "-c", "env | sort; grep -E 'SigIgn|SigBlk' /proc/self/status; pwd"])
 
-    assert ended.stdout.decode().split() == (
-        "HOME=/workspace LANG=C.UTF-8 PATH=/usr/bin:/bin PWD=/workspace SigBlk: 0000000000000000 "
-        "SigIgn: 0000000000000000 /workspace"
-    ).split()
+    assert (
+        ended.stdout.decode().split()
+        == (
+            "HOME=/workspace LANG=C.UTF-8 PATH=/usr/bin:/bin PWD=/workspace SigBlk: 0000000000000000 "
+            "SigIgn: 0000000000000000 /workspace"
+        ).split()
+    )
 
 
 def test_code_that_would_overwrite_a_file_runs_under_a_hidden_name(host: Any) -> None:
@@ -118,7 +121,9 @@ def test_50_mb_of_output_arrive_whole(host: Any) -> None:
 
 @pytest.mark.parametrize(("size", "limit"), [(MIB, None), (MIB + 1, "output")])
 def test_the_output_limit_counts_both_streams(size: int, limit: str | None, host: Any) -> None:
-    ended = host.run(f"import os; os.write(2, b'e' * 1000)\nimport sys; sys.stdout.write('x' * {size - 1000})", stream_bytes=MIB)
+    ended = host.run(
+        f"import os; os.write(2, b'e' * 1000)\nimport sys; sys.stdout.write('x' * {size - 1000})", stream_bytes=MIB
+    )
 
     assert ended.limit == limit
     assert len(ended.stdout) + len(ended.stderr) == min(size, MIB) == ended.stdout_bytes + ended.stderr_bytes
@@ -177,7 +182,10 @@ def test_cancel_kills_what_does_not_listen(host: Any) -> None:
 
 
 def test_cancel_is_not_behind_output_that_nobody_reads(host: Any) -> None:
-    ident = host.start("import sys, threading\nthreading.Thread(target=lambda: [sys.stderr.write('e' * 999) for _ in iter(int, 1)]).start()\n" + ENDLESS)
+    ident = host.start(
+        "import sys, threading\nthreading.Thread(target=lambda: [sys.stderr.write('e' * 999) for _ in iter(int, 1)]).start()\n"
+        + ENDLESS
+    )
     host.expect(Kind.STARTED)
 
     host.send_json(Kind.CANCEL, id=ident, grace_s=0.0)

@@ -106,7 +106,9 @@ def test_options_that_are_wrong_end_the_start(options: list[str], spawn: Spawn) 
 
 
 def test_a_preload_that_starts_a_thread_ends_the_start(spawn: Spawn, broken: Path) -> None:
-    (broken / "threaded.py").write_text("import threading, time; threading.Thread(target=time.sleep, args=(60,)).start()")
+    (broken / "threaded.py").write_text(
+        "import threading, time; threading.Thread(target=time.sleep, args=(60,)).start()"
+    )
 
     host = spawn("r2", "--preload", "threaded", agent=broken)
 
@@ -131,7 +133,7 @@ HOOKS = (
 
 @pytest.mark.parametrize("mode", ["r2"])
 def test_pid_1_loads_nothing_from_the_workspace(mode: str, spawn: Spawn) -> None:
-    plants = [f"echo 'open(\"/workspace/loaded\", \"a\")' > {name}.py" for name in HOOKS]
+    plants = [f'echo \'open("/workspace/loaded", "a")\' > {name}.py' for name in HOOKS]
     plants += ["echo home = / > pyvenv.cfg", "mkdir -p .local/lib/python3.11/site-packages"]
     plants += ["echo 'import os; os.open(\"/workspace/loaded\", 66)' > .local/lib/python3.11/site-packages/a.pth"]
     host = spawn(mode, before="; ".join(plants))

@@ -23,7 +23,12 @@ def test_no_process_outlives_its_job(name: str, host: Any) -> None:
     ended = host.run(SURVIVORS[name])
 
     assert (ended.code, ended.clean) == (0, True)
-    assert host.run("import os; print([n for n in os.listdir('/proc') if n.isdigit() and int(n) not in (1, os.getpid())])").stdout == b"[]\n"
+    assert (
+        host.run(
+            "import os; print([n for n in os.listdir('/proc') if n.isdigit() and int(n) not in (1, os.getpid())])"
+        ).stdout
+        == b"[]\n"
+    )
 
 
 def test_kill_of_everyone_ends_only_the_job(host: Any) -> None:
