@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from leasebox_guest.frames import Kind
 
 RAN = b"main.py ran"
@@ -62,7 +63,8 @@ def damage_agent_returns(agent: Path) -> None:
 def damage_agent_child_raises(agent: Path) -> None:
     """A child that fails before it has become the job must not run the program either, with the agent's rights."""
     (agent / "leasebox_guest" / "agent.py").write_text(
-        "import os\ndef serve(bare):\n    pid = os.fork()\n    if pid == 0: 1 / 0\n    os.waitpid(pid, 0)\n    os._exit(70)\n"
+        "import os\n"
+        "def serve(bare):\n    pid = os.fork()\n    if pid == 0: 1 / 0\n    os.waitpid(pid, 0)\n    os._exit(70)\n"
     )
 
 
@@ -126,9 +128,21 @@ def test_a_preload_that_fails_or_prints_does_no_harm(spawn: Spawn, broken: Path)
     assert host.run("print(1)").stdout == b"1\n"
 
 
-HOOKS = (
-    "json os site sitecustomize usercustomize leasebox_guest ctypes struct enum select re traceback _frozen_importlib"
-).split()
+HOOKS = [
+    "json",
+    "os",
+    "site",
+    "sitecustomize",
+    "usercustomize",
+    "leasebox_guest",
+    "ctypes",
+    "struct",
+    "enum",
+    "select",
+    "re",
+    "traceback",
+    "_frozen_importlib",
+]
 
 
 @pytest.mark.parametrize("mode", ["r2"])

@@ -6,6 +6,14 @@ from typing import Any
 
 import pytest
 
+FILL = """
+for size in (1 << 20, 4096):
+    with open('fill', 'ab', 0) as file:
+        try:
+            while 1: file.write(bytes(size))
+        except OSError: pass
+"""
+
 
 def entry(path: str, content: bytes, **more: Any) -> bytes:
     header = json.dumps({"path": path, "size": len(content), **more}).encode()
@@ -99,9 +107,7 @@ def test_a_malformed_stream_of_files_is_refused_and_leaves_nothing(host: Any, bo
 
 @pytest.mark.parametrize("host", ["r2"], indirect=True)
 def test_no_room_is_too_large_and_leaves_nothing(host: Any) -> None:
-    host.run(
-        "open('fill', 'wb').truncate(0); f = open('fill', 'wb')\ntry:\n  while 1: f.write(bytes(1 << 20))\nexcept OSError: pass\ng = open('fill', 'ab', 0)\ntry:\n  while 1: g.write(bytes(4096))\nexcept OSError: pass"
-    )
+    host.run(FILL)
 
     ended = put(host, entry("a", b"x" * 100_000))
 

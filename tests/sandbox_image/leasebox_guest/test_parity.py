@@ -77,7 +77,7 @@ def test_odd_bytes_in_the_source_are_treated_the_same(source: bytes, executing: 
 
 
 def test_jobs_in_a_row_draw_different_numbers(forking: Any) -> None:
-    source = "import random, uuid, os, tempfile, hashlib\nprint(random.random(), uuid.uuid4(), next(tempfile._get_candidate_names()))"
+    source = "import random, uuid, tempfile as t\nprint(random.random(), uuid.uuid4(), next(t._get_candidate_names()))"
 
     drawn = [forking.run(source).stdout for _ in range(3)]
 
