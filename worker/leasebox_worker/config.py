@@ -61,7 +61,7 @@ class Timers(BaseModel):
         return self
 
 
-EMBEDDED_WAIVERS = frozenset({"cgroup", "agent-uid", "inode-limit"})
+EMBEDDED_WAIVERS = frozenset({"cgroup", "agent-uid", "inode-limit", "memory-limit", "swap-limit", "cpu-limit"})
 """What rootless bubblewrap lacks; allowed for the private stack of one user."""
 
 
