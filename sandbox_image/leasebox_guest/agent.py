@@ -6,26 +6,24 @@ An exception ends PID 1 with exit code 70 (sitecustomize.py sees to that), and t
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found]  # `signal` makes enums of it all, at 1 ms
+import json
 import os
-import select
 import sys
 import time
 from collections.abc import Callable
 
-from leasebox_guest import job, parity, posix, wipe
+from leasebox_guest import ending, job, parity, posix
 from leasebox_guest.channel import PORTION_BYTES, Channel, HostGoneError
 from leasebox_guest.frames import Kind
+from leasebox_guest.loop import WRITABLE, Loop
 from leasebox_guest.run import NEVER, Limit, ProtocolError, Run
 from leasebox_guest.settings import SEPARATOR, VARIABLE, Settings
-from leasebox_guest.spec import Spec, SpecError
-from leasebox_guest.sweep import SIGCONT, SIGKILL, Processes
+from leasebox_guest.spec import Spec, SpecError, announced
+from leasebox_guest.sweep import SIGCONT, SIGTERM, Processes
 
 HIGH_BYTES = 256 << 10
 LOW_BYTES = 64 << 10
 _REATTACH_POLL_S = 0.25
-_TERM = 15
-_IN_OR_END = select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR
 
 
 class _InJob(BaseException):
@@ -57,7 +55,7 @@ def serve(bare: frozenset[str]) -> None:
     job.prepare_forks()
     me = os.getpid()
     try:
-        agent.loop()
+        agent.serve()
     except _InJob:
         return
     except BaseException:
@@ -85,6 +83,7 @@ class Agent:
         self.rights = rights
         self.preloaded = preloaded
         self.processes = Processes()
+        self.loop = Loop()
         self.run: Run | None = None
         self.held_since: float | None = None
         self.last_word_at = time.monotonic()
@@ -92,8 +91,6 @@ class Agent:
         self._is_paused = False
         self._listen_again_at = NEVER
         self._is_out_watched = False
-        self._epoll = select.epoll()
-        self._handlers: dict[int, Callable[[], None]] = {}
         self._frame_handlers: dict[int, Callable[[bytes], None]] = {
             Kind.HELLO: self._on_hello,
             Kind.EXEC: self._on_exec,
@@ -109,40 +106,15 @@ class Agent:
 
     # The loop
 
-    def loop(self) -> None:
+    def serve(self) -> None:
         """Serve until BYE, the end of the input, or a long silence; none of them returns. Raises `_InJob` in a job."""
-        self._watch_children()
-        self._watch(self.channel.source, self._on_host)
+        self.loop.watch_children(self._reap)
+        self.loop.watch(self.channel.source, self._on_host)
         self._send_ready(None)
         while True:
             self._flush()
-            for fd, _ in self._epoll.poll(self._timeout_s()):
-                if handler := self._handlers.get(fd):
-                    handler()
+            self.loop.turn(self._timeout_s())
             self._tick(time.monotonic())
-
-    def _watch_children(self) -> None:
-        wake, alarm = os.pipe()
-        os.set_blocking(wake, False)
-        os.set_blocking(alarm, False)
-        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
-        _signal.signal(_signal.SIGCHLD, lambda _number, _frame: None)
-        _signal.set_wakeup_fd(alarm, warn_on_full_buffer=False)
-
-        def on_child() -> None:
-            os.read(wake, PORTION_BYTES)
-            self._reap()
-
-        self._watch(wake, on_child)
-
-    def _watch(self, fd: int, handler: Callable[[], None], events: int = _IN_OR_END) -> None:
-        if fd not in self._handlers:
-            self._epoll.register(fd, events)
-        self._handlers[fd] = handler
-
-    def _unwatch(self, fd: int) -> None:
-        if self._handlers.pop(fd, None):
-            self._epoll.unregister(fd)
 
     def _timeout_s(self) -> float:
         at = min(self.last_word_at + self.settings.exit_after_s, self._listen_again_at)
@@ -156,7 +128,7 @@ class Agent:
         """Act on what is overdue."""
         if now >= self._listen_again_at:
             self._listen_again_at = NEVER
-            self._watch(self.channel.source, self._on_host)
+            self.loop.watch(self.channel.source, self._on_host)
         silence_s = now - self.last_word_at
         if silence_s >= self.settings.exit_after_s:
             self._leave()
@@ -197,7 +169,7 @@ class Agent:
     def _on_end_of_input(self) -> None:
         if self.settings.leaves_at_eof:
             self._leave()
-        self._unwatch(self.channel.source)  # nobody is attached: look again later, the dead-man's clock runs
+        self.loop.unwatch(self.channel.source)  # nobody is attached: look again later, the dead-man's clock runs
         self._listen_again_at = time.monotonic() + _REATTACH_POLL_S
 
     def _flush(self) -> None:
@@ -211,9 +183,9 @@ class Agent:
         if waits != self._is_out_watched:
             self._is_out_watched = waits
             if waits:
-                self._watch(self.channel.target, lambda: None, select.EPOLLOUT)
+                self.loop.watch(self.channel.target, lambda: None, WRITABLE)
             else:
-                self._unwatch(self.channel.target)
+                self.loop.unwatch(self.channel.target)
         self._set_paused()
 
     def _set_paused(self) -> None:
@@ -223,7 +195,7 @@ class Agent:
         elif not self._is_paused and self.channel.queued_bytes > HIGH_BYTES:
             self._is_paused = True
             for fd in self.run.outputs:
-                self._unwatch(fd)
+                self.loop.unwatch(fd)
         elif self._is_paused and self.channel.queued_bytes <= LOW_BYTES:
             self._is_paused = False
             self.run.last_output_at = time.monotonic()  # it was not the job that was silent
@@ -264,7 +236,7 @@ class Agent:
         self._start_if_ready()
 
     def _refuse(self, payload: bytes, reason: str) -> None:
-        ident, code_bytes = _ident_of(payload)
+        ident, code_bytes = announced(payload)
         self._code_to_skip += code_bytes
         self.channel.send_json(Kind.REFUSED, id=ident, reason=reason)
 
@@ -284,8 +256,6 @@ class Agent:
                 self._feed(self.run)
 
     def _on_cancel(self, payload: bytes) -> None:
-        import json
-
         fields = json.loads(payload)
         run = self.run
         if run is None or fields["id"] != run.spec.id:
@@ -294,7 +264,7 @@ class Agent:
         if run.pid:
             grace_s = float(fields.get("grace_s", run.spec.cancel_grace_s))
             run.kill_at = min(run.kill_at, time.monotonic() + grace_s)
-            self.processes.signal(_TERM)
+            self.processes.signal(SIGTERM)
 
     def _on_hold(self, _payload: bytes) -> None:
         if self.held_since is None:
@@ -316,8 +286,6 @@ class Agent:
             self.held_since = None
 
     def _on_resync(self, payload: bytes) -> None:
-        import json
-
         fields = json.loads(payload) if payload else {}
         if self.run:
             self._finish()
@@ -343,7 +311,7 @@ class Agent:
             self._finish(error=f"could not start: {exc}")
             return
         if pid == 0:
-            self._epoll.close()  # by itself: later its number may be another descriptor's
+            self.loop.close()
             job.enter(run.spec, bytes(run.code), pipes, self.rights, self.settings)
             raise _InJob
         for fd in pipes:
@@ -356,11 +324,11 @@ class Agent:
 
     def _watch_outputs(self, run: Run) -> None:
         for fd in run.outputs:
-            self._watch(fd, lambda fd=fd: self._on_output(run, fd))  # type: ignore[misc]
+            self.loop.watch(fd, lambda fd=fd: self._on_output(run, fd))  # type: ignore[misc]
 
     def _on_output(self, run: Run, fd: int) -> None:
         if run is self.run and not self._read_output(run, fd):
-            self._unwatch(fd)
+            self.loop.unwatch(fd)
             del run.outputs[fd]
             os.close(fd)
         if run is self.run and run.limit:
@@ -380,11 +348,11 @@ class Agent:
         return bool(data)
 
     def _feed(self, run: Run) -> None:
-        self._unwatch(run.stdin)  # before it may be closed: a closed number is soon another descriptor's
+        self.loop.unwatch(run.stdin)  # before it may be closed: a closed number is soon another descriptor's
         if done := run.feed():
             self.channel.send_json(Kind.CREDIT, n=done)
         if run.wants_to_write:
-            self._watch(run.stdin, lambda: self._on_room(run), select.EPOLLOUT)
+            self.loop.watch(run.stdin, lambda: self._on_room(run), WRITABLE)
 
     def _on_room(self, run: Run) -> None:
         if run is self.run:
@@ -419,11 +387,13 @@ class Agent:
             run.held_s += now - self.held_since
         if run.wait_status is None:
             run.wait_status = ended.get(run.pid)
-        self._drain(run)
+        for fd in (*run.outputs, run.stdin):
+            self.loop.unwatch(fd)
+        ending.drain(run, self.channel)
         report = run.close()
         if isinstance(code := report.get("code"), str) and is_clean:
             self.rights.unlink(f"{self.settings.workspace}/{code}")
-        is_clean = is_clean and self._wipe()
+        is_clean = is_clean and ending.wipe_roots(self.settings.wipe, self.rights, self.processes)
         self.channel.send_json(
             Kind.EXITED,
             **run.summary(now),
@@ -432,51 +402,3 @@ class Agent:
             forked=report.get("forked", False),
             error=error or report.get("error"),
         )
-
-    def _drain(self, run: Run) -> None:
-        """Read the pipes to their ends, which are near: every writer is dead."""
-        for fd in (*run.outputs, run.stdin):
-            self._unwatch(fd)
-        for fd in run.outputs:
-            while self._read_output_rest(run, fd):
-                pass
-
-    def _read_output_rest(self, run: Run, fd: int) -> bool:
-        try:
-            data = os.read(fd, PORTION_BYTES)
-        except BlockingIOError:
-            return False  # a writer that could not be killed
-        if kept := run.count(run.outputs[fd], data):
-            self.channel.send(run.outputs[fd], kept)
-        return bool(data)
-
-    def _wipe(self) -> bool:
-        """Whether nothing of the job is left outside the workspace; the wiper is forked only if something was."""
-        roots = self.settings.wipe
-        if not wipe.is_dirty(roots):
-            return True
-        pid = os.fork()
-        if pid == 0:
-            try:
-                self.rights.become()
-                wipe.wipe(roots)
-            finally:
-                os._exit(0)
-        deadline = time.monotonic() + wipe.WIPE_LIMIT_S
-        while pid not in self.processes.reap():
-            if time.monotonic() > deadline:
-                os.kill(pid, SIGKILL)
-                return False
-            time.sleep(0.0002)
-        return not wipe.is_dirty(roots)
-
-
-def _ident_of(payload: bytes) -> tuple[str | None, int]:
-    """The id and the announced code of an EXEC that is refused, as far as they can be read."""
-    import json
-
-    try:
-        fields = json.loads(payload)
-        return fields["id"], int(fields.get("code_bytes", 0))
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return None, 0

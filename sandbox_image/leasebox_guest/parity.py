@@ -12,24 +12,36 @@ import gc
 import os
 import site
 import sys
+from types import CodeType
 
 from leasebox_guest import posix
 from leasebox_guest.spec import Spec
 
 _bare: frozenset[str] = frozenset()
 _preloaded: frozenset[str] = frozenset()
+_agents_own: list[str] = []
 _kept: list[object] = []
 _image_sitecustomize: _frozen_importlib.ModuleSpec | None = None
+_image_code: CodeType | None = None
 
 
 def remember_start(bare: frozenset[str]) -> None:
     """Note what a bare interpreter has loaded. Before any preload, so that its exit function runs last of all."""
-    global _bare, _image_sitecustomize
+    global _bare
     _bare = bare
     posix.keep_for_ever(_kept)
     atexit.register(_keep_preloaded)
-    path = [path for path in sys.path if path != os.environ.get("PYTHONPATH")]
-    _image_sitecustomize = _frozen_importlib_external.PathFinder.find_spec("sitecustomize", path)
+    _find_image_sitecustomize([path for path in sys.path if path != os.environ.get("PYTHONPATH")])
+
+
+def _find_image_sitecustomize(path: list[str]) -> None:
+    """The image's own sitecustomize, if it has one (Debian's does), is hidden by the agent's: jobs run it."""
+    global _image_sitecustomize, _image_code
+    finder = _frozen_importlib_external.PathFinder
+    finder.find_spec("leasebox_no_such_module", path)  # fills the finders' caches, for every job to come
+    _image_sitecustomize = finder.find_spec("sitecustomize", path)
+    if _image_sitecustomize and isinstance(_image_sitecustomize.loader, _frozen_importlib_external.SourceFileLoader):
+        _image_code = _image_sitecustomize.loader.get_code("sitecustomize")
 
 
 def preload(names: list[str]) -> list[str]:
@@ -49,6 +61,7 @@ def remember_preloaded() -> None:
     """Note what is loaded now beyond the bare start; jobs end without taking it apart."""
     global _preloaded
     _preloaded = frozenset(sys.modules) - _bare
+    _agents_own.extend(name for name in sys.modules if name.partition(".")[0] == "leasebox_guest")
 
 
 def shadowed() -> bool:
@@ -84,7 +97,7 @@ def _renew_main() -> None:
 def _forget_agent(agent_dir: str) -> None:
     sys.path[:] = [path for path in sys.path if path != agent_dir]
     sys.path_importer_cache.pop(agent_dir, None)
-    for name in [name for name in sys.modules if name.partition(".")[0] == "leasebox_guest"]:
+    for name in _agents_own:
         _kept.append(sys.modules.pop(name))
 
 
@@ -101,14 +114,13 @@ def _add_user_site() -> None:
 
 
 def _run_image_sitecustomize() -> None:
-    """The image's own sitecustomize, if it has one (Debian's does), was hidden by the agent's: run it now."""
-    found = _image_sitecustomize
-    if found is None or found.loader is None:
+    """What site.execsitecustomize would have done. In the job, never in PID 1."""
+    if _image_sitecustomize is None or _image_code is None:
         return
-    module = _frozen_importlib.module_from_spec(found)
+    module = _frozen_importlib.module_from_spec(_image_sitecustomize)
     sys.modules["sitecustomize"] = module
     try:
-        found.loader.exec_module(module)
+        exec(_image_code, module.__dict__)  # noqa: S102 (with the rights of the job)
     except ImportError as exc:
         if exc.name != "sitecustomize":
             _complain(exc)

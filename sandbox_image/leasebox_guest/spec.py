@@ -70,6 +70,15 @@ class Spec:
         self.line_buffered = fields.get("line_buffered", True) is True
 
 
+def announced(payload: bytes) -> tuple[str | None, int]:
+    """The id and the size of the code of an EXEC that is refused, as far as they can be read."""
+    try:
+        fields = json.loads(payload)
+        return fields["id"], int(fields.get("code_bytes", 0))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None, 0
+
+
 def _object(payload: bytes) -> dict[str, object]:
     try:
         fields = json.loads(payload)

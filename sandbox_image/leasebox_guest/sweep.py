@@ -10,6 +10,7 @@ import os
 import time
 
 SIGKILL = 9
+SIGTERM = 15
 SIGCONT = 18
 SIGSTOP = 19
 SWEEP_LIMIT_S = 2.0

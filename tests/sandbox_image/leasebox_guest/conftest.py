@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from leasebox_guest.frames import Decoder, Kind, pack, pack_json
 from leasebox_guest.install import install
 
@@ -83,7 +84,7 @@ class Host:
         while True:
             kind, payload = self.next()
             if kind in kinds:
-                return json.loads(payload) if payload else {}
+                return dict(json.loads(payload)) if payload else {}
 
     def start(
         self,
@@ -119,7 +120,7 @@ class Host:
         if stdin is not None:
             for part in [stdin, b""] if stdin else [b""]:
                 self.send(Kind.STDIN, part)
-        return str({**spec, **fields}["id"])
+        return f"job-{self._count}"
 
     def end(self) -> Ended:
         """Read up to EXITED or REFUSED."""
@@ -148,13 +149,17 @@ class Host:
             seen += payload if kind is Kind.STDOUT else b""
         return seen
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def exit_code(self) -> int:
         return self._process.wait(PATIENCE_S)
 
     def crash_text(self) -> str:
         self._process.kill()
         assert self._process.stderr
-        return self._process.stderr.read().decode(errors="replace")
+        return bytes(self._process.stderr.read()).decode(errors="replace")
 
     def hang_up(self) -> None:
         assert self._process.stdin
@@ -223,17 +228,34 @@ def spawn(agent_dir: Path) -> Iterator[Spawn]:
             for name, size in (("ws", "96m"), ("tmp", "80m"), ("shm", "16m"))
         )
         binds = f"--bind {root}/tmp /tmp --bind {root}/shm /dev/shm --bind {root}/ws /workspace".split()
-        shell = f"{mounts} (cd {root}/ws; {before or ':'}); exec \"$@\""
+        shell = f'{mounts} (cd {root}/ws; {before or ":"}); exec "$@"'
         words = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", shell, "sh"]
         return Host([*words, *_bwrap(agent, rooted=True, binds=binds), "--job-uid", str(JOB_UID), *options])
 
     def unprivileged(options: tuple[str, ...], agent: Path) -> Host:
-        binds = "--size 80000000 --tmpfs /tmp --size 16777216 --tmpfs /dev/shm --size 67108864 --tmpfs /workspace".split()
+        binds = [
+            "--size",
+            "80000000",
+            "--tmpfs",
+            "/tmp",
+            "--size",
+            "16777216",
+            "--tmpfs",
+            "/dev/shm",
+            "--size",
+            "67108864",
+            "--tmpfs",
+            "/workspace",
+        ]
         argv = [*_bwrap(agent, rooted=False, binds=binds), *options]
         return Host(argv, user=JOB_UID, group=JOB_UID, extra_groups=[], cwd="/")
 
     def make(mode: str, *options: str, agent: Path = agent_dir, before: str = "") -> Host:
-        host = rooted(options, agent, before) if mode == "r2" else unprivileged(options, agent)
+        if mode == "plain":  # no sandbox at all: what the driver `process` does, less its other protections
+            argv = ["/usr/bin/python3", "-I", "-S", f"{agent}/boot.py", *options]
+            host = Host(argv, user=JOB_UID, group=JOB_UID, extra_groups=[], cwd="/")
+        else:
+            host = rooted(options, agent, before) if mode == "r2" else unprivileged(options, agent)
         hosts.append(host)
         return host
 

@@ -1,16 +1,22 @@
-"""One job at a time: its streams, limits, cancel, hold, and what the host may and may not do."""
+"""One job at a time: its streams, limits, cancel, and what the host may and may not do."""
 
-import json
+import contextlib
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from leasebox_guest.frames import MAX_FRAME_BYTES, STDIN_WINDOW, Decoder, Kind, find_ready, pack
 
-KIB = 1 << 10
+from leasebox_guest.frames import MAX_FRAME_BYTES, STDIN_WINDOW, Kind, pack
+
 MIB = 1 << 20
 Spawn = Callable[..., Any]
 ENDLESS = "import sys\nwhile 1: sys.stdout.write('x' * 65536)"
+TWO_FLOODS = f"""
+import sys, threading
+threading.Thread(target=lambda: [sys.stderr.write('e' * 999) for _ in iter(int, 1)]).start()
+{ENDLESS}
+"""
 STUBBORN = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
 
 
@@ -34,7 +40,20 @@ for name in ("mem", "environ", "maps", "fd/0"):
 """
     ended = host.run(source)
 
-    assert ended.stdout.decode().split() == "0 0 0 0 1 [] 1000 True closed closed closed closed".split()
+    assert ended.stdout.decode().split() == [
+        "0",
+        "0",
+        "0",
+        "0",
+        "1",
+        "[]",
+        "1000",
+        "True",
+        "closed",
+        "closed",
+        "closed",
+        "closed",
+    ]
 
 
 def test_exited_tells_all(host: Any) -> None:
@@ -64,10 +83,17 @@ def test_a_program_that_cannot_start_says_why(argv: list[str], code: int, host: 
 def test_a_command_gets_default_signals_and_its_own_environment(host: Any) -> None:
     ended = host.run(kind="command", argv=["sh", "-c", "env | sort; grep -E 'SigIgn|SigBlk' /proc/self/status; pwd"])
 
-    assert ended.stdout.decode().split() == (
-        "HOME=/workspace LANG=C.UTF-8 PATH=/usr/bin:/bin PWD=/workspace SigBlk: 0000000000000000 "
-        "SigIgn: 0000000000000000 /workspace"
-    ).split()
+    assert ended.stdout.decode().split() == [
+        "HOME=/workspace",
+        "LANG=C.UTF-8",
+        "PATH=/usr/bin:/bin",
+        "PWD=/workspace",
+        "SigBlk:",
+        "0000000000000000",
+        "SigIgn:",
+        "0000000000000000",
+        "/workspace",
+    ]
 
 
 def test_code_that_would_overwrite_a_file_runs_under_a_hidden_name(host: Any) -> None:
@@ -107,6 +133,7 @@ def test_code_comes_in_many_frames(host: Any) -> None:
     assert host.run("#" * (2 * MIB) + "\nprint('end')").stdout == b"end\n"
 
 
+@pytest.mark.slow
 def test_50_mb_of_output_arrive_whole(host: Any) -> None:
     ended = host.run("import os\nfor n in range(800): assert os.write(1, bytes([n % 256]) * 65536) == 65536")
 
@@ -116,7 +143,9 @@ def test_50_mb_of_output_arrive_whole(host: Any) -> None:
 
 @pytest.mark.parametrize(("size", "limit"), [(MIB, None), (MIB + 1, "output")])
 def test_the_output_limit_counts_both_streams(size: int, limit: str | None, host: Any) -> None:
-    ended = host.run(f"import os; os.write(2, b'e' * 1000)\nimport sys; sys.stdout.write('x' * {size - 1000})", stream_bytes=MIB)
+    ended = host.run(
+        f"import os; os.write(2, b'e' * 1000)\nimport sys; sys.stdout.write('x' * {size - 1000})", stream_bytes=MIB
+    )
 
     assert ended.limit == limit
     assert len(ended.stdout) + len(ended.stderr) == min(size, MIB) == ended.stdout_bytes + ended.stderr_bytes
@@ -138,6 +167,7 @@ LIMITS = [
 
 
 @pytest.mark.parametrize(("limit", "source", "limits"), LIMITS)
+@pytest.mark.slow
 def test_a_clock_that_runs_out_ends_the_job_and_keeps_its_output(
     limit: str, source: str, limits: dict[str, float], host: Any
 ) -> None:
@@ -147,6 +177,7 @@ def test_a_clock_that_runs_out_ends_the_job_and_keeps_its_output(
     assert ended.clean
 
 
+@pytest.mark.slow
 def test_a_job_within_its_clocks_is_left_alone(host: Any) -> None:
     ended = host.run("import time\nfor _ in range(4): time.sleep(0.1); print(1, flush=True)", silence_s=5.0, cpu_s=5.0)
 
@@ -175,7 +206,7 @@ def test_cancel_kills_what_does_not_listen(host: Any) -> None:
 
 
 def test_cancel_is_not_behind_output_that_nobody_reads(host: Any) -> None:
-    ident = host.start("import sys, threading\nthreading.Thread(target=lambda: [sys.stderr.write('e' * 999) for _ in iter(int, 1)]).start()\n" + ENDLESS)
+    ident = host.start(TWO_FLOODS)
     host.expect(Kind.STARTED)
 
     host.send_json(Kind.CANCEL, id=ident, grace_s=0.0)
@@ -254,7 +285,8 @@ def test_a_breach_of_the_protocol_ends_the_agent_with_70(breach: bytes, spawn: S
     host.start("import time; time.sleep(60)", stdin=None)
     host.expect(Kind.STARTED)
 
-    host.send_raw(breach)
+    with contextlib.suppress(BrokenPipeError):
+        host.send_raw(breach)
 
     with pytest.raises(EOFError, match="Traceback"):
         host.end()
@@ -291,183 +323,17 @@ def test_ping_is_answered_during_a_flood(host: Any) -> None:
     assert host.end().cancelled
 
 
-def test_a_host_that_reads_nothing_slows_the_program_and_not_the_clock(host: Any) -> None:
-    host.start("import os\nfor n in range(10**9): os.write(1, bytes(65536))", wall_s=0.4)
-    host.expect(Kind.STARTED)  # and then not a byte is read until the clock has run out
+@pytest.mark.slow
+def test_a_host_that_reads_nothing_slows_the_program_and_not_the_clock(host: Any, eventually: Any) -> None:
+    host.start("import os\nwhile 1: os.write(1, bytes(65536))", wall_s=0.3)
+    host.expect(Kind.STARTED)
+    deadline = time.monotonic() + 0.5
+    eventually(lambda: time.monotonic() > deadline)  # not a byte is read until the clock has run out
 
     ended = host.end()
 
     assert ended.limit == "wall"
-
-
-def test_hold_stops_everything_and_its_clock(host: Any) -> None:
-    source = "import os, time\nos.fork()\nwhile 1: print('tick', flush=True); time.sleep(0.01)"
-    ident = host.start(source, wall_s=3.0)
-    host.until_output(b"tick")
-    host.send(Kind.HOLD)
-    host.expect(Kind.HELD)
-    for _ in range(40):  # nothing but the answers comes: what was written before HELD has been read before HELD
-        host.send(Kind.PING)
-        while True:
-            kind, payload = host.next()
-            if kind is Kind.PONG:
-                break
-            assert kind is Kind.STDOUT
-            assert len(payload) < KIB
-
-    host.send(Kind.RESUME)
-    host.until_output(b"tick")
-    host.send_json(Kind.CANCEL, id=ident, grace_s=0.0)
-
-    ended = host.end()
-    assert ended.held_s > 0
-    assert (ended.limit, ended.cancelled) == (None, True)
-
-
-def test_held_time_does_not_count_for_the_wall_limit(host: Any, eventually: Any) -> None:
-    host.start("print('up', flush=True); import time; time.sleep(0.5); print('done')", wall_s=1.0)
-    host.until_output(b"up")
-    host.send(Kind.HOLD)
-    host.expect(Kind.HELD)
-    reached = iter(range(10**9))
-    eventually(lambda: next(reached) > 130, within_s=10)  # well over a second
-    host.send(Kind.RESUME)
-
-    ended = host.end()
-
-    assert (ended.code, ended.limit, ended.stdout[-5:]) == (0, None, b"done\n")
-    assert ended.held_s > 1.0
-    assert ended.wall_s < 1.0
-
-
-def test_hold_stands_against_processes_that_continue_each_other(host: Any) -> None:
-    storm = "import os, signal\nos.fork(); os.fork()\nprint('up', flush=True)\nwhile 1:\n  try: os.kill(-1, signal.SIGCONT)\n  except OSError: pass"
-    ident = host.start(storm)
-    host.until_output(b"up")
-
-    host.send(Kind.HOLD)
-    host.expect(Kind.HELD)
-    host.send(Kind.RESUME)
-    host.send_json(Kind.CANCEL, id=ident, grace_s=0.0)
-
-    assert host.end().cancelled
-
-
-def test_no_job_starts_while_held(host: Any) -> None:
-    host.send(Kind.HOLD)
-    host.expect(Kind.HELD)
-
-    assert host.run("print(1)").refused == "held"
-    host.send(Kind.RESUME)
-    assert host.run("print(1)").stdout == b"1\n"
-
-
-def test_cancel_ends_a_held_job(host: Any) -> None:
-    ident = host.start(STUBBORN)
-    host.until_output(b"up")
-    host.send(Kind.HOLD)
-    host.expect(Kind.HELD)
-
-    host.send_json(Kind.CANCEL, id=ident, grace_s=0.1)
-
-    assert host.end().cancelled
-    host.send(Kind.RESUME)
-
-
-def test_without_a_word_from_the_host_the_job_ends_and_the_agent_stays(spawn: Spawn) -> None:
-    host = spawn("r2", "--dead-man", "0.3", "--eof", "detach")
-    host.expect(Kind.READY)
-    host.start("import time; print('up', flush=True); time.sleep(60)")
-
-    ended = host.end()
-
-    assert (ended.signal, ended.stdout, ended.error[:8]) == (9, b"up\n", "dead_man")
-    assert host.run("print(1)").stdout == b"1\n"
-
-
-def test_words_keep_the_dead_man_away(spawn: Spawn) -> None:
-    host = spawn("r2", "--dead-man", "0.5")
-    host.expect(Kind.READY)
-    host.start("import time\nfor _ in range(12): time.sleep(0.1); print('.', end='', flush=True)")
-    ended: list[str] = []
-    while not ended:
-        kind, payload = host.next()
-        if kind is Kind.STDOUT:
-            host.send(Kind.PING)
-        elif kind is Kind.EXITED:
-            ended.append(json.loads(payload)["error"])
-
-    assert ended == [None]
-
-
-def test_a_frame_that_its_host_never_ended_is_forgotten(spawn: Spawn) -> None:
-    host = spawn("r2", "--dead-man", "0.2")
-    host.expect(Kind.READY)
-    host.send_raw(pack(Kind.EXEC, b"x" * 1000)[:500])
-    host.start("print('swallowed by the frame')"[:3])  # a host that comes too early is swallowed
-    with pytest.raises(AssertionError):
-        host.next(within_s=1.0)
-
-    assert host.run("print(1)").stdout == b"1\n"
-
-
-def test_a_long_silence_ends_the_agent(spawn: Spawn) -> None:
-    host = spawn("r2", "--exit-after", "0.3", "--dead-man", "0.1", "--eof", "detach")
-    host.expect(Kind.READY)
-
-    assert host.exit_code() == 0
-
-
-@pytest.mark.parametrize("mode", ["r2", "r1"])
-def test_the_end_of_its_input_or_bye_ends_the_agent_and_all_jobs(mode: str, spawn: Spawn) -> None:
-    for end in (lambda host: host.hang_up(), lambda host: host.send(Kind.BYE)):
-        host = spawn(mode)
-        host.expect(Kind.READY)
-        host.start("import time; time.sleep(60)")
-        host.expect(Kind.STARTED)
-        end(host)
-
-        assert host.exit_code() == 0
-
-
-def test_detached_the_job_goes_on_until_the_dead_man_comes(spawn: Spawn) -> None:
-    host = spawn("r2", "--eof", "detach", "--dead-man", "0.5")
-    host.expect(Kind.READY)
-    host.start("import time; time.sleep(0.1); print('after')\nprint('up', flush=True); time.sleep(60)")
-    host.hang_up()
-
-    ended = host.end()
-
-    assert (ended.stdout, ended.error[:8]) == (b"after\nup\n", "dead_man")
-
-
-def test_resync_ends_what_runs_and_is_found_in_what_is_left(host: Any) -> None:
-    host.start(ENDLESS)
-    host.expect(Kind.STARTED)
-    seen = b""
-    while len(seen) < 200 * KIB:
-        seen += host.read_raw()
-    host._frames.clear()
-
-    host.send_json(Kind.RESYNC, token="f00")
-    seen = seen[77_777:]  # a host that came late, inside a frame
-    while (at := find_ready(seen, "f00")) < 0:
-        seen += host.read_raw()
-    host._decoder = Decoder()
-    host._frames = host._decoder.feed(seen[at:])
-
-    assert host.expect(Kind.READY)["token"] == "f00"
-    assert host.run("print(1)").stdout == b"1\n"
-
-
-def test_resync_in_the_middle_of_code_forgets_it(host: Any) -> None:
-    host.start(None, code_bytes=100, code_path="main.py", stdin=None)
-    host.send(Kind.CODE, b"x" * 50)
-    host.send_json(Kind.RESYNC)
-
-    host.expect(Kind.READY)
-
-    assert host.run("print(1)").stdout == b"1\n"
+    assert len(ended.stdout) < MIB
 
 
 def test_the_pid_of_started_is_the_programs(host: Any) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from leasebox_guest.frames import Kind
 
 RAN = b"main.py ran"
@@ -62,7 +63,8 @@ def damage_agent_returns(agent: Path) -> None:
 def damage_agent_child_raises(agent: Path) -> None:
     """A child that fails before it has become the job must not run the program either, with the agent's rights."""
     (agent / "leasebox_guest" / "agent.py").write_text(
-        "import os\ndef serve(bare):\n    pid = os.fork()\n    if pid == 0: 1 / 0\n    os.waitpid(pid, 0)\n    os._exit(70)\n"
+        "import os\n"
+        "def serve(bare):\n    pid = os.fork()\n    if pid == 0: 1 / 0\n    os.waitpid(pid, 0)\n    os._exit(70)\n"
     )
 
 
@@ -106,7 +108,9 @@ def test_options_that_are_wrong_end_the_start(options: list[str], spawn: Spawn) 
 
 
 def test_a_preload_that_starts_a_thread_ends_the_start(spawn: Spawn, broken: Path) -> None:
-    (broken / "threaded.py").write_text("import threading, time; threading.Thread(target=time.sleep, args=(60,)).start()")
+    (broken / "threaded.py").write_text(
+        "import threading, time; threading.Thread(target=time.sleep, args=(60,)).start()"
+    )
 
     host = spawn("r2", "--preload", "threaded", agent=broken)
 
@@ -124,14 +128,26 @@ def test_a_preload_that_fails_or_prints_does_no_harm(spawn: Spawn, broken: Path)
     assert host.run("print(1)").stdout == b"1\n"
 
 
-HOOKS = (
-    "json os site sitecustomize usercustomize leasebox_guest ctypes struct enum select re traceback _frozen_importlib"
-).split()
+HOOKS = [
+    "json",
+    "os",
+    "site",
+    "sitecustomize",
+    "usercustomize",
+    "leasebox_guest",
+    "ctypes",
+    "struct",
+    "enum",
+    "select",
+    "re",
+    "traceback",
+    "_frozen_importlib",
+]
 
 
 @pytest.mark.parametrize("mode", ["r2"])
 def test_pid_1_loads_nothing_from_the_workspace(mode: str, spawn: Spawn) -> None:
-    plants = [f"echo 'open(\"/workspace/loaded\", \"a\")' > {name}.py" for name in HOOKS]
+    plants = [f'echo \'open("/workspace/loaded", "a")\' > {name}.py' for name in HOOKS]
     plants += ["echo home = / > pyvenv.cfg", "mkdir -p .local/lib/python3.11/site-packages"]
     plants += ["echo 'import os; os.open(\"/workspace/loaded\", 66)' > .local/lib/python3.11/site-packages/a.pth"]
     host = spawn(mode, before="; ".join(plants))

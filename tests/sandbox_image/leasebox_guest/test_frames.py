@@ -1,4 +1,5 @@
 import pytest
+
 from leasebox_guest.frames import MAX_FRAME_BYTES, Decoder, FrameError, Kind, find_ready, pack, pack_json
 from leasebox_guest.run import ProtocolError, Run
 from leasebox_guest.spec import Spec

@@ -1,4 +1,3 @@
-import os
 import stat
 import sys
 from pathlib import Path
@@ -25,7 +24,7 @@ def test_installing_again_changes_nothing(tmp_path: Path) -> None:
 
     assert install(tmp_path, VERSION) == first
     assert first.stat().st_ino == before
-    assert os.listdir(tmp_path) == [first.name]
+    assert list(tmp_path.iterdir()) == [first]
 
 
 def test_another_interpreter_gets_no_compiled_files_and_another_folder(tmp_path: Path) -> None:

@@ -63,7 +63,13 @@ def test_a_forked_program_is_the_same_as_python3_main_py(program: Program, execu
 
 @pytest.mark.parametrize(
     "source",
-    [b"print('a\0b')\n", b"# \xe9\nprint(1)\n", b"# -*- coding: latin-1 -*-\nprint('\xe9')\n", b"", b"\xef\xbb\xbfprint(2)\r\n"],
+    [
+        b"print('a\0b')\n",
+        b"# \xe9\nprint(1)\n",
+        b"# -*- coding: latin-1 -*-\nprint('\xe9')\n",
+        b"",
+        b"\xef\xbb\xbfprint(2)\r\n",
+    ],
     ids=["nul", "not_utf8", "latin1", "empty", "mark_and_crlf"],
 )
 def test_odd_bytes_in_the_source_are_treated_the_same(source: bytes, executing: Any, forking: Any) -> None:
@@ -71,7 +77,7 @@ def test_odd_bytes_in_the_source_are_treated_the_same(source: bytes, executing: 
 
 
 def test_jobs_in_a_row_draw_different_numbers(forking: Any) -> None:
-    source = "import random, uuid, os, tempfile, hashlib\nprint(random.random(), uuid.uuid4(), next(tempfile._get_candidate_names()))"
+    source = "import random, uuid, tempfile as t\nprint(random.random(), uuid.uuid4(), next(t._get_candidate_names()))"
 
     drawn = [forking.run(source).stdout for _ in range(3)]
 

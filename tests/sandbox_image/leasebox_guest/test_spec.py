@@ -2,6 +2,7 @@ import json
 from typing import Any
 
 import pytest
+
 from leasebox_guest.spec import Spec, SpecError
 
 GOOD: dict[str, Any] = {

@@ -182,6 +182,14 @@ def reaches_network() -> bool:
     return False
 
 
+def interfaces() -> list[str]:
+    """Names of the network interfaces; asking needs a socket, so none where there are none."""
+    try:
+        return [name for _, name in socket.if_nameindex()]
+    except OSError:
+        return []
+
+
 def number_in(*paths: str) -> int | None:
     """The number in the first of `paths` that can be read and holds one."""
     for path in paths:
@@ -223,7 +231,7 @@ def document() -> dict[str, object]:
         "shown": [path for path in MASK_CANDIDATES if not is_hidden(path)],
         "rlimits": {name.lower(): resource.getrlimit(getattr(resource, "RLIMIT_" + name))[1] for name in names},
         "network": reaches_network(),
-        "interfaces": [name for _, name in socket.if_nameindex()],
+        "interfaces": interfaces(),
         "cgroup": cgroup(),
         "environment": sorted(os.environ),
     }

@@ -7,7 +7,6 @@ Source: ISOLATION.md 1.7; the required protections are those of CONTRACT.md sect
 """
 
 import json
-import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,11 +14,11 @@ from pathlib import Path
 from typing import Protocol
 
 from leasebox.contract.errors import StartFailed
-from leasebox_guest.frames import Decoder, Kind, pack, pack_json
 from leasebox_worker.drivers import hardening
 from leasebox_worker.drivers import probe as probe_program
 from leasebox_worker.drivers.base import Channel, ChannelClosed, Check, Handle, Limits, SandboxRequest
 from leasebox_worker.drivers.cgroup import LimitsSeen
+from leasebox_worker.drivers.one_job import Ended, Guest
 
 PROBE_LIMITS = Limits(
     cpus=1.0, memory_bytes=256 << 20, pids=64, open_files=256, disk_bytes=64 << 20, tmp_bytes=32 << 20
@@ -54,10 +53,21 @@ class Seen:
     outside: LimitsSeen
 
 
-def verify_driver(driver: Maker, agent_dir: Path, image: str, limits_of: Callable[[Handle], LimitsSeen]) -> list[Check]:
-    """Probe and compare; see `base.Driver.verify`."""
+def verify_driver(
+    driver: Maker,
+    agent_dir: Path,
+    image: str,
+    limits_of: Callable[[Handle], LimitsSeen],
+    *,
+    has_sockets: bool = True,
+) -> list[Check]:
+    """Probe and compare; see `base.Driver.verify`.
+
+    Args:
+        has_sockets: Whether the driver's seccomp profile lets any socket be made.
+    """
     request = probe_request(driver.name, agent_dir, image)
-    return compare(probe(driver, request, limits_of), request.limits)
+    return compare(probe(driver, request, limits_of), request.limits, has_sockets=has_sockets)
 
 
 def probe_request(driver: str, agent_dir: Path, image: str) -> SandboxRequest:
@@ -84,10 +94,10 @@ def probe(driver: Maker, request: SandboxRequest, limits_of: Callable[[Handle], 
     """
     handle, channel = driver.create(request)
     try:
-        frames = _frames(channel, time.monotonic() + _START_WITHIN_S + _ANSWER_WITHIN_S)
-        _await(frames, Kind.READY)
+        guest = Guest(channel, handle.workspace)
+        guest.ready(_START_WITHIN_S)
         outside = limits_of(handle)
-        return Seen(inside=_run(channel, frames, handle.workspace), outside=outside)
+        return Seen(_document(guest.run(Path(probe_program.__file__).read_bytes(), _ANSWER_WITHIN_S)), outside)
     except ChannelClosed as exc:
         raise StartFailed(f"the probe sandbox died: {exc}; {channel.crash_text.strip()}") from exc
     finally:
@@ -95,72 +105,27 @@ def probe(driver: Maker, request: SandboxRequest, limits_of: Callable[[Handle], 
         driver.kill(handle)
 
 
-def compare(seen: Seen, limits: Limits) -> list[Check]:
+def compare(seen: Seen, limits: Limits, *, has_sockets: bool = True) -> list[Check]:
     """Named checks, all required: does the inside equal what was asked?"""
     inside = seen.inside
     return [
         *_identity(inside),
-        *_calls(inside),
+        *_calls(inside, has_sockets=has_sockets),
         *_files(inside, limits),
         *_limits(seen, limits),
         _network(inside),
     ]
 
 
-def _run(channel: Channel, frames: Iterator[tuple[int, bytes]], workspace: str) -> Document:
-    code = Path(probe_program.__file__).read_bytes()
-    job = {
-        "id": "probe",
-        "kind": "python",
-        "argv": ["main.py"],
-        "code_bytes": len(code),
-        "code_path": "main.py",
-        "cwd": workspace,
-        "env": {"PATH": hardening.ENVIRONMENT["PATH"], "HOME": workspace},
-        "wall_s": _ANSWER_WITHIN_S,
-        "cpu_s": None,
-        "silence_s": None,
-        "stream_bytes": 1 << 20,
-        "line_buffered": False,
-        "cancel_grace_s": 1.0,
-    }
-    channel.send(pack_json(Kind.EXEC, job) + pack(Kind.CODE, code) + pack(Kind.STDIN, b""))
-    out, errors = bytearray(), bytearray()
-    for kind, payload in frames:
-        match kind:
-            case Kind.STDOUT:
-                out += payload
-            case Kind.STDERR:
-                errors += payload
-            case Kind.EXITED | Kind.REFUSED:
-                return _document(bytes(out), bytes(errors), payload)
-    raise StartFailed("the probe did not end in time")
-
-
-def _document(out: bytes, errors: bytes, ended: bytes) -> Document:
+def _document(ended: Ended) -> Document:
     try:
-        document = json.loads(out)
+        document = json.loads(ended.stdout)
     except ValueError as exc:
-        said = errors[-1000:].decode(errors="replace")
-        raise StartFailed(f"the probe printed no document: {ended.decode(errors='replace')} {said}") from exc
+        said = ended.stderr[-1000:].decode(errors="replace")
+        raise StartFailed(f"the probe printed no document, exit code {ended.code}: {ended.error or said}") from exc
     if not isinstance(document, dict):
         raise StartFailed("the probe printed something else than a document")
     return document
-
-
-def _frames(channel: Channel, deadline: float) -> Iterator[tuple[int, bytes]]:
-    decoder = Decoder()
-    while (left_s := deadline - time.monotonic()) > 0:
-        data = channel.receive(left_s)
-        if data is not None:
-            yield from decoder.feed(data)
-
-
-def _await(frames: Iterator[tuple[int, bytes]], wanted: int) -> bytes:
-    for kind, payload in frames:
-        if kind == wanted:
-            return payload
-    raise StartFailed("the agent of the probe sandbox was not ready in time")
 
 
 def _identity(inside: Document) -> Iterator[Check]:
@@ -182,16 +147,18 @@ def _identity(inside: Document) -> Iterator[Check]:
     yield _check("no-new-privileges", nnp, f"job {job.get('NoNewPrivs')}, agent {agent.get('NoNewPrivs')}")
 
 
-def _calls(inside: Document) -> Iterator[Check]:
+def _calls(inside: Document, *, has_sockets: bool) -> Iterator[Check]:
     filtered = _section(inside, "job").get("Seccomp") == _section(inside, "agent").get("Seccomp") == "2"
-    wrong = {name: seen for name, seen in _section(inside, "calls").items() if seen != _expected_errno(name)}
+    wrong = {
+        name: seen for name, seen in _section(inside, "calls").items() if seen != _expected_errno(name, has_sockets)
+    }
     killed = isinstance(entry := inside.get("old_entry"), int) and entry < 0
     text = f"filter {'on' if filtered else 'missing'}; unexpected answers {wrong}; int 0x80 answers {entry}"
     yield _check("seccomp", filtered and not wrong and killed, text)
 
 
-def _expected_errno(name: str) -> int:
-    if name in _ALLOWED_CALLS:
+def _expected_errno(name: str, has_sockets: bool) -> int:
+    if name in _ALLOWED_CALLS and has_sockets:
         return 0
     return _ENOSYS if name == "clone3" else _EPERM
 
