@@ -75,7 +75,10 @@ def checked(spec: JobSpec, settings: ClientSettings) -> JobSpec:
 
     Raises:
         InvalidSpec: The code is longer than `max_code_bytes`.
+        ConfigError: It asks for what this version cannot promise.
     """
+    if spec.durable:
+        raise errors.ConfigError("durable: this version cannot wait for the disk yet", hint="leave `durable` out")
     size_bytes = len((spec.code or "").encode(errors="surrogateescape"))
     if size_bytes > settings.max_code_bytes:
         raise errors.InvalidSpec(f"code: {size_bytes} bytes, at most {settings.max_code_bytes} are accepted")

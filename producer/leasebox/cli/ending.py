@@ -17,6 +17,8 @@ _STATUS = {
     Outcome.INFRA: 125,
 }
 _OF_PROGRAM = (Outcome.OK, Outcome.ERROR, Outcome.KILLED)
+# The other outcomes say by themselves what happened.
+_EXPLAINED = (Outcome.CANCELLED, Outcome.EXPIRED, Outcome.REJECTED, Outcome.LOST, Outcome.INFRA)
 
 
 def exit_status(result: Result) -> int:
@@ -53,7 +55,9 @@ def _headline(result: Result) -> str:
         text += f" (exit {result.exit_code})" if result.exit_code else ""
     elif result.limit:
         text += f" ({result.limit} limit)"
-    reason = result.message or (result.error.message if result.error and result.outcome not in _OF_PROGRAM else "")
+    if result.outcome not in _EXPLAINED:
+        return text
+    reason = result.message or (result.error.message if result.error else "")
     return f"{text}: {reason.rstrip('.')}" if reason else text
 
 

@@ -8,6 +8,8 @@ import pytest
 from redis import Redis
 
 from leasebox import Client, errors
+from leasebox._flows import queues
+from leasebox._redis import RedisTransport
 from leasebox.config import ClientSettings
 from leasebox.contract.events import Finished, Queued, Started, Stderr, Stdout
 from leasebox.contract.keys import Keys
@@ -162,7 +164,7 @@ def test_published_profiles_refuse_early(client: Client, redis: Redis, prefix: s
 
 def test_redis_that_does_not_answer_is_one_clear_sentence():
     with pytest.raises(errors.BrokerUnavailable, match=r"redis://127\.0\.0\.1:1/0: Connection refused"):
-        Client("redis://127.0.0.1:1/0").queues()
+        RedisTransport("redis://127.0.0.1:1/0", retries=0).run(queues(Keys()))
 
 
 def test_a_wrong_password_is_one_clear_sentence(settings: ClientSettings):

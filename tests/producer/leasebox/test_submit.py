@@ -64,6 +64,11 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path):
         spec(files={"x": tmp_path / "none"})
 
 
+def test_what_cannot_be_promised_yet_is_refused():
+    with pytest.raises(errors.ConfigError, match="durable"):
+        spec(durable=True)
+
+
 def test_the_digest_leaves_out_key_metadata_and_callback():
     plain = _submit.digest_of(spec())
 
