@@ -55,6 +55,7 @@ class Line(NamedTuple):
 
 class Hand(NamedTuple):
     """A lease as one worker thread holds it."""
+
     job: int
     claim: int
     phase: Phase
@@ -62,6 +63,7 @@ class Hand(NamedTuple):
 
 class Node(NamedTuple):
     """A worker process and its link to Redis. The hands of a dead process are orphaned guests."""
+
     up: bool = True
     linked: bool = True
     frozen: bool = False
@@ -72,6 +74,7 @@ class Node(NamedTuple):
 
 class World(NamedTuple):
     """Redis (`jobs`, `lines`, `waiting`, `is_known_dead`), the queues (`wakeups`), and the real nodes."""
+
     jobs: tuple[Job, ...]
     lines: tuple[Line, ...]
     nodes: tuple[Node, ...]
@@ -124,6 +127,7 @@ BREAKS = {
 
 class Protocol(NamedTuple):
     """The scripts, then everything that can happen next."""
+
     scenario: Scenario
     broken: frozenset[str] = frozenset()
 
@@ -232,7 +236,7 @@ class Protocol(NamedTuple):
         w, line = self.finish(w, hand.job), self.scenario.line_of[hand.job]
         if "drop_busy_without_continuation" in self.broken:
             return w, None
-        if may_continue and self.is_runnable(w, line) and line in self.scenario.sessions:
+        if may_continue and self.is_runnable(w, line) and w.lines[line].home == node:
             return self.claim(w, line, node)
         return self.rouse(w, line), None
 
@@ -312,9 +316,15 @@ class Protocol(NamedTuple):
             rest = tuple(other for other in w.nodes[number].hands if other != hand)
             for kind, verb, (after, kept) in self.lease_moves(w, number, hand):
                 hands = tuple(sorted((*rest, kept))) if kept else rest
-                yield kind, f"node {number}, job {hand.job}.{hand.claim}: {verb}", after.change("nodes", number, hands=hands)
+                yield (
+                    kind,
+                    f"node {number}, job {hand.job}.{hand.claim}: {verb}",
+                    after.change("nodes", number, hands=hands),
+                )
 
-    def lease_moves(self, w: World, number: int, hand: Hand) -> Iterator[tuple[Kind, str, Answer]]:
+    def lease_moves(  # noqa: C901 - one branch for each thing that can happen to a lease, read in order
+        self, w: World, number: int, hand: Hand
+    ) -> Iterator[tuple[Kind, str, Answer]]:
         node, phase = w.nodes[number], hand.phase
         if phase is Phase.RUNNING and not node.frozen:
             yield Kind.DUTY, "code ends", (w, hand._replace(phase=Phase.FINISHED))
@@ -371,10 +381,11 @@ PROMISES: dict[str, Callable[[Protocol, World], bool]] = {
     "A job ends exactly once; a stale settle changes nothing.":
         lambda _, w: all(job.ends == (job.state is State.DONE) for job in w.jobs),
     "Code starts once per attempt, and has at most 1 + retries attempts.":
-        lambda p, w: all(job.runs <= 1 + retries for job, retries in zip(w.jobs, p.scenario.retries)),
+        lambda p, w: all(job.runs <= 1 + retries for job, retries in zip(w.jobs, p.scenario.retries, strict=True)),
     "Jobs of a session start in submit order, each after the one before has ended.":
         lambda p, w: not any(line == other and later.runs and earlier.state is not State.DONE
-                             for (line, earlier), (other, later) in combinations(zip(p.scenario.line_of, w.jobs), 2)),
+                             for (line, earlier), (other, later) in combinations(
+                                 zip(p.scenario.line_of, w.jobs, strict=True), 2)),
     "A session, like a job, never executes in two places.":
         lambda p, w: len({p.scenario.line_of[number] for _, number in w.executing()}) == len(w.executing()),
     "A job that has ended (cancelled, lost, ...) is not running anywhere.":
@@ -396,7 +407,7 @@ def explore(protocol: Protocol) -> tuple[int, str | None, list[str]]:
 
     def trace(number: int) -> list[str]:
         before, label = came_from[number]
-        return [*trace(before), f"{label:<46} {worlds[number].sketch()}"] if number else []
+        return [*trace(before), f"{label:<72}  {worlds[number].sketch()}"] if number else []
 
     for number, world in enumerate(worlds):  # grows while we walk it
         for promise, is_kept in PROMISES.items():

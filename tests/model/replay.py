@@ -242,7 +242,9 @@ class Replay:
         lines = tuple(self._line(line) for line in range(len(real.lines)))
         names = {self.line_name(line).encode(): line for line in range(len(real.lines))}
         waiting = [
-            names[name] for home in (SHARED, 0, 1) for name in self.redis.zrange(self.keys.waiting(self.queue(home)), 0, -1)
+            names[name]
+            for home in (SHARED, 0, 1)
+            for name in self.redis.zrange(self.keys.waiting(self.queue(home)), 0, -1)
         ]
         assert len(waiting) == len(set(waiting)), "a line waits in two queues"
         nodes = tuple(
@@ -337,8 +339,9 @@ MOVES: Sequence[tuple[str, Callable[..., None]]] = (
     (r"reaper wakes line (\d) again", Replay.resend),
     (WHO + "(?:code ends|killed for cancel)", Replay.nothing),
     (r"drain node (\d)", Replay.nothing),
-    (r"node (\d) (?:crashes|loses Redis|freezes its sandboxes|reaches Redis again|is drained and exits)", Replay.nothing),
+    (
+        r"node (\d) (?:crashes|loses Redis|freezes its sandboxes|reaches Redis again|is drained and exits)",
+        Replay.nothing,
+    ),
     (r"node (\d): guests miss their worker and stop", Replay.nothing),
 )
-
-

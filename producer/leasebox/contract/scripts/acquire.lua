@@ -8,7 +8,7 @@
 -- caller  thread of a worker
 
 local node, incarnation, lease = ARGV[3], ARGV[4], ARGV[5]
-local registered = redis.call('HMGET', K.node .. node, 'incarnation', 'dead')
+local registered = call('HMGET', K.node .. node, 'incarnation', 'dead')
 if registered[1] ~= incarnation or given(registered[2]) then return {'fenced'} end
 local named = load_job(ARGV[2])
 if not named.state then return {'gone'} end
@@ -54,7 +54,7 @@ end
 local pooled
 if not (line.is_session and given(line.sandbox)) and not (head.must_exist == '1' and missing_state(line, 'lost')) then
   local pool = K.node .. node .. K.pool .. incarnation .. K.colon .. head.profile
-  pooled = redis.call('LINDEX', pool, 0)
+  pooled = call('LINDEX', pool, 0)
   if pooled then
     checked[pool] = 'list'
     write('LPOP', pool)

@@ -23,7 +23,7 @@ if is_new or given(record.dead) then
   write('HSET', key, 'incarnation', incarnation, 'machine_id', ARGV[4], 'driver', ARGV[6], 'slots', ARGV[7],
     'versions', ARGV[8], 'seen_at', NOW, 'started_at', NOW, 'busy', 0)
 end
-for _, pool in ipairs(redis.call('SMEMBERS', key .. K.pools)) do
+for _, pool in ipairs(call('SMEMBERS', key .. K.pools)) do
   if string.sub(pool, 1, #incarnation + 1) ~= incarnation .. K.colon then
     write('UNLINK', key .. K.pool .. pool)
     write('SREM', key .. K.pools, pool)
@@ -39,7 +39,7 @@ for i, entry in ipairs(found) do
     keep[#keep + 1] = i - 1
   end
 end
-for _, id in ipairs(redis.call('SMEMBERS', key .. K.sessions)) do
+for _, id in ipairs(call('SMEMBERS', key .. K.sessions)) do
   if not is_kept[id] and budget > 0 then
     local line = load_session(id)
     lose(line, 'lost')
@@ -48,7 +48,7 @@ for _, id in ipairs(redis.call('SMEMBERS', key .. K.sessions)) do
   end
 end
 local options = {endings = ARGV[11], backoff = ARGV[12], max_starts = tonumber(ARGV[13])}
-for _, id in ipairs(redis.call('ZRANGE', key .. K.claims, 0, -1)) do
+for _, id in ipairs(call('ZRANGE', key .. K.claims, 0, -1)) do
   local j = load_job(id)
   if not j.state then
     write('ZREM', key .. K.claims, id)

@@ -9,7 +9,7 @@ local batch = load_batch(ARGV[2])
 if not batch.tenant or batch.tenant ~= ARGV[3] then return {'gone'} end
 if batch.cancelled ~= '1' then set(batch, 'cancelled', '1') end
 local from, touched = num(ARGV[5]), {}
-local ids = redis.call('LRANGE', batch.key .. K.jobs, from, from + BOUND - 1)
+local ids = call('LRANGE', batch.key .. K.jobs, from, from + BOUND - 1)
 for _, id in ipairs(ids) do
   local j = load_job(id)
   if j.state == 'queued' then

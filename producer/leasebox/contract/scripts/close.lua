@@ -8,7 +8,7 @@
 local line = load_session(ARGV[2])
 if not line.state then return {'closed', 'lost', ''} end
 if line.state == 'closed' then return {'closed', line.close_reason or '', ''} end
-local pending = redis.call('LRANGE', line.pending, 0, BOUND)
+local pending = call('LRANGE', line.pending, 0, BOUND)
 local head, node = head_of(line), line.node
 local is_busy = head and head.state ~= 'queued'
 -- From the tail, so that no job in between becomes the head on the way.

@@ -31,7 +31,7 @@ local function made(endings, j, outcome, reason, detail)
   local until_s = j.claimed_at and num(j.claimed_at) or now
   local values = {
     job = text(j.id), outcome = text(outcome), date = text(iso_date()), message = text(message),
-    session = text(j.session), node = text(j.node), metadata = redis.call('HGET', j.key, 'metadata') or '{}',
+    session = text(j.session), node = text(j.node), metadata = call('HGET', j.key, 'metadata') or '{}',
     attempt = tostring(j.state == 'running' and num(j.runs) or num(j.runs) + 1),
     queued_s = string.format('%.6f', math.max(0, until_s - num(j.submitted_at))),
   }
@@ -70,7 +70,7 @@ end
 local function count_in_batch(j, outcome)
   local batch = load_batch(j.batch)
   if not batch.tenant then return end
-  local place = redis.call('HMGET', j.key, 'batch_index', 'batch_key')
+  local place = call('HMGET', j.key, 'batch_index', 'batch_key')
   batch.counts[outcome] = num(batch.counts[outcome]) + 1
   set(batch, 'done', num(batch.done) + 1, 'by_outcome', cjson.encode(batch.counts))
   write('XADD', batch.key .. K.events, '*', 'type', 'done', 'at', NOW, 'json', string.format(
@@ -92,8 +92,8 @@ local function expire_keys(j)
   for _, blob in ipairs(cjson.decode(j.blobs)) do
     local users = K.blob .. blob .. K.jobs
     write('SREM', users, j.id)
-    leaving[users] = num(leaving[users]) + redis.call('SISMEMBER', users, j.id)
-    if redis.call('SCARD', users) <= leaving[users] then
+    leaving[users] = num(leaving[users]) + call('SISMEMBER', users, j.id)
+    if call('SCARD', users) <= leaving[users] then
       write('EXPIRE', K.blob .. blob, BLOB_S)
     end
   end
@@ -104,11 +104,11 @@ local unparked = {}
 -- A slot of the tenant is free: its line that waits longest may try again.
 local function unpark(tenant)
   local key, place = K.tenant .. tenant .. K.parked, num(unparked[tenant])
-  local oldest = redis.call('ZRANGE', key, place, place)[1]
+  local oldest = call('ZRANGE', key, place, place)[1]
   checked[key] = 'zset'
   if not oldest then return end
   unparked[tenant] = place + 1
-  local is_job = redis.call('EXISTS', K.job .. oldest) == 1
+  local is_job = call('EXISTS', K.job .. oldest) == 1
   rouse(is_job and line_of(load_job(oldest)) or load_session(oldest))
 end
 

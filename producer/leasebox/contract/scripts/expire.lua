@@ -5,9 +5,9 @@
 -- answer  expired jobs sessions woken more ('1' or '')
 -- caller  reaper, 1 s
 
-local due = redis.call('ZRANGEBYSCORE', K.expiring, '-inf', now, 'LIMIT', 0, BOUND)
-local deferred = redis.call('ZRANGEBYSCORE', K.deferred, '-inf', now, 'LIMIT', 0, BOUND)
-local unbound = redis.call('ZRANGEBYSCORE', K.unbound, '-inf', now, 'LIMIT', 0, BOUND)
+local due = call('ZRANGEBYSCORE', K.expiring, '-inf', now, 'LIMIT', 0, BOUND)
+local deferred = call('ZRANGEBYSCORE', K.deferred, '-inf', now, 'LIMIT', 0, BOUND)
+local unbound = call('ZRANGEBYSCORE', K.unbound, '-inf', now, 'LIMIT', 0, BOUND)
 local ended, closed, woken, stale = 0, 0, 0, {}
 
 for _, id in ipairs(due) do
@@ -22,11 +22,11 @@ for _, id in ipairs(due) do
 end
 for _, id in ipairs(deferred) do
   write('ZREM', K.deferred, id)
-  local is_job = redis.call('EXISTS', K.job .. id) == 1
+  local is_job = call('EXISTS', K.job .. id) == 1
   local line = is_job and line_of(load_job(id)) or load_session(id)
   local head = head_of(line)
   if is_runnable(line) and num(head.not_before) > 0 and not given(head.parked) then
-    local score = redis.call('ZSCORE', K.queue .. head.queue .. K.waiting, id)
+    local score = call('ZSCORE', K.queue .. head.queue .. K.waiting, id)
     if score and num(score) == num(head.not_before) then stale[#stale + 1] = line end
   end
 end

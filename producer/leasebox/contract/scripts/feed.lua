@@ -8,11 +8,11 @@
 local j = load_job(ARGV[2])
 if not j.state or j.tenant ~= ARGV[3] then return {'gone'} end
 local field, stdin = 'stdin:' .. ARGV[4], j.key .. K.stdin
-local stdin_state = redis.call('HMGET', j.key, field, 'stdin_eof', 'stdin_bytes')
+local stdin_state = call('HMGET', j.key, field, 'stdin_eof', 'stdin_bytes')
 if num(stdin_state[1]) >= num(ARGV[5]) then return {'ok'} end
 if j.state == 'finished' or j.stdin_open ~= '1' then return {'wrong_state', j.state} end
 if given(stdin_state[2]) then return {'wrong_state', 'eof'} end
-local oldest = redis.call('XRANGE', stdin, '-', '+', 'COUNT', 1)[1]
+local oldest = call('XRANGE', stdin, '-', '+', 'COUNT', 1)[1]
 local total = num(stdin_state[3]) + #ARGV[6]
 local taken = oldest and num(oldest[2][2]) or num(stdin_state[3])     -- first field: bytes before this entry
 if total - taken > num(ARGV[8]) then return {'full', '0.05'} end

@@ -10,16 +10,16 @@ local record = load(key, {'incarnation', 'dead', 'dead_at', 'draining'})
 if record.incarnation ~= ARGV[3] then return {'kept'} end
 local grace_s = num(record.draining == '1' and ARGV[7] or ARGV[6])
 if not is_own and (not given(record.dead) or num(record.dead_at) + grace_s > now) then return {'kept'} end
-if redis.call('ZCARD', key .. K.claims) > 0 then return {'kept'} end      -- reclaim comes first
+if call('ZCARD', key .. K.claims) > 0 then return {'kept'} end      -- reclaim comes first
 
-local sessions = redis.call('SMEMBERS', key .. K.sessions)
+local sessions = call('SMEMBERS', key .. K.sessions)
 for i = 1, math.min(#sessions, BOUND) do
   local line = load_session(sessions[i])
   lose(line, ARGV[4])
   rouse(line)
 end
 if #sessions <= BOUND then
-  for _, pool in ipairs(redis.call('SMEMBERS', key .. K.pools)) do write('UNLINK', key .. K.pool .. pool) end
+  for _, pool in ipairs(call('SMEMBERS', key .. K.pools)) do write('UNLINK', key .. K.pool .. pool) end
   for _, class in ipairs({'interactive', 'default', 'batch'}) do write('UNLINK', K.node_class .. node .. K.dot .. class) end
   for _, ending in ipairs({K.pools, K.control, K.sessions, K.expiry}) do write('UNLINK', key .. ending) end
   write('UNLINK', key)

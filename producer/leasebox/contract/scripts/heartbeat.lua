@@ -25,7 +25,7 @@ end
 
 local options = {endings = ARGV[9], backoff = ARGV[10], max_starts = tonumber(ARGV[11])}
 local disowned = 0
-for _, id in ipairs(redis.call('ZRANGE', key .. K.claims, 0, -1)) do
+for _, id in ipairs(call('ZRANGE', key .. K.claims, 0, -1)) do
   local j = load_job(id)
   if not j.state then
     write('ZREM', key .. K.claims, id)

@@ -15,7 +15,7 @@ if not is_live then
   if which then return {'quota', which, tostring(retry_after)} end
   open_session(line, ARGV[3], ARGV[4] ~= '' and ARGV[4] or 'default', ARGV[5], ARGV[6])
 end
-local pending = redis.call('LLEN', line.pending)
+local pending = call('LLEN', line.pending)
 commit()
 return {is_live and 'found' or 'created', line.state, line.profile, line.node, num(line.generation),
   line.created_at, line.used_at, line.idle_timeout_s, line.max_age_s, pending, num(line.executions),

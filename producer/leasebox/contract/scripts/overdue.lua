@@ -8,7 +8,7 @@
 local j = load_job(ARGV[2])
 if not j.state then return {'gone'} end
 if not holds(j, ARGV[3]) then return {'kept'} end
-local deadline = redis.call('ZSCORE', K.node .. j.node .. K.claims, j.id)
+local deadline = call('ZSCORE', K.node .. j.node .. K.claims, j.id)
 if deadline and num(deadline) > now then return {'kept'} end
 local what, woken = give_up(j, 'overdue', {endings = ARGV[4], backoff = ARGV[5], max_starts = tonumber(ARGV[6])})
 commit()

@@ -5,12 +5,12 @@
 -- answer  ok size | fenced (destroy it)
 -- caller  pool refill of a node
 
-local registered = redis.call('HMGET', K.node .. ARGV[2], 'incarnation', 'dead')
+local registered = call('HMGET', K.node .. ARGV[2], 'incarnation', 'dead')
 if registered[1] ~= ARGV[3] or given(registered[2]) then return {'fenced'} end
 local name = ARGV[3] .. K.colon .. ARGV[4]
 local pool = K.node .. ARGV[2] .. K.pool .. name
-local size = redis.call('LLEN', pool)
-if redis.call('LPOS', pool, ARGV[5]) then return {'ok', size} end
+local size = call('LLEN', pool)
+if call('LPOS', pool, ARGV[5]) then return {'ok', size} end
 write('RPUSH', pool, ARGV[5])
 write('SADD', K.node .. ARGV[2] .. K.pools, name)
 commit()

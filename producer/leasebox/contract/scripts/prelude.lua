@@ -5,8 +5,9 @@
 -- `lines`. Writes are only collected; `commit` checks the type of every key and then makes them all, so that a script
 -- that fails has written nothing.
 
+local call = redis.call
 local K = cjson.decode(ARGV[1])
-local clock = redis.call('TIME')
+local clock = call('TIME')
 local now_us = clock[1] * 1000000 + clock[2]
 local now = now_us / 1000000                      -- a score; equals the stamp of a message exactly
 local NOW = string.format('%.6f', now)            -- the same for people
@@ -22,7 +23,7 @@ local TYPE_OF = {
   HSETNX = 'hash', HINCRBYFLOAT = 'hash', ZINCRBY = 'zset', LPUSH = 'list', RPUSH = 'list', LREM = 'list',
   LPOP = 'list', XADD = 'stream', INCRBY = 'string',
 }
-local writes, checked = {}, {}
+local writes, checked, sets = {}, {}, {}
 
 local function write(...) writes[#writes + 1] = {...} end
 
@@ -30,20 +31,29 @@ local function commit()
   for i = 1, #writes do
     local kind, key = TYPE_OF[writes[i][1]], writes[i][2]
     if kind and checked[key] ~= kind then
-      local found = redis.call('TYPE', key).ok
+      local found = call('TYPE', key).ok
       if found ~= 'none' and found ~= kind then
         error({err = 'WRONGTYPE ' .. key .. ' holds a ' .. found .. ', not a ' .. kind})
       end
       checked[key] = kind
     end
   end
-  for i = 1, #writes do redis.call(unpack(writes[i])) end
+  for i = 1, #writes do call(unpack(writes[i])) end
 end
 
+-- Change a record; all changes of one record are one command.
 local function set(record, ...)
-  local fields = {...}
-  for i = 1, #fields, 2 do record[fields[i]] = fields[i + 1] end
-  write('HSET', record.key, ...)
+  local fields, command = {...}, sets[record.key]
+  if not command then
+    command = {'HSET', record.key}
+    sets[record.key] = command
+    writes[#writes + 1] = command
+  end
+  local n = #command
+  for i = 1, #fields, 2 do
+    record[fields[i]] = fields[i + 1]
+    command[n + i], command[n + i + 1] = fields[i], fields[i + 1]
+  end
 end
 
 -- Records.
@@ -61,7 +71,7 @@ local SESSION = {
 local jobs, lines = {}, {}
 
 local function load(key, fields)
-  local values = redis.call('HMGET', key, unpack(fields))
+  local values = call('HMGET', key, unpack(fields))
   local record = {key = key}
   for i = 1, #fields do record[fields[i]] = values[i] end
   checked[key] = 'hash'
@@ -102,7 +112,7 @@ end
 local function head_of(line)
   if line.job then return line.job.state ~= 'finished' and line.job end
   while line.head == nil or (line.head and line.ended[line.head.id]) do
-    local id = redis.call('LINDEX', line.pending, line.at)
+    local id = call('LINDEX', line.pending, line.at)
     checked[line.pending] = 'list'
     line.head = id and load_job(id)
     if line.head and not line.head.state then     -- a pending job without a record: nothing can end it
@@ -166,7 +176,7 @@ local function rouse(line)
     write('ZADD', K.deferred, waits_until, line.id)
     return ''
   end
-  local wake = head.wake or redis.call('HMGET', head.key, 'wake_head', 'wake_tail')
+  local wake = head.wake or call('HMGET', head.key, 'wake_head', 'wake_tail')
   write('ZADD', K.queue .. queue .. K.waiting, now, line.id)
   write('LPUSH', queue, (wake[1] or '') .. head.id .. '.' .. string.format('%.0f', now_us) .. (wake[2] or ''))
   return queue
@@ -251,7 +261,7 @@ local limits = {}
 
 local function limits_of(tenant)
   if not limits[tenant] then
-    local texts = redis.call('HMGET', K.tenants, tenant, 'default')
+    local texts = call('HMGET', K.tenants, tenant, 'default')
     local text = texts[1] or texts[2]
     limits[tenant] = text and cjson.decode(text) or {}
   end
@@ -260,7 +270,7 @@ end
 
 -- Is `bound` reached by the members of a set, of which `leaving` are about to go?
 local function is_full(bound, key, leaving)
-  return type(bound) == 'number' and redis.call('SCARD', key) - (leaving or 0) >= bound
+  return type(bound) == 'number' and call('SCARD', key) - (leaving or 0) >= bound
 end
 
 -- Claims.
@@ -284,7 +294,7 @@ end
 
 -- What a worker must know to run its claim; read by worker.py, in this order. The last is the sandbox, or ''.
 local function work(line, j)
-  local extra = redis.call('HMGET', j.key, 'spec', 'metadata', 'contract_version', 'display_name', 'stdin_open')
+  local extra = call('HMGET', j.key, 'spec', 'metadata', 'contract_version', 'display_name', 'stdin_open')
   local session = line.is_session and line or {}
   local lost = j.must_exist == '1' and missing_state(line, 'lost')
   return {

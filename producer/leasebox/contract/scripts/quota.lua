@@ -13,11 +13,11 @@ local function over_quota(tenant, is_new_session, is_submit)
   if not is_submit then return nil end
   if is_full(limits.queued, base .. K.queued) then return 'queued', 1 end
   local per_minute = limits.submits_per_minute
-  if type(per_minute) == 'number' and num(redis.call('GET', minute_key(tenant))) >= per_minute then
+  if type(per_minute) == 'number' and num(call('GET', minute_key(tenant))) >= per_minute then
     return 'submits_per_minute', 60 - now % 60
   end
   for name, field in pairs({cpu_s_per_day = 'cpu_s', bytes_per_day = 'bytes'}) do
-    if type(limits[name]) == 'number' and num(redis.call('HGET', usage_key(tenant), field)) >= limits[name] then
+    if type(limits[name]) == 'number' and num(call('HGET', usage_key(tenant), field)) >= limits[name] then
       return name, DAY_S - now % DAY_S
     end
   end

@@ -7,11 +7,11 @@
 
 local node, key = ARGV[2], K.node .. ARGV[2]
 local record = load(key, {'incarnation', 'dead'})
-local counter = redis.call('ZSCORE', K.nodes, node)
+local counter = call('ZSCORE', K.nodes, node)
 if record.incarnation ~= ARGV[3] or num(counter) ~= num(ARGV[4]) then return {'alive'} end
 if not given(record.dead) then set(record, 'dead', '1', 'dead_at', NOW) end
 local options = {endings = ARGV[5], backoff = ARGV[6], max_starts = tonumber(ARGV[7])}
-local claims = redis.call('ZRANGE', key .. K.claims, 0, BOUND - 1)
+local claims = call('ZRANGE', key .. K.claims, 0, BOUND - 1)
 for _, id in ipairs(claims) do
   local j = load_job(id)
   if j.state == 'starting' or j.state == 'running' then give_up(j, 'node_lost', options)

@@ -37,7 +37,7 @@ local goes_on = ARGV[10] == '1' and line.is_session and given(line.sandbox) and 
   and not is_full(limits_of(j.tenant).running, K.tenant .. j.tenant .. K.running, 1)
 local woken = ''
 if goes_on then claim(line, head, node, ARGV[9], tonumber(ARGV[13])) else woken = rouse(line) end
-write('HSET', j.key, 'settled', cjson.encode({next = goes_on and head.id or '', kill = kill, woken = woken}))
+set(j, 'settled', cjson.encode({next = goes_on and head.id or '', kill = kill, woken = woken}))
 local reply = goes_on and {'next', '', kill, unpack(work(line, head))} or {'free', '', kill, woken}
 commit()
 return reply

@@ -14,7 +14,7 @@ local j = load_job(id)
 if j.state then return j.digest == ARGV[7] and {'existing', id, j.state} or {'conflict', id} end
 
 local idem = ARGV[8] ~= '' and K.idem .. tenant .. K.colon .. ARGV[8]
-local known = idem and redis.call('GET', idem)
+local known = idem and call('GET', idem)
 if known then
   local other, digest = string.match(known, '^(%S+) (%S+)$')
   local state = other and load_job(other).state
@@ -43,15 +43,15 @@ local backlog = K.queue .. class_of(j) .. K.queued
 if ARGV[10] ~= '' and is_full(tonumber(ARGV[10]), backlog) then return {'full', '1'} end
 local blobs = ARGV[12] ~= '' and cjson.decode(ARGV[12]) or {}
 for _, blob in ipairs(blobs) do
-  if redis.call('EXISTS', K.blob .. blob) == 0 then return {'blob_gone', blob} end
+  if call('EXISTS', K.blob .. blob) == 0 then return {'blob_gone', blob} end
 end
 
 -- Effects.
 if is_session and not is_live then open_session(line, tenant, profile, ARGV[14], ARGV[15]) end
 local was_empty = not is_session or not head_of(line)
-local before = is_session and redis.call('LLEN', line.pending) or 0
+local before = is_session and call('LLEN', line.pending) or 0
 local runnable = K.queue .. queue_of(line, j) .. K.waiting
-local position = before + redis.call('ZCARD', runnable)
+local position = before + call('ZCARD', runnable)
 checked[runnable] = 'zset'
 
 set(j, 'state', 'queued', 'line', line_id, 'tenant', tenant, 'session', ARGV[5], 'must_exist', ARGV[6],
@@ -59,7 +59,7 @@ set(j, 'state', 'queued', 'line', line_id, 'tenant', tenant, 'session', ARGV[5],
   'batch', ARGV[11], 'blobs', ARGV[12], 'profile', profile, 'result_ttl_s', ARGV[16], 'priority', ARGV[17],
   'wake_head', ARGV[18], 'wake_tail', ARGV[19], 'queue', queue_of(line, j), 'submitted_at', NOW,
   'claims', 0, 'starts', 0, 'runs', 0, 'node', '', 'lease', '')
-write('HSET', j.key, unpack(ARGV, 21))
+set(j, unpack(ARGV, 21))
 write('XADD', j.key .. K.events, '0-1', 'type', 'queued', 'at', NOW, 'json',
   string.format('{"queue":%s,"position":%d}', cjson.encode(j.queue), position))
 if idem then write('SET', idem, id .. ' ' .. ARGV[7]) end

@@ -36,7 +36,8 @@ class Desk:
         job = job or str(uuid.uuid4())
         given = {
             "kind": "program", "tenant": TENANT, "session": None, "profile": None, "priority": "default",
-            "spec": b'{"code":"1"}', "digest": "d", "wake_head": b'{"properties":{"delivery_tag":"', "wake_tail": b'"}}',
+            "spec": b'{"code":"1"}', "digest": "d",
+            "wake_head": b'{"properties":{"delivery_tag":"', "wake_tail": b'"}}',
         }  # fmt: skip
         return client.NewJob(job=job, **{**given, **fields})
 
@@ -100,8 +101,8 @@ class Desk:
 
     def heartbeat(self, *held: tuple[str, str], name: str = "n", **fields: Any) -> answers.HeartbeatAnswer:
         given = {
-            "node": name, "incarnation": f"{name}-1", "held": held, "slots": 4, "busy": len(held), "disown_after_s": 0.0,
-            "backoff_s": (0,),
+            "node": name, "incarnation": f"{name}-1", "held": held, "slots": 4, "busy": len(held),
+            "disown_after_s": 0.0, "backoff_s": (0,),
         }  # fmt: skip
         return self.run(node.heartbeat(self.keys, **{**given, **fields}))
 
