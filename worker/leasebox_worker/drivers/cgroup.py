@@ -82,6 +82,17 @@ def remove(groups: list[Path]) -> None:
                 time.sleep(0.002)
 
 
+def is_member(pid: int, name: str) -> bool:
+    """Whether a process of this host is in cgroups that carry `name` and can be read here.
+
+    False for a pid that another host or pid namespace told us: here it is nobody, or somebody else.
+    """
+    try:
+        return any(name in str(folder) for folder in _folders(pid).values())
+    except SandboxDied:
+        return False
+
+
 def stats(pid: int) -> Stats:
     """What the cgroups of a process used, wherever the host has them.
 
