@@ -31,8 +31,6 @@ def run(
     from leasebox_worker.telemetry import log
 
     settings = config.load(node=node, driver=driver, slots=slots)
-    if embedded:
-        settings = settings.model_copy(update={"accept_missing": settings.accept_missing | config.EMBEDDED_WAIVERS})
     log.configure(settings.log_level, settings.log_format)
     serve(settings, is_embedded=embedded)
 

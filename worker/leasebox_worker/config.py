@@ -61,10 +61,6 @@ class Timers(BaseModel):
         return self
 
 
-EMBEDDED_WAIVERS = frozenset({"cgroup", "agent-uid", "inode-limit", "memory-limit", "swap-limit", "cpu-limit"})
-"""What rootless bubblewrap lacks; allowed for the private stack of one user."""
-
-
 def default_node() -> str:
     """The host's name as a node name: lower case, dots and other characters as dashes."""
     return re.sub(r"[^a-z0-9-]", "-", socket.gethostname().lower())[:63] or "node"

@@ -21,8 +21,13 @@ _ETC_FOLDERS = ("alternatives", "fonts", "ssl/certs", "java-11-openjdk", "java-1
 _USR_LINKS = ("bin", "lib", "lib64", "sbin")
 
 
-ROOTLESS_LACKS = frozenset({"cgroup", "agent-uid", "inode-limit", "memory-limit", "swap-limit", "cpu-limit"})
-"""Names of the required checks that R1 cannot pass: what the embedded stack of a single user accepts."""
+ROOTLESS_LACKS = frozenset(
+    {"cgroup", "agent-uid", "inode-limit", "memory-limit", "swap-limit", "cpu-limit", "no-groups"}
+)
+"""Names of the required checks that R1 cannot pass: what the embedded stack of a single user accepts.
+
+`no-groups`: a user namespace of a user who is not root may not drop supplementary groups (user_namespaces(7)).
+"""
 
 
 class Mode(StrEnum):

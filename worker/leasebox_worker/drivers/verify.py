@@ -131,8 +131,10 @@ def _document(ended: Ended) -> Document:
 def _identity(inside: Document) -> Iterator[Check]:
     job, agent = _section(inside, "job"), _section(inside, "agent")
     uids, gids = str(job.get("Uid")).split(), str(job.get("Gid")).split()
-    own = len(set(uids)) == 1 and uids[0] != "0" and len(set(gids)) == 1 and gids[0] != "0" and not job.get("Groups")
-    yield _check("own-uid", own, f"uid {uids[0]}, gid {gids[0]}, groups {job.get('Groups')!r}")
+    own = len(set(uids)) == 1 and uids[0] != "0" and len(set(gids)) == 1 and gids[0] != "0"
+    yield _check("own-uid", own, f"uid {uids[0]}, gid {gids[0]}")
+    further = set(str(job.get("Groups") or "").split()) - {gids[0]}
+    yield _check("no-groups", not further, f"further groups {sorted(further)}")
     apart = str(agent.get("Uid")).split()[:1] != uids[:1]
     yield _check("agent-uid", apart, f"agent uid {str(agent.get('Uid')).split()[:1]}, job uid {uids[:1]}")
     held = {name: job.get(name) for name in _CAPABILITY_SETS if int(str(job.get(name)), 16)}

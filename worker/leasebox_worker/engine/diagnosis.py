@@ -35,7 +35,7 @@ def _driver(settings: WorkerSettings, name: DriverName) -> list[Check]:
     try:
         found = list(driver.check())
         if all(check.ok or not check.required or check.name in settings.accept_missing for check in found):
-            found += driver.verify(install(settings.home / "agent", None))
+            found += driver.verify(install(settings.home / "agent", platform.python_version()))
     except LeaseboxError as exc:
         found.append(Check("start", ok=False, required=True, detail=exc.detail, hint=exc.hint))
     finally:

@@ -6,7 +6,7 @@ import os
 import platform
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from leasebox.contract.scripts import Runner
 from leasebox_guest.install import install
 from leasebox_worker.config import DriverName, WorkerSettings
 from leasebox_worker.drivers.base import Driver, DriverSettings, require
+from leasebox_worker.drivers.bubblewrap_arguments import ROOTLESS_LACKS
 from leasebox_worker.drivers.choose import choose
 from leasebox_worker.engine.control import Control, cancel, disown
 from leasebox_worker.engine.runner import Deps
@@ -106,7 +107,7 @@ def start(settings: WorkerSettings, lost_name: Callable[[], None], *, is_embedde
     client = connect(settings.url)
     keys, runner = Keys(settings.prefix), Runner(client)
     lock_fd = _lock_state_folder(settings)
-    agent_dir = install(settings.home / "agent", None)
+    agent_dir = install(settings.home / "agent", platform.python_version())
     installation = installation_of(client, keys)
     driver = _checked_driver(settings, installation, agent_dir, is_embedded=is_embedded)
     identity = Identity(settings.node, uuid.uuid4().hex[:12])
@@ -185,8 +186,11 @@ def driver_settings(settings: WorkerSettings, installation: str) -> DriverSettin
 def _checked_driver(settings: WorkerSettings, installation: str, agent_dir: Path, *, is_embedded: bool) -> Driver:
     """The driver, after it has shown that its protections are in effect."""
     prefer = DriverName.BUBBLEWRAP if is_embedded else DriverName.DOCKER
-    driver = choose(settings.driver, driver_settings(settings, installation), prefer=prefer)
-    for check in require([*driver.check(), *driver.verify(agent_dir)], settings.accept_missing):
+    asked = driver_settings(settings, installation)
+    if is_embedded:  # a private stack of one user may do without what rootless bubblewrap lacks
+        asked = replace(asked, accept_missing=asked.accept_missing | ROOTLESS_LACKS)
+    driver = choose(settings.driver, asked, prefer=prefer)
+    for check in require([*driver.check(), *driver.verify(agent_dir)], asked.accept_missing):
         log.warning("protection_missing", name=check.name, detail=check.detail)
     return driver
 

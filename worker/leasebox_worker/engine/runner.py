@@ -240,7 +240,8 @@ def _exec(
 ) -> Exec:
     grant = attempt.grant
     assert grant is not None
-    limits = grant.limits
+    assert attempt.sandbox is not None
+    limits, workspace = grant.limits, attempt.sandbox.handle.workspace
     assert limits.stream_bytes is not None
     return Exec(
         id=f"{attempt.work.lease}/{kind}",
@@ -248,8 +249,8 @@ def _exec(
         argv=argv,
         code_bytes=code_bytes,
         code_path=code_path,
-        cwd="/workspace" if kind == "put" else grant.cwd,
-        env=grant.env,
+        cwd=workspace if kind == "put" or grant.cwd == "." else f"{workspace}/{grant.cwd}",
+        env={"HOME": workspace} | grant.env,
         wall_s=wall_s,
         cpu_s=limits.cpu_s,
         silence_s=limits.silence_s,

@@ -9,7 +9,6 @@ from leasebox_worker.policy.profiles import Profile
 
 BASE_ENV = {
     "PATH": "/usr/local/bin:/usr/bin:/bin",
-    "HOME": "/workspace",
     "LANG": "C.UTF-8",
 }
 SANDBOX_LIMITS = ("cpus", "memory_bytes", "pids", "open_files", "disk_bytes", "tmp_bytes")
@@ -23,6 +22,7 @@ class Grant:
     Attributes:
         is_python: The agent may fork its own interpreter instead of starting one.
         argv: Program and arguments; for `is_python` the entry file and its arguments.
+        cwd: Relative to the workspace, whose path is the driver's.
         code_path: Where the code is written, below /workspace; None if the job brings none.
         limits: Every field is set.
     """
@@ -63,7 +63,7 @@ def admit(spec: JobSpec, profile: Profile, *, node_cpus: float, job: str) -> Gra
         argv=argv,
         code=(spec.code or "").encode(),
         code_path=code_path,
-        cwd=f"/workspace/{spec.cwd}" if spec.cwd and spec.cwd != "." else "/workspace",
+        cwd=spec.cwd or ".",
         env=BASE_ENV | spec.env,
         limits=effective_limits(spec.limits, profile, node_cpus=node_cpus),
     )

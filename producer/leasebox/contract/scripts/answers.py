@@ -130,6 +130,8 @@ class WrongState(NamedTuple):
 
 
 class Sealed(NamedTuple):
+    """The batch takes no further jobs."""
+
     total: int
     done: int
 
@@ -143,6 +145,8 @@ class Requested(NamedTuple):
 
 
 class AlreadyFinished(NamedTuple):
+    """Too late: the job had ended, with this outcome."""
+
     outcome: str
 
 
@@ -166,6 +170,8 @@ class Closing(NamedTuple):
 
 
 class Touched(NamedTuple):
+    """The session may be swept at `expires_at` (unix seconds), unless it is used before."""
+
     expires_at: float
 
 
@@ -240,6 +246,8 @@ class More(NamedTuple):
 
 
 class Bound(NamedTuple):
+    """The sandbox belongs to the line; `generation` counts the session's sandboxes from 1."""
+
     generation: int
 
 
@@ -256,6 +264,8 @@ class Go(NamedTuple):
 
 
 class Ok(NamedTuple):
+    """The chunks are in the stream, each once."""
+
     cancel_requested: bool
 
 
@@ -308,6 +318,8 @@ class StillAlive(NamedTuple):
 
 
 class Reclaimed(NamedTuple):
+    """So many claims were given up; `more`: ask again."""
+
     jobs: int
     more: bool
 
@@ -317,6 +329,8 @@ class Kept(NamedTuple):
 
 
 class Forgotten(NamedTuple):
+    """So many sessions lost their sandbox; `more`: ask again."""
+
     sessions: int
     more: bool
 
@@ -338,6 +352,8 @@ class Kill(NamedTuple):
 
 
 class Pooled(NamedTuple):
+    """How many warm sandboxes the pool has now."""
+
     size: int
 
 

@@ -19,12 +19,15 @@ def reader(kinds: Mapping[bytes, Callable[..., A]]) -> Reader[A]:
 
 
 def text(value: bytes | None) -> str:
+    """A text; '' for nil."""
     return value.decode() if value else ""
 
 
 def maybe(value: bytes | None) -> str | None:
+    """A text, or None for '' and nil."""
     return value.decode() if value else None
 
 
 def number(value: bytes | None) -> float | None:
+    """A number, or None for '' and nil."""
     return float(value) if value else None
