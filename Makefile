@@ -17,7 +17,7 @@ help: ## list the words
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 18
 
 run: $(PACKAGE) ## set up, then run the example on the embedded stack
-	$(BIN)/leasebox run examples/hello.py $(ARGS)
+	ops/dev/run-example.sh $(BIN) $(ARGS)
 
 test: $(TOOLS) ## set up and start what the tests need, then run them
 	ops/dev/services.sh start

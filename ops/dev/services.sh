@@ -10,6 +10,7 @@ state=${SERVICES_STATE:-.venv/services}
 lock=/tmp/leasebox-dockerd.lock
 image=leasebox/python
 missing=0
+launched=
 
 say() { printf '%s\n' "$*" >&2; }
 lacks() {
@@ -34,13 +35,15 @@ engine_answers() {
 }
 engine_pid() {
   local pid
-  pid=$(cat /var/run/docker.pid 2>/dev/null) && [ -d "/proc/$pid" ] && echo "$pid"
+  # The file outlives a crash, and its number may belong to another process by now.
+  pid=$(cat /var/run/docker.pid 2>/dev/null) && [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = dockerd ] && echo "$pid"
 }
 
 wait_for_engine() {
   local tries
   for ((tries = 0; tries < 300; tries++)); do
     engine_answers && return
+    [ -z "$launched" ] || [ -d "/proc/$launched" ] || return 1
     sleep 0.2
   done
   return 1
@@ -53,6 +56,7 @@ launch_engine() {
     if ! grep -q ' cgroup2\? ' /proc/mounts && install cgroupfs-mount; then cgroupfs-mount; fi
     # 9 is the lock: the engine outlives this script and must not hold it.
     setsid dockerd >"$state/dockerd.log" 2>&1 </dev/null 9>&- &
+    launched=$!
   fi
 }
 
@@ -68,8 +72,8 @@ ensure_engine() {
   local found
   found=$(engine_pid || true)
   if [ -z "$found" ]; then
-    command -v dockerd >/dev/null || install docker.io || true
-    # Installing may have started it already.
+    command -v dockerd >/dev/null || install docker.io 9>&- || true
+    # Installing may have started it already, so 9 was closed there too.
     if [ -z "$(engine_pid || true)" ] && [ "$(id -u)" = 0 ] && command -v dockerd >/dev/null; then launch_engine; fi
   fi
   if [ -z "$(engine_pid || true)" ] && ! command -v dockerd >/dev/null; then

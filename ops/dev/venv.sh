@@ -36,11 +36,8 @@ ensure_pip_source() {
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "python$version-venv"
 }
 
-# A copied or half-made folder has scripts that point elsewhere.
-is_whole() {
-  [ "$("$folder/bin/python" -c 'import sys; print(sys.prefix)' 2>/dev/null)" = "$(realpath "$folder")" ] &&
-    [ "$(head -n 1 "$folder/bin/pip" 2>/dev/null)" = "#!$(realpath "$folder")/bin/$(sed -n '1s,.*/,,p' "$folder/bin/pip")" ]
-}
+# The scripts of a copied folder still name the place that it was copied from.
+is_whole() { grep -qF "$(realpath "$folder")/bin/" "$folder/bin/pip" 2>/dev/null && "$folder/bin/python" -c ''; }
 
 if ! is_whole; then
   python=$(find_python)

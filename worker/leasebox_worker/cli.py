@@ -10,9 +10,7 @@ import typer
 from leasebox.contract.errors import ConfigError, DriverUnsafe, LeaseboxError
 from leasebox_worker import config
 
-app = typer.Typer(no_args_is_help=True, add_completion=True, help="Run Leasebox jobs on this host.")
-images = typer.Typer(no_args_is_help=True, help="Images that sandboxes start from.")
-app.add_typer(images, name="images")
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Run Leasebox jobs on this host.")
 
 CANNOT_START = 78
 """Exit status when starting again cannot help (sysexits EX_CONFIG)."""
@@ -23,11 +21,14 @@ def run(
     node: Annotated[str | None, typer.Option(help="Name of this node; default the host's.")] = None,
     driver: Annotated[str | None, typer.Option(help="auto, docker, bubblewrap or process.")] = None,
     slots: Annotated[int | None, typer.Option(help="Jobs at the same time.")] = None,
-    embedded: Annotated[bool, typer.Option(hidden=True, help="Of a private stack: rootless bubblewrap will do.")] = False,
+    embedded: Annotated[
+        bool, typer.Option(hidden=True, help="Of a private stack: rootless bubblewrap will do.")
+    ] = False,
 ) -> None:
     """Claim jobs and run them until SIGTERM."""
-    from leasebox_worker.telemetry import log
+    config.name_celery_pool("leasebox_worker.celery_pool:TaskPool")  # read when celery is imported
     from leasebox_worker.tasks import serve
+    from leasebox_worker.telemetry import log
 
     settings = config.load(node=node, driver=driver, slots=slots)
     if embedded:
@@ -56,22 +57,12 @@ def doctor(
     raise typer.Exit(0 if all(check.ok or not check.required for check in checks) else 1)
 
 
-@images.command("build")
-def build_images(names: Annotated[list[str] | None, typer.Argument()] = None) -> None:
-    """Build the images that changed; all if none is named."""
-    from leasebox_images.build import build
+@app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def images(context: typer.Context) -> None:
+    """Build, list or check the images that sandboxes start from."""
+    from leasebox_images.build import main as build_images
 
-    for name in build(names or None):
-        print(name)  # noqa: T201
-
-
-@images.command("list")
-def list_images() -> None:
-    """Show the images and whether the engine has them."""
-    from leasebox_images.build import list_images as listed
-
-    for line in listed():
-        print(line)  # noqa: T201
+    raise typer.Exit(build_images(context.args))
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ import os
 import re
 import socket
 from enum import StrEnum
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
@@ -53,11 +54,15 @@ class Timers(BaseModel):
     def _in_order(self) -> "Timers":
         ordered = ("ping_s", "dead_man_s", "fence_s", "reclaim_s", "adopt_grace_s")
         values = [getattr(self, name) for name in ordered]
-        if any(a >= b for a, b in zip(values, values[1:], strict=False)):
+        if any(a >= b for a, b in pairwise(values)):
             raise ValueError(f"timers must rise in this order: {' < '.join(ordered)}")
         if self.heartbeat_s >= self.fence_s:
             raise ValueError("heartbeat_s must be below fence_s")
         return self
+
+
+EMBEDDED_WAIVERS = frozenset({"cgroup", "agent-uid", "inode-limit", "memory-limit", "swap-limit", "cpu-limit"})
+"""What rootless bubblewrap lacks; allowed for the private stack of one user."""
 
 
 def default_node() -> str:

@@ -14,9 +14,10 @@ from celery.worker.control import control_command
 from leasebox.contract.keys import Keys
 from leasebox.contract.queues import TASK_NAME, consumed_by
 from leasebox.contract.scripts import Runner, client
-from leasebox_worker.config import WorkerSettings, name_celery_pool
+from leasebox_worker.config import WorkerSettings
 from leasebox_worker.engine import host
 from leasebox_worker.engine.runner import run_job
+from leasebox_worker.lifecycle import reads
 
 log = structlog.get_logger()
 
@@ -78,13 +79,15 @@ def execute(job_id: str) -> None:
 
 
 @control_command(args=[("task_id", str)], signature="[id1 [id2 [... [idN]]]]")  # type: ignore[untyped-decorator]
-def revoke(state: Any, task_id: Any, *_: Any, **__: Any) -> dict[str, str]:
+def revoke(_state: Any, task_id: Any, *_: Any, **__: Any) -> dict[str, str]:
     """Celery's and Flower's revoke, as a true cancel of the job."""
     settings = _hosts[0].settings
-    keys, runner = Keys(settings.prefix), Runner(host.connect(settings.url))
+    keys, redis = Keys(settings.prefix), host.connect(settings.url)
     ids = task_id if isinstance(task_id, list) else [task_id]
     for job in ids:
-        runner.run(client.cancel(keys, job=job, tenant=None))
+        tenant = reads.field(redis, keys.job(job), "tenant")
+        if tenant is not None:
+            Runner(redis).run(client.cancel(keys, job=job, tenant=tenant))
     return {"ok": f"cancelled {', '.join(ids)}"}
 
 
@@ -94,7 +97,6 @@ def serve(settings: WorkerSettings, *, is_embedded: bool) -> None:
     Raises:
         ConfigError, BrokerUnavailable, DriverUnsafe: The worker cannot start.
     """
-    name_celery_pool("leasebox_worker.celery_pool:TaskPool")
     running = host.start(settings, lambda: os.kill(os.getpid(), signal.SIGTERM), is_embedded=is_embedded)
     _hosts.append(running)
     app = make_app(settings)

@@ -36,6 +36,7 @@ No other module and no script writes key text: scripts get `Keys.names` (prefixe
 | `lb:webhook:due`, `lb:webhook:log` | zset, stream | the outbox: job id, or a batch's key -> when | the deliverer |
 | `lb:profiles`, `lb:tenants` | hash | published by nodes | installation |
 | `lb:key:{id}`, `lb:audit` | hash, stream | API keys, audit chain | installation |
+| `lb:installation` | string | id, in the labels of sandboxes | installation |
 | `lb:bell` | channel | id of a job that has new events | - |
 | `leasebox.{class}`, `leasebox.node.{n}.{class}` | list | wake-ups, in Celery's format | consumed; script forget |
 """
@@ -211,6 +212,10 @@ class Keys:
 
     def audit(self) -> str:
         return f"{self.prefix}:audit"
+
+    def installation(self) -> str:
+        """The id of this installation; made by the first node."""
+        return f"{self.prefix}:installation"
 
     def bell(self) -> str:
         return f"{self.prefix}:bell"

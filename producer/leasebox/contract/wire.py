@@ -45,9 +45,10 @@ def meta_text(
     return _meta(outcome, json.dumps(job), json.dumps(date), json.dumps(message), result_json, exc_type).encode()
 
 
-def finished_json(result_json: str) -> bytes:
-    """The payload of the `finished` event."""
-    return f'{{"result":{result_json}}}'.encode()
+def finished_json(result_json: str, *, partial: bool = False) -> bytes:
+    """The payload of the `finished` event; `partial`: the big parts are left out, the meta key has them."""
+    mark = ',"partial":true' if partial else ""
+    return f'{{"result":{result_json}{mark}}}'.encode()
 
 
 def _meta(outcome: str, job: str, date: str, message: str, result: str, exc_type: str | None = None) -> str:

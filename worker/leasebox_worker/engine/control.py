@@ -5,6 +5,7 @@ import structlog
 
 from leasebox.contract.keys import Keys
 from leasebox_worker.engine.runner import Deps
+from leasebox_worker.lifecycle import reads
 
 log = structlog.get_logger()
 
@@ -18,24 +19,22 @@ class Control:
         self._redis = client
         self._stream = keys.control(node)
         self._deps = deps
-        last = client.xrevrange(self._stream, count=1)
-        self._cursor: bytes = last[0][0] if last else b"0-0"
+        self._cursor = reads.last_id(client, self._stream)
 
     def read(self) -> None:
         """Wait up to a second for orders, and carry them out."""
-        for _, entries in self._redis.xread({self._stream: self._cursor}, count=64, block=BLOCK_MS) or []:
-            for entry_id, fields in entries:
-                self._cursor = entry_id
-                self._obey(fields)
+        for entry_id, fields in reads.entries_after(self._redis, self._stream, self._cursor, block_ms=BLOCK_MS):
+            self._cursor = entry_id
+            self._obey(fields)
 
-    def _obey(self, fields: dict[bytes, bytes]) -> None:
-        order = fields.get(b"order", b"").decode()
-        if order == "cancel" and b"job" in fields:
-            cancel(fields[b"job"].decode(), self._deps)
-        elif order in ("close", "kill") and fields.get(b"sandbox"):
-            self._deps.sandboxes.end(fields[b"sandbox"].decode())
-        else:
-            log.debug("order_unknown", order=order)
+    def _obey(self, order: dict[str, str]) -> None:
+        match order.get("type"):
+            case "cancel":
+                cancel(order["job"], self._deps)
+            case "close" if order.get("sandbox"):
+                self._deps.sandboxes.end(order["sandbox"])
+            case other:
+                log.debug("order_unknown", order=other)
 
 
 def cancel(job: str, deps: Deps) -> None:

@@ -16,7 +16,7 @@ MIN_FREE_BYTES = 1 << 30
 
 
 def diagnose(settings: WorkerSettings, *, only: DriverName | None = None) -> list[Check]:
-    """Check the host, then each driver from outside and by a probe sandbox. Makes and removes sandboxes; needs no Redis.
+    """Check the host, then each driver from outside and by a probe sandbox, which is removed again; needs no Redis.
 
     A driver that cannot be used fails only if it is the one that the settings name; another is advice.
     """
@@ -41,7 +41,13 @@ def _driver(settings: WorkerSettings, name: DriverName) -> list[Check]:
     finally:
         driver.close()
     return [
-        Check(f"{name}.{c.name}", c.ok, c.required and is_wanted and c.name not in settings.accept_missing, c.detail, c.hint)
+        Check(
+            f"{name}.{c.name}",
+            c.ok,
+            c.required and is_wanted and c.name not in settings.accept_missing,
+            c.detail,
+            c.hint,
+        )
         for c in found
     ]
 

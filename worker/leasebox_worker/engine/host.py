@@ -7,6 +7,7 @@ import platform
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import redis
@@ -15,7 +16,7 @@ from redis.backoff import ExponentialBackoff
 from redis.exceptions import BusyLoadingError
 from redis.retry import Retry
 
-import leasebox
+
 from leasebox.contract.errors import BrokerUnavailable, ConfigError
 from leasebox.contract.keys import Keys
 from leasebox.contract.scripts import Runner
@@ -124,11 +125,11 @@ def start(settings: WorkerSettings, lost_name: Callable[[], None], *, is_embedde
         sandboxes=Sandboxes(driver, placement, bound=settings.sandbox_bound),
         profiles=BUILT_IN,
         cancel_grace_s=settings.timers.cancel_grace_s,
-        overdue_grace_s=settings.timers.overdue_grace_s,
     )
     node = Node(runner, keys, tracker, _facts(driver, settings))
     _end_leftovers(driver, placement)
-    node.adopt([], has_proof=True, adopt_grace_s=settings.timers.adopt_grace_s, wait_s=settings.timers.reclaim_s + 1)
+    reclaim_s = settings.timers.reclaim_s
+    node.adopt([], has_proof=True, reclaim_s=reclaim_s, wait_s=reclaim_s + 1)
     client.hset(keys.profiles(), mapping=published(BUILT_IN))  # type: ignore[arg-type]
     beats = _beats(settings, client, runner, keys, deps, node, lost_name)
     for beat in beats:
@@ -147,9 +148,7 @@ def _beats(
     lost_name: Callable[[], None],
 ) -> list[Beat]:
     timers, name = settings.timers, settings.node
-    orders = Orders(
-        cancel=lambda job: cancel(job, deps), disown=lambda job: disown(job, deps), lost_name=lost_name
-    )
+    orders = Orders(cancel=lambda job: cancel(job, deps), disown=lambda job: disown(job, deps), lost_name=lost_name)
     reaper = Reaper(client, runner, keys, resend_grace_s=timers.resend_grace_s)
     sweeper = Sweeper(client, runner, keys, name, deps.sandboxes.end)
     control = Control(client, keys, name, deps)
@@ -224,5 +223,5 @@ def _facts(driver: Driver, settings: WorkerSettings) -> Facts:
         machine_id=machine.read_text().strip() if machine.exists() else platform.node(),
         driver=driver.name,
         slots=settings.slots,
-        versions_json=json.dumps({"leasebox": leasebox.__version__, "python": platform.python_version()}),
+        versions_json=json.dumps({"leasebox": version("leasebox"), "python": platform.python_version()}),
     )

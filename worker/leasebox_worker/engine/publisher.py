@@ -1,35 +1,26 @@
 """How output travels to the job's stream: first bytes at once, then every 20 ms or 31 KiB, fenced and repeatable."""
 
 import time
-from typing import Protocol
+from collections.abc import Callable
 
-from leasebox.contract.scripts.worker import Chunk
+from leasebox.contract.scripts.worker import FIRST_SEQ, Chunk
 from leasebox_worker.engine.kept import Kept
 from leasebox_worker.guestlink.messages import Output
 
 WINDOW_S = 0.02
 CHUNK_BYTES = 31 << 10
 """Below 32 KiB less about 512 B, where Redis' allocator would take the next class (CELERY.md section 5)."""
-FIRST_SEQ = 16
-"""Events that scripts write come before; see script emit."""
-MAX_PENDING_BYTES = 8 * CHUNK_BYTES
-
-
-class Emitter(Protocol):
-    """Writes chunks to the stream of a job; False once its cancel was requested."""
-
-    def __call__(self, chunks: list[Chunk]) -> None: ...
 
 
 class Publisher:
     """Collects one attempt's output, keeps what the Result shows, and emits the rest in chunks.
 
     Args:
-        emit: Called with at most about 280 KiB at a time; may raise `LeaseLost`.
+        emit: Called with what one read of the channel brought, or 20 ms; may raise `LeaseLost`.
         kept_bytes: What the Result keeps of each stream.
     """
 
-    def __init__(self, emit: Emitter, *, kept_bytes: int) -> None:
+    def __init__(self, emit: Callable[[list[Chunk]], None], *, kept_bytes: int) -> None:
         self._emit = emit
         self.kept = {"stdout": Kept(kept_bytes), "stderr": Kept(kept_bytes)}
         self._seq = FIRST_SEQ

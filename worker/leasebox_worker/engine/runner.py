@@ -9,9 +9,17 @@ from dataclasses import dataclass, field
 import structlog
 
 from leasebox.contract import CONTRACT_VERSION
-from leasebox.contract.errors import GuestProtocolError, InvalidSpec, LeaseboxError, LeaseLost, SandboxDied, SandboxError
+from leasebox.contract.errors import (
+    GuestProtocolError,
+    InvalidSpec,
+    LeaseboxError,
+    LeaseLost,
+    SandboxDied,
+    SandboxError,
+)
 from leasebox.contract.result import Failure, Outcome, Usage
 from leasebox.contract.scripts import answers as a
+from leasebox.contract.scripts.worker import Chunk, Why
 from leasebox.contract.spec import FileContent, JobSpec, parse_spec
 from leasebox_worker.engine.outcome import Ended, name_ending
 from leasebox_worker.engine.publisher import Publisher
@@ -42,7 +50,6 @@ class Deps:
     sandboxes: Sandboxes
     profiles: dict[str, Profile]
     cancel_grace_s: float
-    overdue_grace_s: float
     is_draining: bool = False
     running: dict[str, Sandbox] = field(default_factory=dict)
 
@@ -91,7 +98,9 @@ def _acquire(job_id: str, deps: Deps) -> a.AcquireAnswer:
 def _run_claimed(answer: a.Leased | a.Cold, deps: Deps, *, may_continue: bool) -> a.Leased | a.Cold | None:
     """Carry one claim to its end; the next claim of the line, if `settle` gave one."""
     work = answer.work
-    with structlog.contextvars.bound_contextvars(job_id=work.job, session_id=work.session, node=deps.tracker.identity.node):
+    with structlog.contextvars.bound_contextvars(
+        job_id=work.job, session_id=work.session, node=deps.tracker.identity.node
+    ):
         try:
             return _attempt(answer, deps, may_continue=may_continue)
         except LeaseLost:
@@ -100,7 +109,7 @@ def _run_claimed(answer: a.Leased | a.Cold, deps: Deps, *, may_continue: bool) -
         except SandboxError as exc:
             log.warning("attempt_failed", reason=str(exc))
             _abandon(work, deps)
-            deps.tracker.give_up(work, _why(exc))
+            deps.tracker.give_up(work, _why(exc), str(exc))
         finally:
             deps.running.pop(work.job, None)
             deps.tracker.drop(work.job)
@@ -129,7 +138,7 @@ def _attempt(answer: a.Leased | a.Cold, deps: Deps, *, may_continue: bool) -> a.
     if failed is not None:
         return _settle(attempt, failed, deps, may_continue=may_continue)
     attempt.times.start_s = time.monotonic() - began
-    deadline_s = limits.timeout_s + HOST_GRACE_S + deps.overdue_grace_s
+    deadline_s = limits.timeout_s + HOST_GRACE_S
     go = deps.tracker.start(work, deadline_s=deadline_s, sandbox_name=attempt.sandbox.name)
     if isinstance(go, a.Cancelled):
         ended = Ended(Outcome.CANCELLED, None, None, None, "cancelled before it started")
@@ -144,7 +153,7 @@ class _MustExist(LeaseboxError):
 
 
 def _admit(work: a.Work, deps: Deps) -> tuple[JobSpec, Profile, Grant]:
-    if work.contract_version > CONTRACT_VERSION:
+    if int(work.contract_version) > CONTRACT_VERSION:
         raise InvalidSpec(
             f"the record has contract version {work.contract_version}, this worker knows {CONTRACT_VERSION}",
             hint="upgrade the worker",
@@ -176,6 +185,8 @@ def _sandbox_for(answer: a.Leased | a.Cold, grant: Grant, profile: Profile, deps
         if sandbox is not None:
             _check_session_limits(work, grant, sandbox)
             return sandbox
+    if work.session_expired is not None:
+        raise _MustExist(work.session_expired)
     labels = {"leasebox.session": f"{work.tenant}/{work.session}" if work.session else "", "leasebox.job": work.job}
     sandbox = deps.sandboxes.make(profile, grant.limits, labels)
     try:
@@ -206,7 +217,9 @@ def _put_files(attempt: Attempt) -> Ended | None:
     assert attempt.sandbox is not None
     request = _exec(attempt, kind="put", argv=(), code_path=None, code_bytes=0, wall_s=FILES_WITHIN_S)
     files = ((path, _content(content)) for path, content in attempt.spec.files.items())
-    exited, _, stderr = attempt.sandbox.link.run(request, b"", packed_files(files), within_s=FILES_WITHIN_S + HOST_GRACE_S)
+    exited, _, stderr = attempt.sandbox.link.run(
+        request, b"", packed_files(files), within_s=FILES_WITHIN_S + HOST_GRACE_S
+    )
     if exited.code == 0:
         return None
     said = stderr.decode(errors="replace").strip()[:500]
@@ -235,7 +248,7 @@ def _exec(
         argv=argv,
         code_bytes=code_bytes,
         code_path=code_path,
-        cwd=grant.cwd,
+        cwd="/workspace" if kind == "put" else grant.cwd,
         env=grant.env,
         wall_s=wall_s,
         cpu_s=limits.cpu_s,
@@ -267,7 +280,9 @@ def _execute(attempt: Attempt, deps: Deps) -> tuple[Ended, Usage]:
     attempt.times.exited_at = time.monotonic()
     if exited is None:
         attempt.is_sandbox_alive = False
-        return Ended(Outcome.TIMEOUT, None, None, "wall", "ended by its wall limit; its sandbox had to be ended"), Usage()
+        return Ended(
+            Outcome.TIMEOUT, None, None, "wall", "ended by its wall limit; its sandbox had to be ended"
+        ), Usage()
     attempt.is_sandbox_alive = exited.is_clean
     is_suspect = exited.signal is not None or exited.code not in (0, None)
     ended = name_ending(exited, was_oom=is_suspect and deps.sandboxes.was_oom(sandbox))
@@ -356,7 +371,7 @@ def _abandon(work: a.Work, deps: Deps) -> None:
 
 
 def _publisher(work: a.Work, deps: Deps, kept_bytes: int) -> Publisher:
-    def emit(chunks: list[a.Chunk]) -> None:
+    def emit(chunks: list[Chunk]) -> None:
         if deps.tracker.emit(work, chunks) and (sandbox := deps.running.get(work.job)):
             sandbox.link.cancel(deps.cancel_grace_s)
 
@@ -367,5 +382,5 @@ def _ours(outcome: Outcome, error: LeaseboxError) -> Ended:
     return Ended(outcome, None, None, None, str(error))
 
 
-def _why(error: SandboxError) -> str:
-    return f"sandbox_died: {error}" if isinstance(error, SandboxDied | GuestProtocolError) else f"start_failed: {error}"
+def _why(error: SandboxError) -> Why:
+    return Why.SANDBOX_DIED if isinstance(error, SandboxDied | GuestProtocolError) else Why.START_FAILED

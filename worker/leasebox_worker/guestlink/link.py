@@ -99,7 +99,9 @@ class GuestLink:
         with self._read_lock:
             return self._receive(timeout_s)
 
-    def run(self, request: Exec, code: bytes, stdin: Iterable[bytes], *, within_s: float) -> tuple[Exited, bytes, bytes]:
+    def run(
+        self, request: Exec, code: bytes, stdin: Iterable[bytes], *, within_s: float
+    ) -> tuple[Exited, bytes, bytes]:
         """Execute and collect, for short errands such as unpacking files: how it ended, stdout and stderr.
 
         Raises:

@@ -1,7 +1,7 @@
 """This process as a node: registered in Redis, alive by its heartbeat, told what is no longer its own."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -10,7 +10,6 @@ from leasebox.contract.errors import ConfigError
 from leasebox.contract.keys import Keys
 from leasebox.contract.scripts import Runner, node
 from leasebox.contract.scripts import answers as a
-from leasebox.contract.wire import ENDINGS
 from leasebox_worker.lifecycle.tracker import LeaseTracker
 
 log = structlog.get_logger()
@@ -24,15 +23,6 @@ class Facts:
     driver: str
     slots: int
     versions_json: str
-
-
-@dataclass(frozen=True, slots=True)
-class FoundSandbox:
-    """A sandbox of a session that outlived the worker before."""
-
-    line: str
-    generation: int
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +43,12 @@ class Node:
         self._tracker = tracker
         self._facts = facts
 
-    def adopt(
-        self, found: list[FoundSandbox], *, has_proof: bool, adopt_grace_s: float, wait_s: float
-    ) -> tuple[set[str], set[str]]:
-        """Take the node's name over; the texts of sandboxes to keep and to destroy.
+    def adopt(self, found: Sequence[a.FoundSandbox], *, has_proof: bool, reclaim_s: float, wait_s: float) -> a.Adopted:
+        """Take the node's name over; answers which of the sandboxes found to keep and which to destroy.
 
         Args:
+            found: Sandboxes of sessions that outlived the worker before.
+            reclaim_s: After so much silence another holder of the name counts as dead.
             has_proof: We hold the lock of the state folder, so that no older process of this name lives on it.
             wait_s: How long to wait for another live holder of the name to fall silent.
 
@@ -66,8 +56,6 @@ class Node:
             ConfigError: Another live process has the name.
         """
         identity, facts = self._tracker.identity, self._facts
-        keep: set[str] = set()
-        destroy: set[str] = set()
         deadline = time.monotonic() + wait_s
         while True:
             answer = self._run(
@@ -80,8 +68,8 @@ class Node:
                     driver=facts.driver,
                     slots=facts.slots,
                     versions_json=facts.versions_json,
-                    found=[(f.line, f.generation, f.text) for f in found],
-                    endings=ENDINGS,
+                    found=found,
+                    reclaim_s=reclaim_s,
                 )
             )
             if isinstance(answer, a.NameTaken):
@@ -92,10 +80,9 @@ class Node:
                     )
                 time.sleep(min(1.0, max(0.1, answer.seconds)))
                 continue
-            keep |= set(answer.keep)
-            destroy |= set(answer.destroy)
             if not answer.more:
-                return keep, destroy
+                return answer
+            found = answer.keep
 
     def heartbeat(self, orders: Orders, *, busy: int, draining: bool) -> None:
         """Say that we live, and what we hold; carry out what Redis answers."""
@@ -109,7 +96,6 @@ class Node:
                 slots=self._facts.slots,
                 busy=busy,
                 draining=draining,
-                endings=ENDINGS,
             )
         )
         match answer:

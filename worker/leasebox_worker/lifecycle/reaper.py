@@ -6,9 +6,7 @@ import structlog
 from leasebox.contract.keys import Keys
 from leasebox.contract.queues import Priority
 from leasebox.contract.scripts import Runner, node
-from leasebox.contract.scripts import answers as a
-from leasebox.contract.wire import ENDINGS
-from leasebox_worker.lifecycle.wakeup import stamp_of
+from leasebox_worker.lifecycle import reads
 
 log = structlog.get_logger()
 
@@ -24,34 +22,27 @@ class Reaper:
 
     def expire(self) -> None:
         """End queued jobs whose `expires_in_s` has passed."""
-        while isinstance(self._run(node.expire(self._keys, endings=ENDINGS)), a.More):
+        while self._run(node.expire(self._keys)).more:
             pass
 
     def overdue(self) -> None:
         """Give up claims of live nodes whose deadline has passed with its grace."""
-        seconds, micros = self._redis.time()
-        now = seconds + micros / 1e6
+        now = reads.now(self._redis)
         for name in self._nodes():
-            for job in self._redis.zrange(self._keys.claims(name), "-inf", now, byscore=True, offset=0, num=64):
-                lease = self._redis.hget(self._keys.job(job.decode()), "lease")
+            for job in reads.due(self._redis, self._keys.claims(name), now):
+                lease = reads.field(self._redis, self._keys.job(job), "lease")
                 if lease:
-                    answer = self._run(
-                        node.overdue(self._keys, job=job.decode(), lease=lease.decode(), endings=ENDINGS)
-                    )
-                    log.warning("overdue", job_id=job.decode(), answer=type(answer).__name__)
+                    answer = self._run(node.overdue(self._keys, job=job, lease=lease))
+                    log.warning("overdue", job_id=job, answer=type(answer).__name__)
 
     def resend(self) -> None:
         """Wake lines whose wake-up was lost. Reads one message per queue, never the backlog."""
         shared = [self._keys.queue(priority) for priority in Priority]
         own = [self._keys.queue(priority, name) for name in self._nodes() for priority in Priority]
         for queue in shared + own:
-            oldest = self._redis.lindex(queue, -1)
-            stamp = stamp_of(oldest) if oldest else None
-            count = self._run(
-                node.resend(self._keys, queue=queue, oldest_stamp=stamp, grace_s=self._resend_grace_s)
-            )
+            count = self._run(node.resend(self._keys, queue=queue, grace_s=self._resend_grace_s))
             if count:
                 log.warning("wakeups_resent", queue=queue, count=count)
 
     def _nodes(self) -> list[str]:
-        return [name.decode() for name in self._redis.zrange(self._keys.nodes(), 0, -1)]
+        return reads.members(self._redis, self._keys.nodes())

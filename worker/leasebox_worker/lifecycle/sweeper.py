@@ -8,6 +8,7 @@ import structlog
 from leasebox.contract.keys import Keys
 from leasebox.contract.scripts import Runner, node
 from leasebox.contract.scripts import answers as a
+from leasebox_worker.lifecycle import reads
 
 log = structlog.get_logger()
 
@@ -24,15 +25,13 @@ class Sweeper:
 
     def sweep(self) -> int:
         """End what is due now; how many sessions ended."""
-        seconds, micros = self._redis.time()
-        due = self._redis.zrange(self._keys.expiry(self._name), "-inf", seconds + micros / 1e6, byscore=True)
         ended = 0
-        for line in due:
-            generation = self._redis.hget(self._keys.session_line(line.decode()), "generation")
-            answer = self._run(node.sweep(self._keys, line=line.decode(), generation=int(generation or 0)))
+        for line in reads.due(self._redis, self._keys.expiry(self._name), reads.now(self._redis), limit=1000):
+            generation = reads.field(self._redis, self._keys.session_line(line), "generation")
+            answer = self._run(node.sweep(self._keys, line=line, generation=int(generation or 0)))
             if isinstance(answer, a.Kill):
                 ended += 1
-                log.info("session_swept", session=line.decode(), reason=answer.reason)
+                log.info("session_swept", session=line, reason=answer.reason)
                 if answer.sandbox:
                     self._end(answer.sandbox)
         return ended

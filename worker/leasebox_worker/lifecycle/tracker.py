@@ -4,15 +4,11 @@ import itertools
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from leasebox.contract.errors import LeaseLost
 from leasebox.contract.keys import Keys
 from leasebox.contract.scripts import Runner, worker
 from leasebox.contract.scripts import answers as a
-from leasebox.contract.wire import ENDINGS
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +65,6 @@ class LeaseTracker:
                 draining=draining,
                 room=room,
                 start_timeout_s=self._start_timeout_s,
-                endings=ENDINGS,
             )
         )
         if isinstance(answer, a.Leased | a.Cold):
@@ -85,7 +80,9 @@ class LeaseTracker:
         answer = self._run(
             worker.bind(self._keys, job=work.job, lease=work.lease, node=self.identity.node, sandbox=sandbox, why=why)
         )
-        return self._held_or_raise(work, answer)
+        if isinstance(answer, a.LeaseLost | a.Gone):
+            raise self._lost(work)
+        return answer
 
     def start(self, work: a.Work, *, deadline_s: float, sandbox_name: str) -> a.Go | a.Cancelled:
         """Write `running`; only then may the exec frame leave.
@@ -100,10 +97,12 @@ class LeaseTracker:
                 lease=work.lease,
                 deadline_s=deadline_s,
                 frame=work.lease,
-                sandbox_name=sandbox_name,
+                sandbox=sandbox_name,
             )
         )
-        return self._held_or_raise(work, answer)
+        if isinstance(answer, a.LeaseLost | a.Gone):
+            raise self._lost(work)
+        return answer
 
     def emit(self, work: a.Work, chunks: Sequence[worker.Chunk]) -> bool:
         """Append output; True if a cancel was requested.
@@ -111,10 +110,10 @@ class LeaseTracker:
         Raises:
             LeaseLost: Another holder took over; kill at once.
         """
-        answer = self._run(
-            worker.emit(self._keys, job=work.job, lease=work.lease, claims=work.claims, chunks=chunks)
-        )
-        return self._held_or_raise(work, answer).cancel_requested
+        answer = self._run(worker.emit(self._keys, job=work.job, lease=work.lease, claims=work.claims, chunks=chunks))
+        if isinstance(answer, a.LeaseLost | a.Gone):
+            raise self._lost(work)
+        return answer.cancel_requested
 
     def settle(
         self,
@@ -143,23 +142,21 @@ class LeaseTracker:
                 may_continue=may_continue,
                 sandbox_alive=sandbox_alive,
                 sandbox_reason=sandbox_reason,
-                endings=ENDINGS,
+                start_timeout_s=self._start_timeout_s,
             )
         )
-        self.drop(work.job)
         if isinstance(answer, a.LeaseLost | a.Gone):
-            raise LeaseLost(f"job {work.job} has another holder")
+            raise self._lost(work)
+        self.drop(work.job)
         if isinstance(answer, a.Next):
             self.keep(answer.work)
         return answer
 
-    def give_up(self, work: a.Work, why: str) -> None:
+    def give_up(self, work: a.Work, why: worker.Why, detail: str) -> None:
         """Give the claim back: the job is queued again where it stands, or ends with this reason."""
         self.drop(work.job)
-        self._run(worker.give_up(self._keys, job=work.job, lease=work.lease, why=why, endings=ENDINGS))
+        self._run(worker.give_up(self._keys, job=work.job, lease=work.lease, why=why, detail=detail))
 
-    def _held_or_raise(self, work: a.Work, answer: T | a.LeaseLost | a.Gone) -> T:
-        if isinstance(answer, a.LeaseLost | a.Gone):
-            self.drop(work.job)
-            raise LeaseLost(f"job {work.job} has another holder")
-        return answer
+    def _lost(self, work: a.Work) -> LeaseLost:
+        self.drop(work.job)
+        return LeaseLost(f"job {work.job} has another holder")

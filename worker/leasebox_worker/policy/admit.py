@@ -85,7 +85,9 @@ def effective_limits(asked: Limits, profile: Profile, *, node_cpus: float) -> Li
     for name, ceiling in ceilings.items():
         value = getattr(asked, name)
         if value is not None and ceiling is not None and value > ceiling:
-            raise InvalidSpec(f"limits.{name}: {value} is above {ceiling}, the most that profile {profile.name!r} allows")
+            raise InvalidSpec(
+                f"limits.{name}: {value} is above {ceiling}, the most that profile {profile.name!r} allows"
+            )
     defaults = {name: getattr(profile, name) for name in (*SANDBOX_LIMITS, "timeout_s", "output_bytes", "stream_bytes")}
     merged = defaults | asked.model_dump(exclude_none=True)
     return Limits(**merged | {"cpus": min(merged["cpus"], node_cpus)})

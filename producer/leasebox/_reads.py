@@ -1,0 +1,243 @@
+"""Which Redis commands answer a question, and how their replies become values; no input or output of its own."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from leasebox._stream import PRIMING_ENTRIES, Entry, EventReader
+from leasebox._submit import Profile, parse_profile
+from leasebox.contract.keys import Keys
+from leasebox.contract.queues import Priority
+from leasebox.contract.result import JobStatus, Outcome, Result, State
+
+A = TypeVar("A")
+Argument = str | bytes | int | float
+Fields = Mapping[str, str]
+
+JOB_FIELDS = (
+    "state", "outcome", "queue", "session", "node", "runs", "submitted_at", "started_at", "finished_at",
+    "cancel_requested", "profile", "language", "priority", "metadata", "tenant", "kind",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Query(Generic[A]):
+    """Commands that are sent in one trip, and what their replies mean."""
+
+    commands: tuple[tuple[Argument, ...], ...]
+    parse: Callable[[list[Any]], A]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """A node as it last reported; `heartbeat` is a counter, not a time."""
+
+    name: str
+    heartbeat: int
+    fields: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStatus:
+    """One class of jobs: runnable lines, wake-ups not yet taken, and all queued jobs."""
+
+    name: str
+    queued: int
+    waiting_lines: int
+    messages: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """What `doctor` looks at."""
+
+    version: str
+    is_valkey: bool
+    aof_enabled: bool
+    appendfsync: str
+    eviction: str
+    used_memory_bytes: int
+    max_memory_bytes: int
+
+
+def text_of(value: Any) -> str:
+    """Decode a reply that may be bytes or text."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def fields_of(reply: Any) -> dict[str, str]:
+    """Decode the reply to HGETALL, which is a map or a flat list by the version of the client."""
+    pairs = reply.items() if isinstance(reply, Mapping) else zip(reply[::2], reply[1::2], strict=True)
+    return {text_of(name): text_of(value) for name, value in pairs}
+
+
+def job_fields(keys: Keys, job: str) -> Query[dict[str, str]]:
+    """The record's fields that readers need; empty for an unknown job."""
+
+    def parse(replies: list[Any]) -> dict[str, str]:
+        named = zip(JOB_FIELDS, replies[0], strict=True)
+        return {name: text_of(value) for name, value in named if value is not None}
+
+    return Query((("HMGET", keys.job(job), *JOB_FIELDS),), parse)
+
+
+def positions(keys: Keys, job: str, fields: Fields) -> Query[int | None]:
+    """How many are before a queued job: in its own line, plus the runnable lines before that."""
+    tenant, session = fields.get("tenant", ""), fields.get("session") or None
+    rank = ("ZRANK", keys.waiting(fields.get("queue", "")), keys.line(job, tenant, session))
+    commands: tuple[tuple[Argument, ...], ...] = (rank,)
+    if session:
+        commands = (rank, ("LPOS", keys.pending(tenant, session), job))
+    return Query(commands, lambda replies: sum(int(reply) for reply in replies if reply is not None))
+
+
+def status_of(job: str, fields: Fields, position: int | None = None) -> JobStatus:
+    """Make the status from the record's fields; an attempt that has not started yet counts as the next one."""
+    state = State(fields["state"])
+    runs = int(fields.get("runs") or 0)
+    return JobStatus(
+        id=job,
+        state=state,
+        outcome=Outcome(fields["outcome"]) if fields.get("outcome") else None,
+        queue=fields.get("queue", ""),
+        position=position if state is State.QUEUED else None,
+        session=fields.get("session") or None,
+        node=fields.get("node") or None,
+        attempt=max(1, runs if state in (State.RUNNING, State.FINISHED) else runs + 1),
+        submitted_at=float(fields.get("submitted_at") or 0),
+        started_at=_time(fields, "started_at"),
+        finished_at=_time(fields, "finished_at"),
+        cancel_requested=fields.get("cancel_requested", "") not in ("", "0"),
+        profile=fields.get("profile") or None,
+        language=fields.get("language") or None,
+        priority=Priority(fields.get("priority") or Priority.DEFAULT),
+        metadata=json.loads(fields.get("metadata") or "{}"),
+    )
+
+
+def _time(fields: Fields, name: str) -> float | None:
+    return float(fields[name]) if fields.get(name) else None
+
+
+def recent(keys: Keys, tenant: str, start: int, count: int) -> Query[list[str]]:
+    """Ids of the tenant's jobs, the newest first."""
+    command = ("ZREVRANGE", keys.recent(tenant), start, start + count - 1)
+    return Query((command,), lambda replies: [text_of(job) for job in replies[0]])
+
+
+def many_fields(keys: Keys, jobs: Sequence[str]) -> Query[list[dict[str, str]]]:
+    """`job_fields` of several jobs in one trip."""
+    queries = [job_fields(keys, job) for job in jobs]
+    commands = tuple(query.commands[0] for query in queries)
+    return Query(commands, lambda replies: [q.parse([r]) for q, r in zip(queries, replies, strict=True)])
+
+
+def result(keys: Keys, job: str) -> Query[Result | None]:
+    """The kept Result of a finished job, from where Celery's result backend looks."""
+
+    def parse(replies: list[Any]) -> Result | None:
+        if replies[0] is None:
+            return None
+        meta = json.loads(replies[0])
+        value = meta["result"]
+        return Result.model_validate(value if meta["status"] == "SUCCESS" else value["result"])
+
+    return Query((("GET", keys.meta(job)),), parse)
+
+
+def priming(keys: Keys, reader: EventReader) -> Query[list[Entry]]:
+    """The entries that `EventReader.prime` takes."""
+    command = ("XREVRANGE", keys.events(reader.job), reader.cursor, "-", "COUNT", PRIMING_ENTRIES)
+    return Query((command,), lambda replies: list(replies[0] or ()))
+
+
+def next_entries(keys: Keys, reader: EventReader, block_ms: int) -> Query[list[Entry]]:
+    """The entries after the cursor; waits up to `block_ms` for the first, 0 = not at all."""
+    block: tuple[Argument, ...] = ("BLOCK", block_ms) if block_ms > 0 else ()
+    command = ("XREAD", "COUNT", 256, *block, "STREAMS", keys.events(reader.job), reader.cursor)
+    return Query((command,), _entries)
+
+
+def _entries(replies: list[Any]) -> list[Entry]:
+    streams = replies[0]
+    if not streams:
+        return []
+    if isinstance(streams, Mapping):
+        ((_, entries),) = streams.items()
+        return list(entries[0]) if entries and isinstance(entries[0], list) else list(entries)
+    return list(streams[0][1])
+
+
+def profiles(keys: Keys) -> Query[dict[str, Profile]]:
+    """The profiles that nodes published."""
+
+    def parse(replies: list[Any]) -> dict[str, Profile]:
+        return {name: parse_profile(name, text) for name, text in sorted(fields_of(replies[0]).items())}
+
+    return Query((("HGETALL", keys.profiles()),), parse)
+
+
+def node_names(keys: Keys) -> Query[list[tuple[str, int]]]:
+    """Nodes and their heartbeat counters."""
+
+    def parse(replies: list[Any]) -> list[tuple[str, int]]:
+        flat = replies[0]
+        pairs = flat if flat and isinstance(flat[0], tuple | list) else zip(flat[::2], flat[1::2], strict=True)
+        return sorted((text_of(name), int(float(score))) for name, score in pairs)
+
+    return Query((("ZRANGE", keys.nodes(), 0, -1, "WITHSCORES"),), parse)
+
+
+def node_fields(keys: Keys, named: Sequence[tuple[str, int]]) -> Query[list[NodeStatus]]:
+    """What each of the nodes last reported."""
+
+    def parse(replies: list[Any]) -> list[NodeStatus]:
+        found = zip(named, replies, strict=True)
+        return [NodeStatus(name, beat, fields_of(reply)) for (name, beat), reply in found]
+
+    return Query(tuple(("HGETALL", keys.node(name)) for name, _ in named), parse)
+
+
+def queues(keys: Keys) -> Query[list[QueueStatus]]:
+    """The three shared queues."""
+    names = [keys.queue(priority) for priority in Priority]
+    commands: list[tuple[Argument, ...]] = []
+    for name in names:
+        commands += [("SCARD", keys.queued(name)), ("ZCARD", keys.waiting(name)), ("LLEN", name)]
+
+    def parse(replies: list[Any]) -> list[QueueStatus]:
+        return [QueueStatus(name, *(int(n) for n in replies[i * 3 : i * 3 + 3])) for i, name in enumerate(names)]
+
+    return Query(tuple(commands), parse)
+
+
+def server_facts() -> Query[ServerFacts]:
+    """Version, persistence and memory of the server."""
+
+    def parse(replies: list[Any]) -> ServerFacts:
+        info = replies[0] if isinstance(replies[0], Mapping) else _info(text_of(replies[0]))
+        get = {text_of(k): text_of(v) for k, v in info.items()}
+        return ServerFacts(
+            version=get.get("valkey_version") or get.get("redis_version", "0"),
+            is_valkey="valkey_version" in get,
+            aof_enabled=get.get("aof_enabled") == "1",
+            appendfsync=_setting(replies[1]),
+            eviction=get.get("maxmemory_policy", ""),
+            used_memory_bytes=int(get.get("used_memory") or 0),
+            max_memory_bytes=int(get.get("maxmemory") or 0),
+        )
+
+    return Query((("INFO",), ("CONFIG", "GET", "appendfsync")), parse)
+
+
+def _info(text: str) -> dict[str, str]:
+    lines = (line.partition(":") for line in text.splitlines() if ":" in line and not line.startswith("#"))
+    return {name: value for name, _, value in lines}
+
+
+def _setting(reply: Any) -> str:
+    if isinstance(reply, Exception):
+        return "unknown"  # managed servers refuse CONFIG
+    values = fields_of(reply)
+    return next(iter(values.values()), "unknown")

@@ -1,0 +1,280 @@
+"""The verbs of `leasebox`; what they need is imported when they run, so that each starts fast."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from leasebox.cli import request
+from leasebox.contract.errors import UnknownJob
+
+if TYPE_CHECKING:
+    from leasebox.client import Client
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Run untrusted code in sandboxes, from a queue.",
+)
+profiles_app = typer.Typer(no_args_is_help=True, help="Presets of image, languages, limits and network.")
+app.add_typer(profiles_app, name="profiles")
+
+Json = Annotated[bool, typer.Option("--json", help="Exact data as JSON on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No last line about the outcome.")]
+Source = Annotated[str | None, typer.Argument(metavar="[FILE|-]", help="Program to run; - reads standard input.")]
+Args = Annotated[list[str] | None, typer.Argument(metavar="[-- ARGS...]", help="Arguments of the program.")]
+Code = Annotated[str | None, typer.Option("-c", metavar="CODE", help="Program given here, in place of a file.")]
+Lang = Annotated[str | None, typer.Option("--lang", help="Language; default by the file's ending, else python.")]
+Session = Annotated[str | None, typer.Option(help="Session whose sandbox and files the job uses.")]
+Profile = Annotated[str | None, typer.Option(help="Preset; default the session's, else `default`.")]
+Timeout = Annotated[str | None, typer.Option(metavar="S", help="Wall time of the run: 30, 30s, 5m.")]
+Memory = Annotated[str | None, typer.Option(metavar="SIZE", help="Memory: 256MiB, 1GiB.")]
+File = Annotated[list[str] | None, typer.Option("--file", metavar="HOST[:PATH]", help="File put into /workspace.")]
+Env = Annotated[list[str] | None, typer.Option("--env", metavar="K=V", help="Environment of the program.")]
+Secret = Annotated[list[str] | None, typer.Option("--secret", metavar="N", help="Secret that the profile offers.")]
+Network = Annotated[list[str] | None, typer.Option("--network", metavar="DOMAIN", help="Domain the job may reach.")]
+Stdin = Annotated[str | None, typer.Option("--stdin", metavar="FILE", help="Standard input; - passes ours on.")]
+Priority = Annotated[str | None, typer.Option(help="interactive, default or batch.")]
+Retries = Annotated[int, typer.Option(min=0, max=10, help="Further attempts when the machine failed.")]
+Key = Annotated[str | None, typer.Option("--idempotency-key", help="A repeat with the same key is the same job.")]
+Job = Annotated[str, typer.Argument(metavar="JOB", help="Id of a job.")]
+
+
+@app.command()
+def run(
+    source: Source = None,
+    args: Args = None,
+    code: Code = None,
+    lang: Lang = None,
+    session: Session = None,
+    profile: Profile = None,
+    timeout: Timeout = None,
+    memory: Memory = None,
+    file: File = None,
+    env: Env = None,
+    secret: Secret = None,
+    network: Network = None,
+    stdin: Stdin = None,
+    priority: Priority = None,
+    retries: Retries = 0,
+    idempotency_key: Key = None,
+    detach: Annotated[bool, typer.Option("--detach", help="Print the job's id and leave.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="The Result as JSON in place of live output.")] = False,
+    events: Annotated[bool, typer.Option("--events", help="Each event as a line of JSON.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run a program in a sandbox and show its output live; exits as the program did."""
+    if json and events:
+        raise typer.BadParameter("give --json or --events, not both")
+    spec = _spec(
+        request.program(source, code, args or []),
+        language=lang,
+        session=session,
+        profile=profile,
+        limits=request.limits(timeout, memory),
+        files=request.files(file or []),
+        env=request.named_values("--env", env or []),
+        secrets=secret,
+        network=network,
+        stdin=request.standard_input(stdin, source == "-" and code is None),
+        priority=priority,
+        retries=retries,
+        idempotency_key=idempotency_key,
+    )
+    from leasebox.cli.follow import Form, follow
+    from leasebox.cli.show import as_json, line
+
+    handle = _client().submit(**spec)
+    if not detach:
+        form = Form.JSON if json else Form.EVENTS if events else Form.LIVE
+        follow(handle, form, is_quiet=quiet)
+    elif json:
+        as_json({"id": handle.id, "existing": handle.existing})
+    else:
+        line(handle.id)
+
+
+@app.command()
+def submit(
+    source: Source = None,
+    args: Args = None,
+    code: Code = None,
+    lang: Lang = None,
+    session: Session = None,
+    profile: Profile = None,
+    timeout: Timeout = None,
+    memory: Memory = None,
+    file: File = None,
+    env: Env = None,
+    secret: Secret = None,
+    network: Network = None,
+    stdin: Stdin = None,
+    priority: Priority = None,
+    retries: Retries = 0,
+    idempotency_key: Key = None,
+    json: Json = False,
+) -> None:
+    """Queue a program and print the job's id; short for `run --detach`."""
+    run(
+        source, args, code, lang, session, profile, timeout, memory, file, env, secret, network, stdin, priority,
+        retries, idempotency_key, detach=True, json=json,
+    )  # fmt: skip
+
+
+def _spec(fields: dict[str, Any], **options: object) -> dict[str, Any]:
+    return fields | {name: value for name, value in options.items() if value not in (None, {}, [], 0)}
+
+
+def _client() -> "Client":
+    from leasebox.client import Client
+
+    return Client()
+
+
+@app.command()
+def logs(
+    job: Job,
+    is_following: Annotated[bool, typer.Option("-f", "--follow", help="Go on until the end; exit as it did.")] = False,
+    after: Annotated[str | None, typer.Option(metavar="ID", help="Only what came after this event.")] = None,
+    events: Annotated[bool, typer.Option("--events", help="Each event as a line of JSON.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Show the output of a job so far."""
+    from leasebox.cli.stored import show_logs
+
+    _known(lambda: show_logs(_client().job(job), after, is_following=is_following, is_events=events, is_quiet=quiet))
+
+
+@app.command()
+def status(job: Job, json: Json = False) -> None:
+    """Show how a job stands."""
+    from leasebox.cli.stored import show_status
+
+    _known(lambda: show_status(_client().job(job).status(), is_json=json))
+
+
+@app.command()
+def result(
+    job: Job,
+    wait: Annotated[float | None, typer.Option("--wait", metavar="S", help="Longest wait for the end.")] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Wait for the end of a job, print its output, and exit as it did."""
+    from leasebox.cli.stored import show_result
+
+    _known(lambda: show_result(_client().job(job).result(wait), is_json=json, is_quiet=quiet))
+
+
+@app.command()
+def cancel(job: Job, json: Json = False) -> None:
+    """End a job: at once if it waits, else when its processes are gone."""
+    from leasebox.cli.follow import CANCEL_WAIT_S
+    from leasebox.cli.stored import show_status
+
+    _known(lambda: show_status(_client().job(job).cancel(CANCEL_WAIT_S), is_json=json))
+
+
+def _known(action: Any) -> None:
+    """Carry out a verb about a job; 1 when there is no such job."""
+    from leasebox.cli.show import say
+
+    try:
+        action()
+    except UnknownJob as exc:
+        say(f"leasebox: {exc}")
+        raise typer.Exit(1) from None
+
+
+@app.command()
+def jobs(
+    session: Annotated[str | None, typer.Option(help="Only of this session.")] = None,
+    state: Annotated[str | None, typer.Option(help="Only in this state, or with this outcome.")] = None,
+    metadata: Annotated[list[str] | None, typer.Option(metavar="K=V", help="Only with this metadata.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 50,
+    json: Json = False,
+) -> None:
+    """List jobs, the newest first."""
+    from leasebox.cli.stored import show_jobs
+
+    wanted = request.named_values("--metadata", metadata or [])
+    show_jobs(_client().jobs(state, session, wanted, limit), is_json=json)
+
+
+@profiles_app.command("list")
+def profiles_list(json: Json = False) -> None:
+    """List the profiles that nodes serve."""
+    from leasebox.cli.installation import show_profiles
+
+    show_profiles(_client().profiles(), is_json=json)
+
+
+@profiles_app.command("show")
+def profiles_show(name: str, json: Json = False) -> None:
+    """Show everything about one profile."""
+    from leasebox.cli.installation import show_profile
+
+    show_profile(_client().profiles(), name, is_json=json)
+
+
+@app.command()
+def nodes(json: Json = False) -> None:
+    """List the worker nodes."""
+    from leasebox.cli.installation import show_nodes
+
+    show_nodes(_client().nodes(), is_json=json)
+
+
+@app.command()
+def queues(json: Json = False) -> None:
+    """Show how much waits in each class of jobs."""
+    from leasebox.cli.installation import show_queues
+
+    show_queues(_client().queues(), is_json=json)
+
+
+@app.command()
+def doctor(json: Json = False) -> None:
+    """Check settings, Redis and this host; for each failure the one command that mends it."""
+    from leasebox.cli.doctor import diagnose
+
+    diagnose(is_json=json)
+
+
+@app.command()
+def config(json: Json = False) -> None:
+    """Show every effective setting and where it comes from; secrets are hidden."""
+    from leasebox.cli.installation import show_config
+
+    show_config(is_json=json)
+
+
+@app.command()
+def up() -> None:
+    """Keep the embedded stack (private Valkey and one worker) running in the foreground."""
+    from leasebox.cli.stack import stay_up
+
+    stay_up()
+
+
+@app.command()
+def down() -> None:
+    """End the embedded stack and everything it started."""
+    from leasebox.cli.stack import take_down
+
+    take_down()
+
+
+@app.command()
+def version(json: Json = False) -> None:
+    """Print the version."""
+    from leasebox import __version__
+    from leasebox.cli.show import as_json, line
+    from leasebox.contract import CONTRACT_VERSION
+
+    if json:
+        as_json({"version": __version__, "contract": CONTRACT_VERSION, "place": str(Path(__file__).parents[1])})
+    else:
+        line(__version__)

@@ -1,0 +1,123 @@
+"""How a running job is watched from a shell: its output as it comes, its end as the exit status."""
+
+import json
+import os
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
+from enum import Enum
+from typing import BinaryIO
+
+import typer
+
+from leasebox._event_json import event_json
+from leasebox.cli.ending import CANCELLED, exit_status, last_line
+from leasebox.cli.show import as_json, line, say
+from leasebox.client import JobHandle
+from leasebox.contract.errors import LeaseboxError, StreamExpired
+from leasebox.contract.events import Event, Finished, Retried, SessionRestarted, Stderr, Stdout
+from leasebox.contract.result import Result
+
+CANCEL_WAIT_S = 10.0
+_BROKEN_PIPE = 128 + 13
+
+
+class Form(Enum):
+    """What goes to stdout."""
+
+    LIVE = "live"
+    JSON = "json"
+    EVENTS = "events"
+
+
+def follow(handle: JobHandle, form: Form, *, is_quiet: bool) -> None:
+    """Watch a job that this process submitted and exit as it did; Ctrl-C cancels it first.
+
+    Raises:
+        Exit: Always.
+    """
+    try:
+        result = _watched(handle, form)
+    except KeyboardInterrupt:
+        _cancel(handle)
+        raise typer.Exit(CANCELLED) from None
+    except BrokenPipeError:
+        # Nobody reads any more (`leasebox run ... | head`): as a shell does, end what writes.
+        _abandon_stdout()
+        with suppress(LeaseboxError):
+            handle.cancel()
+        raise typer.Exit(_BROKEN_PIPE) from None
+    finish(result, form, is_quiet=is_quiet)
+
+
+def finish(result: Result, form: Form, *, is_quiet: bool) -> None:
+    """Tell the end of a job and exit as it did.
+
+    Raises:
+        Exit: Always.
+    """
+    if form is Form.JSON:
+        as_json(result)
+    if not is_quiet:
+        say(f"leasebox: {last_line(result)}")
+    raise typer.Exit(exit_status(result))
+
+
+def show_events(events: Iterable[Event], form: Form) -> Result | None:
+    """Print events as they come; the Result, if `finished` was among them."""
+    for event in events:
+        if form is Form.EVENTS:
+            line(json.dumps(event_json(event), ensure_ascii=False))
+        elif form is Form.LIVE:
+            show(event)
+        if isinstance(event, Finished):
+            return event.result
+    return None
+
+
+def show(event: Event) -> None:
+    """Print one event for people: output as the bytes it is, what surprises as a line on stderr."""
+    match event:
+        case Stdout(data=data):
+            write(sys.stdout.buffer, data)
+        case Stderr(data=data):
+            write(sys.stderr.buffer, data)
+        case SessionRestarted(reason=reason):
+            say(f"leasebox: the session starts anew, its files and state are gone: {reason}")
+        case Retried(attempt=attempt, reason=reason):
+            say(f"leasebox: attempt {attempt} was given up, trying again: {reason}")
+        case _:
+            pass
+
+
+def write(stream: BinaryIO, data: bytes) -> None:
+    """Write raw bytes at once."""
+    stream.write(data)
+    stream.flush()
+
+
+def _watched(handle: JobHandle, form: Form) -> Result:
+    if form is Form.JSON:
+        return handle.result()
+    try:
+        result = show_events(handle.events(), form)
+    except StreamExpired:
+        result = None
+    return result if result is not None else handle.result()
+
+
+def _cancel(handle: JobHandle) -> None:
+    say("leasebox: cancelling")
+    try:
+        handle.cancel(wait_s=CANCEL_WAIT_S)
+    except KeyboardInterrupt:
+        say(f"leasebox: job {handle.id} may still run; `leasebox cancel {handle.id}` ends it")
+    except LeaseboxError as exc:
+        say(f"leasebox: {exc}")
+    else:
+        say("leasebox: cancelled")
+
+
+def _abandon_stdout() -> None:
+    # The interpreter would complain at exit about what it cannot flush.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,69 @@
+"""What the command line shows of the installation: profiles, nodes, queues, settings."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+
+from leasebox._reads import NodeStatus, QueueStatus
+from leasebox._submit import Profile
+from leasebox.cli.ending import size_text
+from leasebox.cli.show import as_json, pairs, table
+from leasebox.config import explain, load
+from leasebox.contract.errors import UnknownProfile
+
+
+def show_profiles(found: Mapping[str, Profile], *, is_json: bool) -> None:
+    """Print all profiles."""
+    if is_json:
+        as_json([{"name": name, **profile.published} for name, profile in found.items()])
+        return
+    rows = [
+        (name, ",".join(p.languages or ()), p.limits.get("cpus"), _size(p, "memory_bytes"), _size(p, "disk_bytes"))
+        for name, p in found.items()
+    ]
+    table(("profile", "languages", "cpus", "memory", "disk"), rows)
+
+
+def _size(profile: Profile, name: str) -> str:
+    return size_text(int(profile.limits[name])) if name in profile.limits else ""
+
+
+def show_profile(found: Mapping[str, Profile], name: str, *, is_json: bool) -> None:
+    """Print one profile.
+
+    Raises:
+        UnknownProfile: No node serves it.
+    """
+    if name not in found:
+        known = f"known: {', '.join(found)}" if found else "no node is up; `leasebox nodes`"
+        raise UnknownProfile(f"no node serves a profile {name!r}", hint=known)
+    shown = {"name": name, **found[name].published}
+    if is_json:
+        as_json(shown)
+    else:
+        pairs(list(shown.items()))
+
+
+def show_nodes(found: list[NodeStatus], *, is_json: bool) -> None:
+    """Print the nodes."""
+    if is_json:
+        as_json([{"name": node.name, "heartbeat": node.heartbeat, **node.fields} for node in found])
+        return
+    columns = ("driver", "slots", "busy", "draining")
+    table(("node", *columns), [(node.name, *(node.fields.get(column) for column in columns)) for node in found])
+
+
+def show_queues(found: list[QueueStatus], *, is_json: bool) -> None:
+    """Print the classes of jobs."""
+    if is_json:
+        as_json(found)
+    else:
+        table(("queue", "queued", "waiting lines", "messages"), [tuple(asdict(queue).values()) for queue in found])
+
+
+def show_config(*, is_json: bool) -> None:
+    """Print every effective setting, its value and its source."""
+    shown = explain(load())
+    if is_json:
+        as_json(shown)
+    else:
+        table(("setting", "value", "source"), [(s.name, s.value, s.source) for s in shown])

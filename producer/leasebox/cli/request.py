@@ -1,0 +1,98 @@
+"""How the flags of `leasebox run` become the fields of a spec."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from leasebox.contract.errors import InvalidSpec
+from leasebox.contract.sizes import parse_bytes, parse_seconds
+
+_LANGUAGE_OF = {
+    ".py": "python", ".sh": "bash", ".bash": "bash", ".js": "javascript", ".mjs": "javascript", ".cjs": "javascript",
+    ".ts": "typescript", ".go": "go", ".rs": "rust", ".java": "java", ".c": "c", ".cc": "cpp", ".cpp": "cpp",
+    ".cxx": "cpp", ".rb": "ruby", ".php": "php", ".pl": "perl",
+}  # fmt: skip
+
+
+def program(source: str | None, code: str | None, args: Sequence[str]) -> dict[str, Any]:
+    """The fields `code`, `args` and, by the file's ending, `language`.
+
+    Raises:
+        BadParameter: No program was given, or it cannot be read.
+    """
+    if code is not None:
+        # With -c there is no FILE: what stands first behind the flags is an argument of the program.
+        return {"code": code, "args": [*([source] if source is not None else []), *args]}
+    if source is None:
+        raise typer.BadParameter("give a FILE, -c CODE, or - for standard input")
+    if source == "-":
+        return {"code": _text(sys.stdin.buffer.read(), "standard input"), "args": list(args)}
+    path = Path(source)
+    try:
+        text = _text(path.read_bytes(), source)
+    except OSError as exc:
+        raise typer.BadParameter(f"cannot read {source}: {exc.strerror}") from exc
+    language = _LANGUAGE_OF.get(path.suffix.lower())
+    return {"code": text, "args": list(args)} | ({"language": language} if language else {})
+
+
+def _text(data: bytes, name: str) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        raise typer.BadParameter(f"{name} is not UTF-8 text") from exc
+
+
+def files(given: Sequence[str]) -> dict[str, Path]:
+    """`HOST[:PATH]` each; without PATH the file keeps its name, directly in /workspace."""
+    found: dict[str, Path] = {}
+    for item in given:
+        host, _, inside = item.partition(":")
+        if not Path(host).is_file():
+            raise typer.BadParameter(f"--file {item}: no file {host}")
+        found[inside or Path(host).name] = Path(host)
+    return found
+
+
+def named_values(option: str, given: Sequence[str]) -> dict[str, str]:
+    """`K=V` each."""
+    found: dict[str, str] = {}
+    for item in given:
+        name, mark, value = item.partition("=")
+        if not mark:
+            raise typer.BadParameter(f"{option} {item}: write NAME=VALUE")
+        found[name] = value
+    return found
+
+
+def standard_input(given: str | None, is_program_there: bool) -> bytes | Path | None:
+    """What `--stdin` names: a file, or - for our own standard input."""
+    if given is None:
+        return None
+    if given != "-":
+        if not Path(given).is_file():
+            raise typer.BadParameter(f"--stdin {given}: no such file")
+        return Path(given)
+    if is_program_there:
+        raise typer.BadParameter("standard input is the program already; give --stdin a file")
+    return sys.stdin.buffer.read()
+
+
+def limits(timeout: str | None, memory: str | None) -> dict[str, Any]:
+    """`--timeout` and `--memory`, with units.
+
+    Raises:
+        InvalidSpec: Not a duration or size.
+    """
+    found: dict[str, Any] = {}
+    try:
+        if timeout is not None:
+            found["timeout_s"] = parse_seconds(timeout)
+        if memory is not None:
+            found["memory_bytes"] = parse_bytes(memory)
+    except ValueError as exc:
+        raise InvalidSpec(f"limits: {exc}") from exc
+    return found

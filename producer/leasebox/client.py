@@ -1,0 +1,270 @@
+"""The blocking client: submit jobs, watch them, take their results."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from leasebox import _flows, _submit
+from leasebox._flows import JobFilter
+from leasebox._message import template
+from leasebox._reads import NodeStatus, QueueStatus
+from leasebox._redis import MAX_BLOCK_S, Flow, RedisTransport
+from leasebox._stream import EventReader, Pace
+from leasebox._submit import Profile
+from leasebox.config import ClientSettings, with_given
+from leasebox.contract.errors import BrokerUnavailable, StreamExpired
+from leasebox.contract.events import Event, Finished
+from leasebox.contract.keys import Keys
+from leasebox.contract.result import JobStatus, Result
+from leasebox.contract.spec import JobSpec
+
+if TYPE_CHECKING:
+    from leasebox.embedded import Stack
+
+A = TypeVar("A")
+PROFILES_FRESH_S = 10.0
+
+
+class Client:
+    """Talks to one installation; safe to share between threads.
+
+    Args:
+        url: redis://, rediss:// or redis+socket://. None: `LEASEBOX_URL`; without that the embedded stack, which is
+            started by the first request.
+        api_key: For the HTTP API.
+        tenant: Whose jobs these are; default `LEASEBOX_TENANT`.
+        settings: Instead of reading the environment; the other arguments go before it.
+
+    Raises:
+        ConfigError: A setting is malformed. Whether the server answers shows at the first request.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        api_key: str | None = None,
+        tenant: str | None = None,
+        settings: ClientSettings | None = None,
+    ) -> None:
+        self.settings = with_given(settings, url=url, api_key=api_key, tenant=tenant)
+        self._keys = Keys(self.settings.prefix)
+        self._stack: Stack | None = None
+        self._transport: RedisTransport | None = None
+        self._profiles: dict[str, Profile] = {}
+        self._profiles_until = 0.0
+        if self.settings.url is not None:
+            self._transport = RedisTransport(self.settings.url)
+
+    def run(
+        self,
+        code: str | None = None,
+        *,
+        check: bool = False,
+        wait_s: float | None = None,
+        on_event: Callable[[Event], object] | None = None,
+        **spec: Any,
+    ) -> Result:
+        """Submit a job and wait for its end.
+
+        Args:
+            code: Source of the program; or give `command` or `entry`.
+            check: Raise the class of the outcome unless it is `ok`.
+            wait_s: Longest wait; the job goes on after it.
+            on_event: Called with each event as it comes, `finished` included.
+            spec: Fields of JobSpec; files may be str, bytes or Path.
+
+        Raises:
+            InvalidSpec: Nothing was queued.
+            StreamTimeout: `wait_s` has passed.
+            JobFailed: Only with `check`.
+        """
+        handle = self.submit(code, **spec)
+        result = handle._follow(on_event, wait_s)
+        return result.raise_for_outcome() if check else result
+
+    def submit(self, code: str | None = None, **spec: Any) -> "JobHandle":
+        """Queue a job; returns when Redis has it.
+
+        Raises:
+            InvalidSpec: A field is wrong, or the profile does not allow it. Nothing was queued.
+            QueueError: The queue did not take it.
+        """
+        return self.submit_spec(_submit.spec_of(code, spec, self.settings))
+
+    def submit_spec(self, spec: JobSpec) -> "JobHandle":
+        """Queue a job that is a JobSpec already; as `submit`."""
+        _submit.checked(spec, self.settings)
+        with self._held():
+            _submit.check_profile(spec, self._fresh_profiles())
+            record = _submit.record(spec, self.settings, template(self.settings.home / "cache"))
+            accepted = self._run(_flows.submit(self._keys, record))
+        return JobHandle(self, accepted.job, existing=accepted.is_existing)
+
+    def job(self, job_id: str) -> "JobHandle":
+        """The handle of a job by its id; whether there is one shows at the first request."""
+        return JobHandle(self, job_id)
+
+    def jobs(
+        self,
+        state: str | None = None,
+        session: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        limit: int = 50,
+    ) -> list[JobStatus]:
+        """The tenant's newest jobs that match, newest first; `state` may be a state or an outcome."""
+        wanted = JobFilter(state, session, metadata)
+        return self._run(_flows.jobs(self._keys, self.settings.tenant, wanted, limit))
+
+    def profiles(self) -> dict[str, Profile]:
+        """The profiles that jobs may name; empty before the first node came up."""
+        self._profiles = self._run(_flows.profiles(self._keys))
+        self._profiles_until = time.monotonic() + PROFILES_FRESH_S
+        return dict(self._profiles)
+
+    def nodes(self) -> list[NodeStatus]:
+        """The worker nodes, as they last reported."""
+        return self._run(_flows.nodes(self._keys))
+
+    def queues(self) -> list[QueueStatus]:
+        """How much waits in each class of jobs."""
+        return self._run(_flows.queues(self._keys))
+
+    def close(self) -> None:
+        """Close the connections; the embedded stack stays warm for the next client."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _fresh_profiles(self) -> dict[str, Profile]:
+        if time.monotonic() >= self._profiles_until:
+            self.profiles()
+        return self._profiles
+
+    def _held(self) -> AbstractContextManager[object]:
+        """While a request is on its way, the embedded stack must not stop."""
+        if self.settings.url is not None:
+            return nullcontext()
+        return self._embedded().held()
+
+    def _embedded(self) -> "Stack":
+        if self._stack is None:
+            from leasebox.embedded import Stack
+
+            self._stack = Stack(self.settings)
+        return self._stack
+
+    def _run(self, flow: Flow[A]) -> A:
+        if self._transport is None:
+            with self._held():
+                self._transport = RedisTransport(self._embedded().url)
+        return self._transport.run(flow)
+
+
+class JobHandle:
+    """A job that was submitted, by this client or another.
+
+    Attributes:
+        id: The job's id.
+        existing: An earlier submit with the same idempotency key had made the job.
+    """
+
+    def __init__(self, client: Client, job_id: str, *, existing: bool = False) -> None:
+        self.id = job_id
+        self.existing = existing
+        self._client = client
+
+    def __repr__(self) -> str:
+        return f"JobHandle({self.id!r})"
+
+    def status(self) -> JobStatus:
+        """How the job stands.
+
+        Raises:
+            UnknownJob: There is no such job (any more) in this tenant.
+        """
+        return self._client._run(_flows.status(self._client._keys, self._client.settings.tenant, self.id))
+
+    def events(self, after: str | None = None, timeout_s: float | None = None) -> Iterator[Event]:
+        """What the job tells, from its beginning or after the event of the given id, up to and including `finished`.
+
+        Args:
+            after: Id of the last event that was seen.
+            timeout_s: For all of it; None = until the end.
+
+        Raises:
+            StreamTimeout: The job goes on.
+            StreamExpired: The events are gone; `result()` still answers.
+            UnknownJob: There is no such job.
+        """
+        return self._read(EventReader(self.id, after), timeout_s)
+
+    def result(self, timeout_s: float | None = None) -> Result:
+        """Wait for the end and give the Result, also after the events are gone.
+
+        Raises:
+            StreamTimeout: The job goes on.
+            UnknownJob: There is no such job.
+        """
+        found = self._client._run(self._kept())
+        return self._marked(found) if found is not None else self._follow(None, timeout_s)
+
+    def cancel(self, wait_s: float | None = None) -> JobStatus:
+        """Ask for the job's end and give its status; a finished job stays as it is.
+
+        Args:
+            wait_s: Wait so long for its processes to be gone; None = do not wait.
+
+        Raises:
+            StreamTimeout: It has not ended within `wait_s`; the request stands.
+            UnknownJob: There is no such job.
+        """
+        client = self._client
+        has_ended = client._run(_flows.cancel(client._keys, client.settings.tenant, self.id))
+        if not has_ended and wait_s is not None:
+            self.result(wait_s)
+        return self.status()
+
+    def _follow(self, on_event: Callable[[Event], object] | None, timeout_s: float | None) -> Result:
+        reader = EventReader.for_result(self.id) if on_event is None else EventReader(self.id)
+        try:
+            for event in self._read(reader, timeout_s):
+                if on_event is not None:
+                    on_event(event)
+                if isinstance(event, Finished):
+                    return event.result
+        except StreamExpired:
+            found = self._client._run(self._kept())
+            if found is not None:
+                return self._marked(found)
+            raise
+        raise StreamExpired(f"the events of job {self.id} ended early")
+
+    def _read(self, reader: EventReader, timeout_s: float | None) -> Iterator[Event]:
+        client = self._client
+        pace = Pace(time.monotonic(), timeout_s, MAX_BLOCK_S)
+        while not reader.is_done:
+            block_s = pace.block_s(time.monotonic(), self.id)
+            try:
+                found = client._run(_flows.next_events(client._keys, client.settings.tenant, reader, block_s))
+            except BrokerUnavailable as exc:
+                time.sleep(pace.pause_s(time.monotonic(), exc))
+                continue
+            pace.answered()
+            for event in found:
+                yield Finished(event.id, event.at, self._marked(event.result)) if isinstance(event, Finished) else event
+
+    def _kept(self) -> Flow[Result | None]:
+        return _flows.result(self._client._keys, self._client.settings.tenant, self.id)
+
+    def _marked(self, result: Result) -> Result:
+        return result.model_copy(update={"existing": True}) if self.existing else result

@@ -1,0 +1,196 @@
+"""What a client is told by its surroundings: `ClientSettings`, the only reader of the environment on this side."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from leasebox.contract.errors import ConfigError
+from leasebox.contract.sizes import Bytes, Seconds
+from leasebox.contract.spec import MAX_CODE_BYTES, TenantName
+
+_ENV_PREFIX = "LEASEBOX_"
+_SECRET_FIELDS = ("url", "api_key")
+
+
+def _state_home() -> Path:
+    base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(base).expanduser() / "leasebox"
+
+
+def _absolute(path: Path) -> Path:
+    return path.expanduser().absolute()
+
+
+class _SecretFiles(PydanticBaseSettingsSource):
+    """Reads `LEASEBOX_<NAME>_FILE`: the value is what the file holds, without the line end."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
+        path = os.environ.get(f"{_ENV_PREFIX}{field_name.upper()}_FILE")
+        if field_name not in _SECRET_FIELDS or not path:
+            return None, field_name, False
+        try:
+            return Path(path).read_text().rstrip("\r\n"), field_name, False
+        except OSError as exc:
+            name = f"{_ENV_PREFIX}{field_name.upper()}_FILE"
+            raise ConfigError(f"{name}: cannot read {path}: {exc.strerror}") from exc
+
+    def __call__(self) -> dict[str, Any]:
+        found = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+class _TomlFile(PydanticBaseSettingsSource):
+    """Reads the file that `LEASEBOX_CONFIG` names; its keys are the field names, those of the worker are passed by."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        path = os.environ.get(f"{_ENV_PREFIX}CONFIG")
+        if not path:
+            return {}
+        try:
+            data = tomllib.loads(Path(path).expanduser().read_text())
+        except OSError as exc:
+            raise ConfigError(f"LEASEBOX_CONFIG: cannot read {path}: {exc.strerror}") from exc
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+            raise ConfigError(f"LEASEBOX_CONFIG: {path} is not TOML: {exc}") from exc
+        return {name: data[name] for name in self.settings_cls.model_fields if name in data}
+
+
+class ClientSettings(BaseSettings):
+    """Settings of SDK and CLI: arguments, then the environment, `*_FILE`, `.env`, the TOML file, defaults."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=_ENV_PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+    )
+
+    url: str | None = None
+    """Where jobs go: redis://, rediss://, redis+socket:// or the API's http(s)://; none = the embedded stack."""
+    api_key: SecretStr | None = None
+    """Key for the API."""
+    tenant: TenantName = "default"
+    """Whose jobs these are."""
+    home: Annotated[Path, AfterValidator(_absolute)] = Field(default_factory=_state_home)
+    """State folder of client, embedded stack and worker."""
+    embedded_idle_s: Annotated[Seconds, Field(gt=0)] = 600.0
+    """The embedded stack stops after so long without a job, a live session or an open stream."""
+    result_ttl_s: Annotated[Seconds, Field(ge=1)] = 86400.0
+    """How long a finished job and its result are kept."""
+    events_ttl_s: Annotated[Seconds, Field(ge=1)] = 600.0
+    """How long the events of a finished job are kept."""
+    max_code_bytes: Annotated[Bytes, Field(ge=1, le=MAX_CODE_BYTES)] = MAX_CODE_BYTES
+    """Longest source that is accepted."""
+    prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,32}$")] = "lb"
+    """First part of every Redis key; workers must use the same."""
+
+    _NAMES: ClassVar[tuple[str, ...]] = ("argument", "environment", "secret file", ".env", "LEASEBOX_CONFIG")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order of the sources, the strongest first."""
+        return init_settings, env_settings, _SecretFiles(settings_cls), dotenv_settings, _TomlFile(settings_cls)
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """One effective setting; `value` is ready to be shown (secrets hidden)."""
+
+    name: str
+    value: str
+    source: str
+
+
+def load(**given: object) -> ClientSettings:
+    """Read the settings; a `given` value of None counts as not given.
+
+    Raises:
+        ConfigError: Names each wrong setting.
+    """
+    try:
+        return ClientSettings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    except ValidationError as exc:
+        told = (f"{_ENV_PREFIX}{'_'.join(str(p) for p in e['loc']).upper()}: {e['msg']}" for e in exc.errors())
+        raise ConfigError("; ".join(told), hint="`leasebox config` shows where each setting comes from") from exc
+
+
+def with_given(
+    settings: ClientSettings | None, *, url: str | None, api_key: str | None, tenant: str | None
+) -> ClientSettings:
+    """The settings with what was given as arguments on top.
+
+    Raises:
+        ConfigError: A value is malformed.
+    """
+    if settings is None:
+        return load(url=url, api_key=api_key, tenant=tenant)
+    given = {name: value for name, value in (("url", url), ("api_key", api_key), ("tenant", tenant)) if value}
+    if not given:
+        return settings
+    return load(**{**{name: getattr(settings, name) for name in ClientSettings.model_fields}, **given})
+
+
+def explain(settings: ClientSettings) -> list[Explained]:
+    """Each effective value with the source that it came from; passwords and keys are shown as `***`."""
+    by_source = _by_source()
+    return [
+        Explained(name, _shown(name, getattr(settings, name)), _source_of(name, by_source))
+        for name in ClientSettings.model_fields
+    ]
+
+
+def _by_source() -> dict[str, Mapping[str, Any]]:
+    from pydantic_settings import DotEnvSettingsSource, EnvSettingsSource
+
+    sources = (
+        EnvSettingsSource(ClientSettings),
+        _SecretFiles(ClientSettings),
+        DotEnvSettingsSource(ClientSettings),
+        _TomlFile(ClientSettings),
+    )
+    return {name: source() for name, source in zip(ClientSettings._NAMES[1:], sources, strict=True)}
+
+
+def _source_of(name: str, by_source: Mapping[str, Mapping[str, Any]]) -> str:
+    return next((source for source, values in by_source.items() if name in values), "default")
+
+
+def _shown(name: str, value: object) -> str:
+    if value is None:
+        return ""
+    if name == "url":
+        return hide_password(str(value))
+    return "***" if isinstance(value, SecretStr) else str(value)
+
+
+def hide_password(url: str) -> str:
+    """The URL with its password, if it has one, as `***`."""
+    scheme, mark, rest = url.partition("://")
+    credentials, at, place = rest.rpartition("@")
+    if not at:
+        return url
+    return f"{scheme}{mark}{credentials.partition(':')[0]}:***@{place}"
+
+
+def child_environment(**more: str) -> dict[str, str]:
+    """The environment for a process that we start: ours, with `more` on top."""
+    return {**os.environ, **more}
+
+
+def color_wanted() -> bool:
+    """False when the user set NO_COLOR (no-color.org)."""
+    return not os.environ.get("NO_COLOR")

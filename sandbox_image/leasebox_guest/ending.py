@@ -1,0 +1,52 @@
+"""What is there still to do when every process of a job is dead? Read what it wrote last, and wipe what it left."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from leasebox_guest import wipe
+from leasebox_guest.channel import PORTION_BYTES, Channel
+from leasebox_guest.job import Rights
+from leasebox_guest.run import Run
+from leasebox_guest.sweep import SIGKILL, Processes
+
+_POLL_S = 0.0002
+
+
+def drain(run: Run, channel: Channel) -> None:
+    """Read the pipes to their ends, which are near, at most the capacity of each: every writer is dead."""
+    for fd, kind in run.outputs.items():
+        while data := _read(fd):
+            if kept := run.count(kind, data):
+                channel.send(kind, kept)
+
+
+def _read(fd: int) -> bytes:
+    try:
+        return os.read(fd, PORTION_BYTES)
+    except BlockingIOError:
+        return b""  # a writer that could not be killed: the sandbox is reported unclean
+
+
+def wipe_roots(roots: list[str], rights: Rights, processes: Processes) -> bool:
+    """Whether nothing of the job is left in these folders; the wiper is forked only if something was.
+
+    The agent waits for it, at most `WIPE_LIMIT_S`.
+    """
+    if not wipe.is_dirty(roots):
+        return True
+    pid = os.fork()
+    if pid == 0:
+        try:
+            rights.become()
+            wipe.wipe(roots)
+        finally:
+            os._exit(0)
+    deadline = time.monotonic() + wipe.WIPE_LIMIT_S
+    while pid not in processes.reap():
+        if time.monotonic() > deadline:
+            os.kill(pid, SIGKILL)
+            return False
+        time.sleep(_POLL_S)
+    return not wipe.is_dirty(roots)

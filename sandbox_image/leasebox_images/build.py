@@ -1,0 +1,174 @@
+"""Which images does an installation have, which are stale, and how is one built?
+
+An image carries the digest of its recipe as a label; it is rebuilt only when that changes.
+On the command line: `python -m leasebox_images.build`.
+"""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import docker.errors
+from docker import APIClient
+from docker.utils import kwargs_from_env
+
+from leasebox.contract.errors import ImageMissing, LeaseboxError
+from leasebox_images.bootstrap import BASE, base_digest, can_bootstrap, make_base
+from leasebox_images.digest import folder_digest
+
+LABEL_DIGEST = "leasebox.digest"
+PREFIX = "leasebox/"
+REGISTRY_BASE = "debian:bookworm-slim"
+
+_FOLDER = Path(__file__).parent
+_BUILD_TIMEOUT_S = 1800
+
+
+@dataclass(frozen=True)
+class ImageState:
+    """One image that Leasebox can build: present in the engine, and made from today's recipe?"""
+
+    name: str
+    reference: str
+    digest: str
+    present: bool
+    fresh: bool
+
+
+class ImageBuilder:
+    """Builds the images of this package in one engine."""
+
+    def __init__(self, docker_host: str | None = None, base: str | None = None) -> None:
+        """Connects to nothing yet.
+
+        Args:
+            docker_host: None = DOCKER_HOST, else the local socket.
+            base: Image to build on; None = our own base where this machine can make one, else Debian's from a registry.
+        """
+        host = docker_host or kwargs_from_env().get("base_url")
+        self._api = APIClient(base_url=host, version="1.41", timeout=_BUILD_TIMEOUT_S)
+        self._makes_base = base is None and can_bootstrap()
+        self._base = base or (BASE if self._makes_base else REGISTRY_BASE)
+
+    def states(self) -> list[ImageState]:
+        """The state of every image that can be built, by name."""
+        return [self._state(name) for name in image_names()]
+
+    def check(self, names: Sequence[str]) -> list[ImageState]:
+        """Those of `names` (all if empty) that are missing or stale."""
+        return [state for state in self.states() if not state.fresh and (not names or state.name in names)]
+
+    def build(self, name: str, *, force: bool = False) -> ImageState:
+        """Build one image unless it is fresh.
+
+        Raises:
+            ImageMissing: There is no such recipe, or its build failed.
+        """
+        state = self._state(name)
+        if state.fresh and not force:
+            return state
+        with _build_errors(name):
+            if self._makes_base:
+                self._ensure_base()
+            self._build(state)
+        return self._state(name)
+
+    def close(self) -> None:
+        """Let go of the engine."""
+        self._api.close()
+
+    def _state(self, name: str) -> ImageState:
+        if name not in image_names():
+            raise ImageMissing(f"there is no recipe {name!r}", hint=f"known: {', '.join(image_names())}")
+        digest = folder_digest(_FOLDER / name, base_digest() if self._makes_base else self._base)
+        found = self._digest_of(PREFIX + name)
+        return ImageState(name, PREFIX + name, digest, present=found is not None, fresh=found == digest)
+
+    def _digest_of(self, reference: str) -> str | None:
+        """The label; "" for an image without one; None for no image."""
+        with _build_errors(reference):
+            try:
+                found = self._api.inspect_image(reference)  # type: ignore[no-untyped-call]
+            except docker.errors.ImageNotFound:
+                return None
+        return str((found["Config"].get("Labels") or {}).get(LABEL_DIGEST, ""))
+
+    def _ensure_base(self) -> None:
+        if self._digest_of(BASE) == base_digest():
+            return
+        with tempfile.TemporaryDirectory(prefix="leasebox-base-") as folder:
+            tar = Path(folder) / "base.tar"
+            make_base(tar)
+            changes = ["ENV PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", f"LABEL {LABEL_DIGEST}={base_digest()}"]
+            self._api.import_image_from_file(str(tar), repository=BASE, tag="latest", changes=changes)
+
+    def _build(self, state: ImageState) -> None:
+        """By the engine's classic builder: BuildKit would need a registry for its own front end."""
+        lines = self._api.build(
+            path=str(_FOLDER / state.name),
+            tag=state.reference,
+            buildargs={"BASE": self._base},
+            labels={LABEL_DIGEST: state.digest},
+            network_mode="host",
+            rm=True,
+            forcerm=True,
+            decode=True,
+        )
+        said: list[str] = []
+        for line in lines:
+            said.append(str(line.get("stream", "")))
+            if "error" in line:
+                raise ImageMissing(f"building {state.reference}: {line['error']}\n{''.join(said)[-2000:]}")
+
+
+def image_names() -> list[str]:
+    """Every folder with a Dockerfile."""
+    return sorted(path.parent.name for path in _FOLDER.glob("*/Dockerfile"))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`build [NAME...]`, `list`, `check [NAME...]`; `check` answers 1 when something is missing or stale."""
+    parser = argparse.ArgumentParser(prog="leasebox_images.build")
+    parser.add_argument("verb", choices=("build", "list", "check"))
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--base", help="image to build on")
+    parser.add_argument("--force", action="store_true", help="build also what is fresh")
+    options = parser.parse_args(arguments)
+    builder = ImageBuilder(base=options.base)
+    try:
+        return _run(builder, options.verb, options.names, force=options.force)
+    except LeaseboxError as exc:
+        sys.stderr.write(f"{exc}\n")
+        return 1
+    finally:
+        builder.close()
+
+
+def _run(builder: ImageBuilder, verb: str, names: Sequence[str], *, force: bool) -> int:
+    match verb:
+        case "build":
+            states = [builder.build(name, force=force) for name in names or image_names()]
+        case "list":
+            states = builder.states()
+        case _:
+            states = builder.check(names)
+    for state in states:
+        how = "fresh" if state.fresh else "stale" if state.present else "missing"
+        sys.stdout.write(f"{state.reference}\t{how}\t{state.digest[:12]}\n")
+    return 1 if verb == "check" and states else 0
+
+
+@contextmanager
+def _build_errors(subject: str) -> Iterator[None]:
+    try:
+        yield
+    except docker.errors.DockerException as exc:
+        raise ImageMissing(f"the engine refused {subject}: {exc}", hint="is dockerd running?") from exc
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

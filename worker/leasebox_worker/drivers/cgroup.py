@@ -1,0 +1,192 @@
+"""How much did a sandbox use, and how is it kept from using more? Reading works on v1 and v2, making ones on v1.
+
+Source: kernel documentation, admin-guide/cgroup-v1/{memory,pids}.rst, scheduler/sched-bwc.rst, cgroup-v2.rst.
+"""
+
+import os
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from leasebox.contract.errors import SandboxDied, StartFailed
+from leasebox_worker.drivers.base import Limits, Stats
+from leasebox_worker.drivers.hardening import CPU_PERIOD_US, CPU_SHARES
+
+ROOT = Path("/sys/fs/cgroup")
+NEEDED = ("memory", "pids", "cpu", "cpuacct")
+_PARENT = "leasebox"
+_REMOVE_WITHIN_S = 5.0
+
+
+@dataclass(frozen=True)
+class LimitsSeen:
+    """What the kernel enforces on a sandbox; None = not limited, or not to be seen from here."""
+
+    memory_bytes: int | None
+    swap_bytes: int | None
+    pids: int | None
+    cpus: float | None
+
+
+def can_limit() -> bool:
+    """Whether this process may make limited cgroups: v1 controllers mounted, and root."""
+    return os.geteuid() == 0 and all(os.access(ROOT / name / "cgroup.procs", os.W_OK) for name in NEEDED)
+
+
+def create(name: str, limits: Limits) -> list[Path]:
+    """Make one group per controller and set its limits.
+
+    Raises:
+        StartFailed: The kernel refused; nothing is left behind.
+    """
+    groups = groups_of(name)
+    try:
+        for group in groups:
+            group.mkdir(parents=True)
+        for file, value in _settings(limits).items():
+            controller, _, _ = file.partition(".")
+            target = ROOT / controller / _PARENT / name / file
+            # memsw exists only where the kernel counts swap; `verify` compares, so a missing one is seen there.
+            if target.exists() or "memsw" not in file:
+                target.write_text(value)
+    except OSError as exc:
+        remove(groups)
+        raise StartFailed(f"no cgroup for {name}: {exc}") from exc
+    return groups
+
+
+def groups_of(name: str) -> list[Path]:
+    """Where the groups of a sandbox are, or would be; controllers that share a mount share a folder."""
+    return list(dict.fromkeys((ROOT / controller).resolve() / _PARENT / name for controller in NEEDED))
+
+
+def members(group: Path) -> list[int]:
+    """Pids in a group; none for a group that is gone."""
+    return [int(line) for line in _text(group / "cgroup.procs").split()]
+
+
+def remove(groups: list[Path]) -> None:
+    """Remove groups whose processes are dead or dying; the kernel says EBUSY until the last one is reaped."""
+    deadline = time.monotonic() + _REMOVE_WITHIN_S
+    for group in groups:
+        while group.exists():
+            try:
+                group.rmdir()
+            except FileNotFoundError:
+                break
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.002)
+
+
+def is_member(pid: int, name: str) -> bool:
+    """Whether a process of this host is in cgroups that carry `name` and can be read here.
+
+    False for a pid that another host or pid namespace told us: here it is nobody, or somebody else.
+    """
+    try:
+        return any(name in str(folder) for folder in _folders(pid).values())
+    except SandboxDied:
+        return False
+
+
+def stats(pid: int) -> Stats:
+    """What the cgroups of a process used, wherever the host has them.
+
+    Raises:
+        SandboxDied: The process is gone.
+    """
+    folders = _folders(pid)
+    memory, cpu, pids = folders.get("memory"), folders.get("cpuacct"), folders.get("pids")
+    unified = folders.get("")
+    if memory and cpu and pids:
+        return Stats(
+            cpu_s=(_number(cpu / "cpuacct.usage") or 0) / 1e9,
+            memory_bytes=_number(memory / "memory.usage_in_bytes") or 0,
+            memory_peak_bytes=_number(memory / "memory.max_usage_in_bytes") or 0,
+            oom_kills=_field(memory / "memory.oom_control", "oom_kill"),
+            pids=_number(pids / "pids.current") or 0,
+        )
+    if unified:
+        return Stats(
+            cpu_s=_field(unified / "cpu.stat", "usage_usec") / 1e6,
+            memory_bytes=_number(unified / "memory.current") or 0,
+            memory_peak_bytes=_number(unified / "memory.peak") or 0,
+            oom_kills=_field(unified / "memory.events", "oom_kill"),
+            pids=_number(unified / "pids.current") or 0,
+        )
+    raise SandboxDied(f"process {pid} has no cgroup that can be read")
+
+
+def limits_of(pid: int) -> LimitsSeen:
+    """The limits that the kernel enforces on a process, read from outside of its sandbox."""
+    folders = _folders(pid)
+    memory, cpu, pids = folders.get("memory"), folders.get("cpu"), folders.get("pids")
+    unified = folders.get("")
+    if memory and cpu and pids:
+        quota, period = _number(cpu / "cpu.cfs_quota_us"), _number(cpu / "cpu.cfs_period_us")
+        total = _number(memory / "memory.memsw.limit_in_bytes")
+        bound = _number(memory / "memory.limit_in_bytes")
+        swap = None if total is None or bound is None else total - bound
+        cpus = quota / period if quota and period and quota > 0 else None
+        return LimitsSeen(bound, swap, _number(pids / "pids.max"), cpus)
+    if unified:
+        quota_text, _, period_text = _text(unified / "cpu.max").partition(" ")
+        cpus = int(quota_text) / int(period_text) if quota_text.isdigit() else None
+        swap = _number(unified / "memory.swap.max")
+        return LimitsSeen(_number(unified / "memory.max"), swap, _number(unified / "pids.max"), cpus)
+    return LimitsSeen(None, None, None, None)
+
+
+def _settings(limits: Limits) -> Mapping[str, str]:
+    """In this order: the kernel refuses memory+swap below memory."""
+    return {
+        "memory.limit_in_bytes": str(limits.memory_bytes),
+        "memory.memsw.limit_in_bytes": str(limits.memory_bytes),
+        "pids.max": str(limits.pids),
+        "cpu.cfs_period_us": str(CPU_PERIOD_US),
+        "cpu.cfs_quota_us": str(int(limits.cpus * CPU_PERIOD_US)),
+        "cpu.shares": str(CPU_SHARES),
+    }
+
+
+def _folders(pid: int) -> dict[str, Path]:
+    """Controller to folder; "" is the unified hierarchy. Lines are `id:controllers:path` (cgroups(7))."""
+    try:
+        lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError as exc:
+        raise SandboxDied(f"process {pid} is gone") from exc
+    if state in "ZX":
+        # A dead one is shown in the root group, whose figures are the whole host's.
+        raise SandboxDied(f"process {pid} is dead")
+    found: dict[str, Path] = {}
+    for line in lines:
+        _, names, path = line.split(":", 2)
+        for name in names.split(","):
+            folder = (ROOT / name if name else ROOT) / path.lstrip("/")
+            if folder.is_dir():
+                found[name] = folder
+    return found
+
+
+def _text(file: Path) -> str:
+    with suppress(OSError):
+        return file.read_text().strip()
+    return ""
+
+
+def _number(file: Path) -> int | None:
+    text = _text(file)
+    return int(text) if text.lstrip("-").isdigit() else None
+
+
+def _field(file: Path, name: str) -> int:
+    for line in _text(file).splitlines():
+        key, _, value = line.partition(" ")
+        if key == name:
+            return int(value)
+    return 0

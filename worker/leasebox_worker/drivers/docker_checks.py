@@ -1,0 +1,94 @@
+"""Can this engine hold sandboxes? Facts of `info` and `version` in, named checks out.
+
+Source: ISOLATION.md 1.7 and 1.5 (what engines accept and then ignore).
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from leasebox_worker.drivers.base import Check
+
+_LIMIT_FACTS = (
+    ("memory-limit", "MemoryLimit", "memory limits"),
+    ("swap-limit", "SwapLimit", "swap limits"),
+    ("pids-limit", "PidsLimit", "pids limits"),
+    ("cpu-limit", "CpuCfsQuota", "CPU quotas"),
+)
+_ENGINE_FIXED = (23, 0, 11)
+_RUNC_FIXED = ((1, 2, 8), (1, 3, 3), (1, 4, 0))
+
+
+def engine_checks(info: Mapping[str, object], version: Mapping[str, object], runtime: str | None) -> list[Check]:
+    """One check a protection; versions, AppArmor and userns-remap only warn."""
+    security = _strings(info.get("SecurityOptions"))
+    remapped = any("name=userns" in option for option in security)
+    return [
+        Check("engine", ok=True, required=True, detail=f"engine {info.get('ServerVersion')}"),
+        *(_limit(info, name, key, what) for name, key, what in _LIMIT_FACTS),
+        _seccomp(security),
+        _runtime(info, runtime),
+        _confinement(security),
+        _remap(remapped),
+        _engine_version(str(info.get("ServerVersion", ""))),
+        _runc_version(version, remapped=remapped),
+    ]
+
+
+def _limit(info: Mapping[str, object], name: str, key: str, what: str) -> Check:
+    ok = info.get(key) is True
+    hint = None if ok else "enable the cgroup controllers on the kernel's command line"
+    return Check(name, ok=ok, required=True, detail=f"the engine {'has' if ok else 'lacks'} {what}", hint=hint)
+
+
+def _seccomp(security: Sequence[str]) -> Check:
+    ok = any("name=seccomp" in option for option in security)
+    return Check("seccomp", ok=ok, required=True, detail="the engine " + ("filters calls" if ok else "lacks seccomp"))
+
+
+def _runtime(info: Mapping[str, object], runtime: str | None) -> Check:
+    known = info.get("Runtimes")
+    ok = runtime is None or (isinstance(known, dict) and runtime in known)
+    detail = f"runtime {runtime or 'of the engine'}" + ("" if ok else " is not registered")
+    return Check("runtime", ok=ok, required=True, detail=detail, hint=None if ok else "register it in daemon.json")
+
+
+def _confinement(security: Sequence[str]) -> Check:
+    ok = any("name=apparmor" in option or "name=selinux" in option for option in security)
+    detail = "AppArmor or SELinux confines containers" if ok else "neither AppArmor nor SELinux on this host"
+    return Check("apparmor", ok=ok, required=False, detail=detail)
+
+
+def _remap(remapped: bool) -> Check:
+    detail = "uid 0 of a container is " + ("no uid of the host" if remapped else "uid 0 of the host")
+    hint = None if remapped else 'set "userns-remap": "default" in daemon.json'
+    return Check("userns-remap", ok=remapped, required=False, detail=detail, hint=hint)
+
+
+def _engine_version(text: str) -> Check:
+    ok = _numbers(text) >= _ENGINE_FIXED
+    hint = None if ok else "23.0.11 or newer is advised"
+    return Check("engine-version", ok=ok, required=False, detail=f"engine {text}", hint=hint)
+
+
+def _runc_version(version: Mapping[str, object], *, remapped: bool) -> Check:
+    text = _component(version, "runc")
+    numbers = _numbers(text)
+    fixed = any(numbers[:2] == good[:2] and numbers >= good for good in _RUNC_FIXED) or numbers > _RUNC_FIXED[-1]
+    hint = None if fixed else "1.2.8, 1.3.3 or newer, a distribution's backport, or userns-remap"
+    return Check("runc-version", ok=fixed or remapped, required=False, detail=f"runc {text}", hint=hint)
+
+
+def _component(version: Mapping[str, object], name: str) -> str:
+    components = version.get("Components")
+    for component in components if isinstance(components, list) else []:
+        if component.get("Name") == name:
+            return str(component.get("Version"))
+    return "unknown"
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", text.partition("+")[0])[:3])
+
+
+def _strings(value: object) -> list[str]:
+    return [str(item) for item in value] if isinstance(value, list) else []

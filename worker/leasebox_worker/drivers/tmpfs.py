@@ -1,0 +1,35 @@
+"""Host-side tmpfs for bubblewrap: its own `--tmpfs` knows a size but no number of inodes."""
+
+import ctypes
+import os
+from pathlib import Path
+
+from leasebox.contract.errors import StartFailed
+from leasebox_worker.drivers.hardening import Tmpfs
+
+_MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 2, 4, 8
+_MNT_DETACH, _UMOUNT_NOFOLLOW = 2, 8
+_EINVAL, _ENOENT = 22, 2
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def mount(tmpfs: Tmpfs, target: Path, job_uid: int) -> None:
+    """Mount an empty tmpfs with the size, inodes and mode asked for; needs root.
+
+    Raises:
+        StartFailed: The kernel refused.
+    """
+    target.mkdir(mode=0o700)
+    flags = _MS_NOSUID | _MS_NODEV | (0 if tmpfs.executable else _MS_NOEXEC)
+    data = tmpfs.options(job_uid).encode()
+    if _libc.mount(b"leasebox", os.fsencode(target), b"tmpfs", ctypes.c_ulong(flags), data) != 0:
+        raise StartFailed(f"tmpfs at {target}: {os.strerror(ctypes.get_errno())}")
+
+
+def unmount(target: Path) -> None:
+    """Unmount now, free the memory once nobody has a file of it open; a target that is no mount is fine."""
+    if _libc.umount2(os.fsencode(target), _MNT_DETACH | _UMOUNT_NOFOLLOW) != 0:
+        errno = ctypes.get_errno()
+        if errno not in (_EINVAL, _ENOENT):
+            raise OSError(errno, os.strerror(errno), str(target))

@@ -1,0 +1,48 @@
+"""The few plain reads of Redis that duties need, as text; state is changed by scripts alone."""
+
+from typing import Any
+
+import redis
+
+
+def now(client: redis.Redis) -> float:
+    """Redis' own clock, unix seconds."""
+    seconds, micros = client.time()
+    return int(seconds) + int(micros) / 1e6
+
+
+def due(client: redis.Redis, key: str, until: float, *, limit: int = 64) -> list[str]:
+    """Members of a sorted set whose score is `until` at most, the lowest first."""
+    return [_text(member) for member in client.zrange(key, "-inf", until, byscore=True, offset=0, num=limit)]
+
+
+def members(client: redis.Redis, key: str) -> list[str]:
+    """All members of a sorted set."""
+    return [_text(member) for member in client.zrange(key, 0, -1)]
+
+
+def field(client: redis.Redis, key: str, name: str) -> str | None:
+    """One field of a hash; None if it is not there."""
+    value = client.hget(key, name)
+    return None if value is None else _text(value)
+
+
+def entries_after(client: redis.Redis, stream: str, cursor: str, *, block_ms: int) -> list[tuple[str, dict[str, str]]]:
+    """Entries of a stream after `cursor`, waiting up to `block_ms` for the first; at most 64."""
+    found: Any = client.xread({stream: cursor}, count=64, block=block_ms)
+    return [
+        (_text(entry_id), {_text(name): _text(value) for name, value in fields.items()})
+        for _, entries in found or []
+        for entry_id, fields in entries
+    ]
+
+
+def last_id(client: redis.Redis, stream: str) -> str:
+    """Id of the last entry of a stream, `0-0` if it is empty."""
+    found: Any = client.xrevrange(stream, count=1)
+    return _text(found[0][0]) if found else "0-0"
+
+
+def _text(value: object) -> str:
+    assert isinstance(value, bytes), "a client with decode_responses=False"
+    return value.decode()
