@@ -64,7 +64,7 @@ def walk(redis: redis_py.Redis, examples: int, steps: int) -> None:
 
 @pytest.mark.slow
 def test_the_scripts_walk_through_the_same_worlds_as_the_model(redis):
-    walk(redis, examples=60, steps=40)
+    walk(redis, examples=40, steps=40)
 
 
 @pytest.mark.long

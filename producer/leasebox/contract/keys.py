@@ -33,7 +33,7 @@ No other module and no script writes key text: scripts get `Keys.names` (prefixe
 | `lb:tenant:{t}:submits:{minute}` | string | how many | TTL 2 min |
 | `lb:batch:{id}`, `:jobs`, `:events` | hash, list, stream | a batch | `result_ttl_s` after its end |
 | `lb:batches` | zset | unsealed batches -> last submit | script seal |
-| `lb:webhook:due`, `lb:webhook:log` | zset, stream | the outbox | the deliverer |
+| `lb:webhook:due`, `lb:webhook:log` | zset, stream | the outbox: job id, or a batch's key -> when | the deliverer |
 | `lb:profiles`, `lb:tenants` | hash | published by nodes | installation |
 | `lb:key:{id}`, `lb:audit` | hash, stream | API keys, audit chain | installation |
 | `lb:installation` | string | id, in the labels of sandboxes | installation |

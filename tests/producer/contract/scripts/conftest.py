@@ -6,7 +6,7 @@ Back-off is 0 by default, so that a job that was given up can be claimed again a
 from __future__ import annotations
 
 import json
-import uuid
+from itertools import count
 from typing import Any
 
 import pytest
@@ -27,13 +27,14 @@ class Desk:
         self.keys = Keys(prefix, queue_prefix=prefix)
         self.run = Runner(redis).run
         self.leases = 0
+        self.numbers = count()
 
     def lease(self, incarnation: str = "n-1") -> str:
         self.leases += 1
         return f"{incarnation}:{self.leases}"
 
     def record(self, job: str | None = None, **fields: Any) -> client.NewJob:
-        job = job or str(uuid.uuid4())
+        job = job or f"{self.keys.prefix}-j{next(self.numbers)}"
         given = {
             "kind": "program", "tenant": TENANT, "session": None, "profile": None, "priority": "default",
             "spec": b'{"code":"1"}', "digest": "d",
@@ -114,6 +115,9 @@ class Desk:
     def forget(self, name: str = "n", **fields: Any) -> answers.ForgetAnswer:
         given = {"node": name, "incarnation": f"{name}-1", "adopt_grace_s": 0.0}
         return self.run(node.forget(self.keys, **{**given, **fields}))
+
+    def sweep(self, session: str, generation: int, **fields: Any) -> answers.SweepAnswer:
+        return self.run(node.sweep(self.keys, line=f"{TENANT}/{session}", generation=generation, **fields))
 
     def expire(self) -> answers.Swept:
         return self.run(node.expire(self.keys))

@@ -1,0 +1,226 @@
+"""What is counted, kept and delivered? Quotas, batches, blobs, input, webhooks, results for Celery."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from celery import Celery
+from celery.exceptions import TaskRevokedError
+
+from leasebox.contract import errors, wire
+from leasebox.contract.result import Result
+from leasebox.contract.scripts import answers, client, worker
+
+
+def limit(desk, **limits):
+    desk.redis.hset(desk.keys.tenants(), "acme", json.dumps(limits))
+
+
+def run(desk, job):
+    work = desk.claim(job)
+    desk.bind(work)
+    desk.start(work)
+    return desk.settle(work)
+
+
+def test_a_tenant_may_queue_so_many_jobs_and_no_more(desk):
+    limit(desk, queued=2)
+    first = desk.new()
+    desk.new()
+
+    assert desk.submit() == answers.Quota("queued", 1.0)
+    desk.claim(first)
+    assert isinstance(desk.submit(), answers.Accepted)
+
+
+def test_a_tenant_may_submit_so_often(desk):
+    limit(desk, submits_per_minute=1)
+    desk.new()
+
+    answer = desk.submit()
+
+    assert isinstance(answer, answers.Quota)
+    assert 0 < answer.retry_after <= 60
+
+
+def test_a_tenant_may_have_so_many_sessions(desk):
+    limit(desk, sessions=1)
+    desk.new(session="a")
+
+    assert desk.submit(session="b") == answers.Quota("sessions", 1.0)
+    assert isinstance(desk.submit(session="a"), answers.Accepted)
+    desk.close("a")
+    assert isinstance(desk.submit(session="b"), answers.Accepted)
+
+
+def test_the_cpu_time_of_a_day_is_counted(desk):
+    limit(desk, cpu_s_per_day=0.1)
+    run(desk, desk.new())
+
+    answer = desk.submit()
+
+    assert isinstance(answer, answers.Quota)
+    assert answer.which == "cpu_s_per_day"
+
+
+def test_a_full_queue_takes_no_more(desk):
+    desk.new(queue_max_jobs=1)
+
+    assert desk.submit(queue_max_jobs=1) == answers.Full(1.0)
+
+
+def test_an_idempotency_key_names_its_job_and_lives_a_while_after_it(desk):
+    job = desk.new(idempotency_key="k")
+
+    assert desk.submit(idempotency_key="k") == answers.Existing(job, "queued")
+    assert desk.submit(idempotency_key="k", digest="other") == answers.Conflict(job)
+    assert desk.redis.ttl(desk.keys.idem("acme", "k")) == -1
+    run(desk, job)
+    assert desk.redis.ttl(desk.keys.idem("acme", "k")) > 0
+    desk.redis.delete(desk.keys.job(job))
+    assert isinstance(desk.submit(idempotency_key="k"), answers.Accepted)
+
+
+def test_a_blob_stays_while_a_job_needs_it(desk):
+    assert desk.submit(blobs=("x",)) == answers.BlobGone("x")
+    desk.redis.set(desk.keys.blob("x"), "data", ex=9)
+    first, second = desk.new(blobs=("x",)), desk.new(blobs=("x",))
+
+    run(desk, first)
+    assert desk.redis.ttl(desk.keys.blob("x")) == -1
+    desk.cancel(second)
+    assert 0 < desk.redis.ttl(desk.keys.blob("x")) <= 3600
+    assert not desk.redis.exists(desk.keys.blob_jobs("x"))
+
+
+def test_a_sealed_batch_is_finished_with_its_last_job(desk):
+    first, second = desk.new(batch="b", batch_callback=True), desk.new(batch="b", batch_key="row 2")
+    desk.new(batch="b", batch_callback=True)
+    desk.cancel(first)
+    run(desk, second)
+    seal = client.seal(desk.keys, batch="b", tenant="acme")
+
+    assert desk.run(seal) == answers.Sealed(3, 2)
+    assert desk.submit(batch="b") == answers.Refused("batch_closed")
+    desk.run(client.cancel_batch(desk.keys, batch="b", tenant="acme"))
+
+    entries = [fields for _, fields in desk.redis.xrange(desk.keys.batch_events("b"))]
+    assert [fields[b"type"] for fields in entries] == [b"done"] * 3 + [b"finished"]
+    assert json.loads(entries[1][b"json"]) == {"job": second, "index": 1, "key": "row 2", "outcome": "ok"}
+    assert json.loads(entries[3][b"json"]) == {"total": 3, "done": 3, "by_outcome": {"cancelled": 2, "ok": 1}}
+    assert [member.decode() for member in desk.redis.zrange(desk.keys.webhook_due(), 0, -1)] == [desk.keys.batch("b")]
+    assert desk.redis.ttl(desk.keys.batch("b")) > 0
+
+
+def test_input_is_taken_once_in_order_up_to_a_bound(desk):
+    job = desk.new(stdin_open=True)
+
+    def feed(n, data=b"x", **fields):
+        call = client.feed(desk.keys, **{"job": job, "tenant": "acme", "writer": "w", "n": n, "data": data, **fields})
+        return desk.run(call)
+
+    assert [feed(1), feed(1), feed(1, writer="v")] == [answers.Fed()] * 3
+    assert desk.redis.xlen(desk.keys.stdin(job)) == 2
+    assert feed(2, b"y" * client.STDIN_MAX_BYTES) == answers.Full(0.05)
+    assert feed(2, b"y" * (client.STDIN_MAX_BYTES - 2)) == answers.Fed()
+    desk.redis.xtrim(desk.keys.stdin(job), maxlen=1)
+    assert isinstance(feed(3, b"zzz"), answers.Full)
+    desk.redis.xtrim(desk.keys.stdin(job), maxlen=0)
+    assert feed(3, b"z", eof=True) == answers.Fed()
+    assert feed(4) == answers.WrongState("eof")
+    assert feed(1, job="none") == answers.Gone()
+    job = desk.new()
+    assert feed(1) == answers.WrongState("queued")
+
+
+def test_output_is_appended_once_and_never_after_the_end(desk):
+    work = desk.claim(desk.new())
+    desk.bind(work)
+    desk.start(work)
+    first, second = worker.Chunk(16, "stdout", b"a"), worker.Chunk(17, "stderr", b"b")
+    desk.emit(work, first)
+    desk.emit(work, first, second)
+    desk.emit(work, first, second)
+    desk.settle(work, last_chunks=[second, worker.Chunk(18, "display", b"{}")])
+
+    assert desk.emit(work, worker.Chunk(19, "stdout", b"late")) == answers.LeaseLost()
+    assert desk.kinds(work.job) == ["queued", "started", "stdout", "stderr", "display", "finished"]
+
+
+def test_a_stream_that_has_expired_stays_away(desk):
+    work = desk.claim(desk.new())
+    desk.start(work)
+    desk.redis.delete(desk.keys.events(work.job))
+
+    desk.emit(work, worker.Chunk(16, "stdout", b"a"))
+    desk.settle(work)
+
+    assert not desk.redis.exists(desk.keys.events(work.job))
+
+
+def test_a_job_with_a_callback_is_put_into_the_outbox(desk):
+    job = desk.new(callback=True)
+    desk.cancel(job)
+
+    assert desk.redis.zscore(desk.keys.webhook_due(), job) is not None
+
+
+@pytest.fixture
+def celery_app(redis_server):
+    return Celery(broker="memory://", backend=f"{redis_server.url}?virtual_host=0")
+
+
+def test_celery_reads_the_result_of_a_job_that_ran(desk, celery_app):
+    job = desk.new()
+    run(desk, job)
+
+    assert celery_app.AsyncResult(job).get(timeout=5) == {"job": job, "outcome": "ok"}
+
+
+def test_celery_raises_for_a_job_that_was_cancelled(desk, celery_app):
+    job = desk.new()
+    desk.cancel(job)
+
+    with pytest.raises(TaskRevokedError):
+        celery_app.AsyncResult(job).get(timeout=5)
+
+
+def test_celery_raises_our_error_for_a_job_that_was_lost(desk, celery_app):
+    work = desk.claim(desk.new())
+    desk.start(work)
+    desk.give_up(work, "sandbox_died", detail='It said "no".')
+
+    with pytest.raises(errors.JobLost, match=r'sandbox died under it\. It said "no"'):
+        celery_app.AsyncResult(work.job).get(timeout=5)
+
+
+@pytest.mark.parametrize("outcome", ["cancelled", "expired", "lost", "infra"])
+def test_the_endings_of_scripts_are_results(desk, outcome):
+    job = desk.new(session="s", metadata_json='{"a":"b"}', expires_in_s=9)
+    if outcome == "cancelled":
+        desk.cancel(job)
+    elif outcome == "expired":
+        desk.redis.zadd(desk.keys.expiring(), {job: 1})
+        desk.expire()
+    else:
+        work = desk.claim(job)
+        desk.bind(work)
+        desk.start(work)
+        desk.give_up(work, "node_lost" if outcome == "lost" else "guest_protocol")
+
+    meta = json.loads(desk.redis.get(desk.keys.meta(job)))
+    result = Result.model_validate(meta["result"]["result"])
+    assert (result.job, result.outcome, result.session, result.metadata) == (job, outcome, "s", {"a": "b"})
+    assert result.node == ("n" if outcome in ("lost", "infra") else None)
+    finished = json.loads(desk.events(job)[-1][2])
+    assert Result.model_validate(finished["result"]) == result
+    assert meta["date_done"].startswith("20")
+    assert meta["task_id"] == job
+
+
+def test_a_lost_session_keeps_its_own_error_class():
+    meta = json.loads(wire.meta_text("j", "lost", "{}", done_at=0, message="idle", exc_type="SessionExpired"))
+
+    assert meta["result"]["exc_type"] == "SessionExpired"
+    assert meta["date_done"] == "1970-01-01T00:00:00+00:00"
