@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from celery import Celery
 from celery.exceptions import TaskRevokedError
+from tests.acceptance.conftest import Live
 
 from leasebox.client import Client
 from leasebox.contract import errors
 from leasebox.contract.result import Outcome
-from tests.acceptance.conftest import Live
 
 WAIT_S = 60.0
 

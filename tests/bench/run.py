@@ -84,7 +84,7 @@ def measure(jobs: int, driver: str) -> dict[str, list[float]]:
             try:
                 action()  # warms up: connections, the session's sandbox
             except Exception:
-                print((folder / "worker.log").read_text()[-2000:], file=sys.stderr)  # noqa: T201
+                print((folder / "worker.log").read_text()[-2000:], file=sys.stderr)
                 raise
             samples[name] = []
         for _ in range(jobs):
@@ -141,10 +141,10 @@ def main() -> int:
     given = parser.parse_args()
     samples = measure(given.jobs, given.driver)
     if given.json:
-        print(json.dumps(samples))  # noqa: T201
+        print(json.dumps(samples))
         return 0
     text = table(samples, given.driver)
-    print(text)  # noqa: T201
+    print(text)
     PAGE.write_text(f"# Benchmarks\n\nWritten by `make bench`; compare ratios, not milliseconds.\n\n{text}\n")
     return 0
 
