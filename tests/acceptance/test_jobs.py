@@ -191,6 +191,40 @@ def test_any_celery_app_on_the_same_redis_reads_the_result(live: Live, client: C
         plain.AsyncResult(cancelled.id).get(timeout=30)
 
 
+def test_a_rejected_job_raises_its_own_error_for_any_celery_app(live: Live, client: Client) -> None:
+    plain = Celery("plain", broker=live.url, backend=live.url)
+    rejected = client.submit("pass", files={"a": "", "a/b": ""})
+
+    result = rejected.result(timeout_s=WAIT_S)
+    assert (result.outcome, result.attempt, result.stdout) == (Outcome.REJECTED, 0, "")
+    assert "a" in result.message
+    with pytest.raises(errors.JobRejected):
+        plain.AsyncResult(rejected.id).get(timeout=30)
+
+
+def test_revoke_of_any_celery_app_is_a_true_cancel(live: Live, client: Client) -> None:
+    plain = Celery("plain", broker=live.url, backend=live.url)
+    handle = client.submit("import time; time.sleep(60)", session="endings")
+    next(e for e in handle.events(timeout_s=WAIT_S) if e.type == "started")
+
+    plain.control.revoke(handle.id)
+
+    assert handle.result(timeout_s=WAIT_S).outcome is Outcome.CANCELLED
+
+
+def test_a_session_that_must_exist_and_does_not_is_refused(client: Client) -> None:
+    with pytest.raises(errors.SessionExpired):
+        client.submit("pass", session="never-was", session_must_exist=True)
+
+
+def test_a_job_that_nobody_started_in_time_expires(live: Live) -> None:
+    with live.client() as client:
+        client.submit("import time; time.sleep(3)", session="slow")
+        handle = client.submit("pass", session="slow", expires_in_s=0.5)
+
+        assert handle.result(timeout_s=WAIT_S).outcome is Outcome.EXPIRED
+
+
 def test_an_idempotent_repeat_is_the_same_job(client: Client) -> None:
     first = client.submit("print(1)", idempotency_key="once", session="endings")
     second = client.submit("print(1)", idempotency_key="once", session="endings")

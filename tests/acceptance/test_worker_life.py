@@ -1,0 +1,112 @@
+"""What a worker's comings and goings do to jobs and sandboxes."""
+
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.acceptance.conftest import START_WITHIN_S, wait_until_registered, worker_process
+from tests.conftest import Eventually
+
+from leasebox.client import Client
+
+WAIT_S = 60.0
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A state folder that sandboxes can reach."""
+    with tempfile.TemporaryDirectory(prefix="lba-", dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def test_a_job_submitted_while_no_worker_runs_waits_for_one(new_redis, home: Path, bwrap) -> None:
+    url = new_redis().url
+    handle = Client(url).submit("print('at last')")
+
+    with worker_process(url, home, "bubblewrap", "late"):
+        assert handle.result(timeout_s=WAIT_S).stdout == "at last\n"
+
+
+def test_sigterm_ends_the_worker_and_all_its_sandboxes(new_redis, home: Path, bwrap, eventually: Eventually) -> None:
+    url = new_redis().url
+    client = Client(url)
+    with worker_process(url, home, "bubblewrap", "n") as child:
+        client.run("open('f', 'w')", session="s", wait_s=WAIT_S)
+        child.send_signal(signal.SIGTERM)
+        child.wait(START_WITHIN_S)
+
+    assert child.returncode == 0
+    assert not [path for path in (home / "sandboxes").rglob("*") if path.is_dir() and path.name.startswith("lb-")]
+    assert str(home) not in Path("/proc/mounts").read_text()
+
+
+def test_a_job_of_a_killed_worker_is_told_lost_by_its_successor(new_redis, home: Path, bwrap) -> None:
+    url = new_redis().url
+    handle = Client(url).submit("import time\nprint('on', flush=True)\ntime.sleep(60)")
+    with worker_process(url, home, "bubblewrap", "n") as child:
+        next(e for e in handle.events(timeout_s=WAIT_S) if e.type == "stdout")
+        child.kill()
+        child.wait()
+
+    with worker_process(url, home, "bubblewrap", "n"):
+        result = handle.result(timeout_s=WAIT_S)
+
+    assert (result.outcome, result.attempt) == ("lost", 1)
+
+
+def test_a_job_with_retries_runs_again_after_its_worker_was_killed(new_redis, home: Path, bwrap) -> None:
+    url = new_redis().url
+    code = "import sys, time\nprint('on', flush=True)\ntime.sleep(3)\nprint('end')"
+    handle = Client(url).submit(code, retries=1)
+    with worker_process(url, home, "bubblewrap", "n") as child:
+        next(e for e in handle.events(timeout_s=WAIT_S) if e.type == "stdout")
+        child.kill()
+        child.wait()
+
+    with worker_process(url, home, "bubblewrap", "n"):
+        kinds = [e.type for e in handle.events(timeout_s=WAIT_S)]
+
+    assert kinds.count("retried") == 1
+    assert (handle.result().outcome, handle.result().attempt) == ("ok", 2)
+
+
+def test_a_second_worker_of_the_same_name_and_folder_is_refused(new_redis, home: Path, bwrap) -> None:
+    url = new_redis().url
+    with worker_process(url, home, "bubblewrap", "n") as first:
+        wait_until_registered(url, "n", first, home / "n.log")
+        with worker_process(url, home, "bubblewrap", "n") as second:
+            try:
+                code = second.wait(START_WITHIN_S)
+            except subprocess.TimeoutExpired:
+                pytest.fail("the second worker went on")
+
+        assert code == 78
+        assert Client(url).run("print(1)", wait_s=WAIT_S).stdout == "1\n"
+
+
+def test_an_idle_session_is_swept_and_the_next_job_starts_afresh(new_redis, home: Path, bwrap, eventually) -> None:
+    url = new_redis().url
+    client = Client(url)
+    with worker_process(url, home, "bubblewrap", "n"):
+        client.run("open('f', 'w')", session="s", wait_s=WAIT_S)
+        # No setting shortens the idle time of a session yet: let its hour come by moving it in the index.
+        redis = new_redis_client(url)
+        redis.hset("lb:session:default/s", "idle_timeout_s", 0)
+        redis.zadd("lb:node:n:expiry", {"default/s": 0}, xx=True)
+        eventually(lambda: redis.hget("lb:session:default/s", "state") == b"closed", within_s=10)
+
+        assert redis.hget("lb:session:default/s", "close_reason") == b"idle"
+        result = client.run("import os; print(os.listdir())", session="s", wait_s=WAIT_S)
+
+    assert "'f'" not in result.stdout
+
+
+def new_redis_client(url: str):
+    """A plain client of the server at `url`."""
+    import redis
+
+    return redis.Redis(unix_socket_path=url.removeprefix("redis+socket://"))
