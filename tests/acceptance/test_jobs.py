@@ -96,6 +96,17 @@ def test_memory_has_a_limit_and_the_session_goes_on(client: Client) -> None:
     assert client.run("print('alive')", session="endings", wait_s=WAIT_S).stdout == "alive\n"
 
 
+def test_a_sessions_first_job_decides_the_limits_of_its_sandbox(client: Client) -> None:
+    small = {"memory_bytes": 64 << 20}
+    first = client.run("pass", session="small", limits=small, wait_s=WAIT_S)
+    silent = client.run("pass", session="small", wait_s=WAIT_S)
+    other = client.run("pass", session="small", limits={"memory_bytes": 128 << 20}, wait_s=WAIT_S)
+
+    assert [r.limits.memory_bytes for r in (first, silent) if r.limits] == [64 << 20, 64 << 20]
+    assert other.outcome is Outcome.REJECTED
+    assert "limits.memory_bytes" in other.message
+
+
 def test_output_beyond_the_stream_limit_ends_the_job(client: Client) -> None:
     code = "while True: print('x' * 1000)"
     result = client.run(code, session="endings", limits={"stream_bytes": 1 << 20}, wait_s=WAIT_S)

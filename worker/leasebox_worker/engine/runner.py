@@ -4,7 +4,7 @@ import base64
 import json
 import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -20,7 +20,7 @@ from leasebox.contract.errors import (
 from leasebox.contract.result import Failure, Outcome, Usage
 from leasebox.contract.scripts import answers as a
 from leasebox.contract.scripts.worker import Chunk, Why
-from leasebox.contract.spec import FileContent, JobSpec, parse_spec
+from leasebox.contract.spec import FileContent, JobSpec, Limits, parse_spec
 from leasebox_worker.engine.outcome import Ended, name_ending
 from leasebox_worker.engine.publisher import Publisher
 from leasebox_worker.engine.report import Times, Where, ending_of, result_of
@@ -128,12 +128,14 @@ def _attempt(answer: a.Leased | a.Cold, deps: Deps, *, may_continue: bool) -> a.
     assert limits.output_bytes is not None
     attempt.publisher = _publisher(work, deps, limits.output_bytes)
     try:
-        attempt.sandbox = _sandbox_for(answer, attempt.grant, profile, deps)
+        attempt.sandbox = _sandbox_for(answer, attempt.spec.limits, attempt.grant, profile, deps)
     except InvalidSpec as exc:
         return _settle(attempt, _ours(Outcome.REJECTED, exc), deps, may_continue=may_continue, error=exc)
     except _MustExist as exc:
         return _settle(attempt, _ours(Outcome.LOST, exc), deps, may_continue=may_continue, error=exc)
     deps.running[work.job] = attempt.sandbox
+    shared = {name: getattr(attempt.sandbox.limits, name) for name in SANDBOX_LIMITS}
+    attempt.grant = replace(attempt.grant, limits=limits.model_copy(update=shared))
     failed = _put_files(attempt)
     if failed is not None:
         return _settle(attempt, failed, deps, may_continue=may_continue)
@@ -177,13 +179,13 @@ def _spec_of(data: bytes) -> JobSpec:
         raise InvalidSpec("the record's spec is not JSON") from exc
 
 
-def _sandbox_for(answer: a.Leased | a.Cold, grant: Grant, profile: Profile, deps: Deps) -> Sandbox:
+def _sandbox_for(answer: a.Leased | a.Cold, asked: Limits, grant: Grant, profile: Profile, deps: Deps) -> Sandbox:
     """The sandbox of the line: the one that it has, or a new one, bound."""
     work, why = answer.work, "lost"
     if isinstance(answer, a.Leased):
         sandbox = deps.sandboxes.find(answer.sandbox)
         if sandbox is not None:
-            _check_session_limits(work, grant, sandbox)
+            _check_session_limits(work, asked, sandbox)
             return sandbox
     if work.session_expired is not None:
         raise _MustExist(work.session_expired)
@@ -200,12 +202,12 @@ def _sandbox_for(answer: a.Leased | a.Cold, grant: Grant, profile: Profile, deps
     return sandbox
 
 
-def _check_session_limits(work: a.Work, grant: Grant, sandbox: Sandbox) -> None:
+def _check_session_limits(work: a.Work, asked: Limits, sandbox: Sandbox) -> None:
     for name in SANDBOX_LIMITS:
-        asked, has = getattr(grant.limits, name), getattr(sandbox.limits, name)
-        if asked != has and asked < has:
+        value, has = getattr(asked, name), getattr(sandbox.limits, name)
+        if value is not None and value != has:
             raise InvalidSpec(
-                f"limits.{name}: session {work.session!r} has a sandbox with {has}; {asked} cannot be set any more",
+                f"limits.{name}: session {work.session!r} has a sandbox with {has}; {value} cannot be set any more",
                 hint="give it with the session's first job",
             )
 
