@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Find or install and start what the tests need beside Python: a Docker engine, mmdebstrap, the image leasebox/python.
+# Find or install and start what the tests need beside Python: a Docker engine, bubblewrap, mmdebstrap, the image leasebox/python.
 #   services.sh start    quick when all is there; says what it could not have, and fails over that only when CI=true
 #   services.sh stop     end what `start` started, nothing else
 # SERVICES_STATE: folder that remembers what was started (default .venv/services).
@@ -89,6 +89,11 @@ ensure_engine() {
   exec 9>&-
 }
 
+# The wheel has one too, but tests also run it as other users, who may not be able to reach this checkout.
+ensure_bubblewrap() {
+  command -v bwrap >/dev/null || install bubblewrap || lacks "bubblewrap" "apt-get install bubblewrap"
+}
+
 ensure_mmdebstrap() {
   command -v mmdebstrap >/dev/null || install mmdebstrap ||
     lacks "mmdebstrap" "apt-get install mmdebstrap; without it no base image can be made"
@@ -116,6 +121,7 @@ ensure_image() {
 
 start() {
   mkdir -p "$state"
+  ensure_bubblewrap
   ensure_engine
   ensure_image
   if [ "$missing" = 1 ] && [ "${CI:-}" = true ]; then
