@@ -32,23 +32,38 @@ class Timers(BaseModel):
     with another order.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     ping_s: Seconds = Field(2.0, gt=0)
+    """Between two signs of life to every agent."""
     dead_man_s: Seconds = Field(8.0, gt=0)
+    """Silence of the worker after which an agent ends its job."""
     fence_s: Seconds = Field(10.0, gt=0)
+    """Without an answered heartbeat a node stops starting jobs."""
     reclaim_s: Seconds = Field(15.0, gt=0)
+    """Silence after which a node's jobs are given to others."""
     adopt_grace_s: Seconds = Field(60.0, gt=0)
+    """Silence after which a node's sessions are called lost."""
     drained_grace_s: Seconds = Field(600.0, gt=0)
+    """The same after a clean drain."""
     heartbeat_s: Seconds = Field(3.0, gt=0)
+    """Between two heartbeats of a node."""
     resend_s: Seconds = Field(5.0, gt=0)
+    """Between two looks for wake-ups that are missing."""
     resend_grace_s: Seconds = Field(10.0, gt=0)
+    """Age from which a wake-up counts as missing."""
     start_timeout_s: Seconds = Field(120.0, gt=0)
+    """From claim to start, a new sandbox included."""
     overdue_grace_s: Seconds = Field(10.0, gt=0)
+    """Beyond a job's deadline before others take it."""
     cancel_grace_s: Seconds = Field(1.0, ge=0)
+    """From SIGTERM to SIGKILL."""
     held_max_s: Seconds = Field(600.0, gt=0)
+    """The longest that a job is held while Redis is away."""
     tombstone_ttl_s: Seconds = Field(86400.0, gt=0)
+    """How long the record of a closed session stays."""
     agent_exit_s: Seconds = Field(900.0, gt=0)
+    """Silence of the worker after which an agent ends itself."""
 
     @model_validator(mode="after")
     def _in_order(self) -> "Timers":
@@ -84,20 +99,22 @@ class WorkerSettings(BaseSettings):
     prefix: str = Field("lb", pattern=r"^[a-z0-9-]{1,16}$", description="of every key")
     node: str = Field(default_factory=default_node, pattern=r"^[a-z0-9-]{1,63}$", description="name of this node")
     driver: DriverName = Field(DriverName.AUTO, description="what makes the sandboxes")
-    slots: int = Field(default_factory=lambda: max(4, 4 * (os.cpu_count() or 1)), ge=1, le=256)
+    slots: int = Field(
+        default_factory=lambda: max(4, 4 * (os.cpu_count() or 1)),
+        ge=1,
+        le=256,
+        description="jobs at the same time; default 4 per core, at least 4",
+    )
     max_sandboxes: int | None = Field(None, ge=1, description="default one per 64 MiB of memory, at most 200")
-    sweep_period_s: Seconds = Field(60.0, gt=0)
-    max_timeout_s: Seconds = Field(3600.0, gt=0)
-    result_ttl_s: Seconds = Field(86400.0, ge=1)
-    events_ttl_s: Seconds = Field(600.0, ge=1)
+    sweep_period_s: Seconds = Field(60.0, gt=0, description="how often idle sessions are looked for")
     accept_missing: Annotated[frozenset[str], NoDecode] = Field(
         frozenset(), description="required protections to do without, by the names that doctor prints"
     )
     docker_host: str | None = Field(None, description="default: the local engine")
     runtime: str | None = Field(None, description="OCI runtime, for example runsc")
-    log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
-    log_format: str = Field("auto", pattern="^(auto|json|console)$")
-    timers: Timers = Timers()
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")
+    log_format: str = Field("auto", pattern="^(auto|json|console)$", description="auto: console on a terminal")
+    timers: Timers = Field(default_factory=Timers, description="`LEASEBOX_TIMERS__HEARTBEAT_S` and so on, see below")
 
     @field_validator("accept_missing", mode="before")
     @classmethod

@@ -1,0 +1,54 @@
+#!/usr/bin/env python3
+"""Write docs/reference/settings.md from the definitions of the settings; with --check say whether it is current."""
+
+import sys
+from pathlib import Path
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from leasebox.config import ClientSettings
+from leasebox_worker.config import Timers, WorkerSettings
+
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "settings.md"
+
+
+def rows(model: type[BaseModel], prefix: str) -> list[str]:
+    """One line of a table for each field."""
+    return [
+        f"| `{prefix}{name.upper()}` | {default(field)} | {' '.join((field.description or '').split())} |"
+        for name, field in model.model_fields.items()
+    ]
+
+
+def default(field: FieldInfo) -> str:
+    """A default as the page shows it; one that depends on the host is left to the description."""
+    if field.default_factory is not None or field.default is None:
+        return ""
+    value = field.default
+    if isinstance(value, frozenset):
+        return ""
+    return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
+
+
+def page() -> str:
+    """The whole page."""
+    head = "| name | default | meaning |\n|---|---|---|\n"
+    parts = [
+        "# Settings\n\nFrom the environment, then `.env`, then the TOML file that `LEASEBOX_CONFIG` names."
+        " Times are seconds (`30`, `30s`, `1h`), sizes bytes (`64MiB`)."
+        " Made from the definitions by `ops/dev/settings_page.py`.",
+        "## Client and command line\n\n" + head + "\n".join(rows(ClientSettings, "LEASEBOX_")),
+        "## Worker\n\n" + head + "\n".join(rows(WorkerSettings, "LEASEBOX_")),
+        "## Timers\n\n"
+        + "`ping < dead_man < fence < reclaim < adopt_grace`, `heartbeat < fence`; a worker refuses another order.\n\n"
+        + head
+        + "\n".join(rows(Timers, "LEASEBOX_TIMERS__")),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+if __name__ == "__main__":
+    if "--check" in sys.argv:
+        sys.exit(0 if PAGE.read_text() == page() else "docs/reference/settings.md is out of date")
+    PAGE.write_text(page())
