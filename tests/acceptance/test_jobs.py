@@ -1,6 +1,7 @@
 """What an application sees of a job, on a live system with each driver."""
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -243,3 +244,19 @@ def test_an_idempotent_repeat_is_the_same_job(client: Client) -> None:
     assert (second.id, first.existing, second.existing) == (first.id, False, True)
     with pytest.raises(errors.IdempotencyConflict):
         client.submit("print(2)", idempotency_key="once", session="endings")
+
+
+def test_fifty_megabytes_of_output_leave_the_workers_memory_flat(live: Live, client: Client) -> None:
+    code = "import sys\nfor n in range(800): sys.stdout.buffer.write(b'x' * 65536)"
+    client.run(code, session="flat", wait_s=WAIT_S)
+    before = peak_bytes(live.pid)
+
+    client.run(code, session="flat", wait_s=WAIT_S)
+
+    assert peak_bytes(live.pid) - before < 16 << 20
+
+
+def peak_bytes(pid: int) -> int:
+    """The most memory that a process ever had, by proc(5)."""
+    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) << 10
