@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 """Write docs/reference/settings.md from the definitions of the settings; with --check say whether it is current."""
 
+import ast
+import inspect
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -13,10 +16,22 @@ from leasebox_worker.config import Timers, WorkerSettings
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "settings.md"
 
 
+def meanings(model: type[BaseModel]) -> dict[str, str]:
+    """The docstring below each field; read from the source, so that no import of the settings pays for it."""
+    body = ast.parse(inspect.cleandoc(inspect.getsource(model))).body[0]
+    assert isinstance(body, ast.ClassDef)
+    return {
+        ast.unparse(field.target): ast.literal_eval(text.value)
+        for field, text in pairwise(body.body)
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
+    }
+
+
 def rows(model: type[BaseModel], prefix: str) -> list[str]:
     """One line of a table for each field."""
+    told = meanings(model)
     return [
-        f"| `{prefix}{name.upper()}` | {default(field)} | {' '.join((field.description or '').split())} |"
+        f"| `{prefix}{name.upper()}` | {default(field)} | {' '.join((field.description or told[name]).split())} |"
         for name, field in model.model_fields.items()
     ]
 

@@ -69,7 +69,6 @@ class ClientSettings(BaseSettings):
     """Settings of SDK and CLI: arguments, then the environment, `*_FILE`, `.env`, the TOML file, defaults."""
 
     model_config = SettingsConfigDict(
-        use_attribute_docstrings=True,
         env_prefix=_ENV_PREFIX,
         env_file=".env",
         env_ignore_empty=True,

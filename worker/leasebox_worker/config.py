@@ -32,7 +32,7 @@ class Timers(BaseModel):
     with another order.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     ping_s: Seconds = Field(2.0, gt=0)
     """Between two signs of life to every agent."""
