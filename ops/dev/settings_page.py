@@ -18,7 +18,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "reference" / "settings.md"
 
 def meanings(model: type[BaseModel]) -> dict[str, str]:
     """The docstring below each field; read from the source, so that no import of the settings pays for it."""
-    body = ast.parse(inspect.cleandoc(inspect.getsource(model))).body[0]
+    body = ast.parse(inspect.getsource(model)).body[0]
     assert isinstance(body, ast.ClassDef)
     return {
         ast.unparse(field.target): ast.literal_eval(text.value)
