@@ -280,7 +280,7 @@ def _say(text: str) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point of `python -m leasebox.embedded [WORKER COMMAND...]`."""
+    """Entry point of `python -m leasebox._supervisor [WORKER COMMAND...]`."""
     try:
         settings = load()
         Supervisor(settings, list(sys.argv[1:] if arguments is None else arguments)).run()
@@ -290,3 +290,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say(str(exc))
         return CANNOT_START
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -9,8 +9,8 @@ Three parties share two locks in the state folder:
 | the supervisor | exclusive, while it decides to stop and stops | exclusive for its whole life |
 
 So two shells never start two stacks, none stops under a fresh submit, and a crashed supervisor is known by its lock,
-which the kernel took back. The supervisor (`python -m leasebox.embedded`) owns Valkey and the worker: it starts either
-again when it dies, and ends both after `embedded_idle_s` without a job, a live session or an open stream.
+which the kernel took back. The supervisor (`python -m leasebox._supervisor`) owns Valkey and the worker: it starts
+either again when it dies, and ends both after `embedded_idle_s` without a job, a live session or an open stream.
 """
 
 import fcntl
@@ -201,7 +201,7 @@ def spawn(settings: ClientSettings, worker_command: Sequence[str] = ()) -> "subp
     place = Place(settings.home)
     with place.log.open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "leasebox.embedded", *worker_command],
+            [sys.executable, "-m", "leasebox._supervisor", *worker_command],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -265,9 +265,3 @@ def _is_locked(path: Path) -> bool:
     finally:
         os.close(file)
     return False
-
-
-if __name__ == "__main__":
-    from leasebox._supervisor import main
-
-    sys.exit(main())

@@ -43,7 +43,7 @@ def gone(pid: int) -> bool:
     """Whether the process has ended; one that nobody has reaped counts."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # it may go between open and read
         return True
 
 
@@ -67,7 +67,7 @@ def test_the_first_job_starts_the_stack_and_two_at_once_share_it(stack: Stack, h
 def _belongs(environ: Path, home: ClientSettings) -> bool:
     try:
         command = environ.with_name("cmdline").read_bytes()
-        return b"leasebox.embedded" in command and f"LEASEBOX_HOME={home.home}".encode() in environ.read_bytes()
+        return b"leasebox._supervisor" in command and f"LEASEBOX_HOME={home.home}".encode() in environ.read_bytes()
     except OSError:
         return False
 
