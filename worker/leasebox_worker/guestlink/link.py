@@ -8,13 +8,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 
 from leasebox.contract.errors import GuestProtocolError, SandboxDied, StartFailed
-from leasebox_guest.frames import Decoder, FrameError, Kind, pack, pack_json
+from leasebox_guest.frames import STDIN_WINDOW, Decoder, FrameError, Kind, pack, pack_json
 from leasebox_worker.drivers.base import Channel, ChannelClosed
 from leasebox_worker.guestlink.messages import Credit, Exited, Message, Output, Ready, Refused, decode
 
-STDIN_WINDOW = 128 << 10
-"""Bytes of standard input that may be under way uncredited; more is a protocol error (GUEST.md section 1)."""
 CHUNK = 64 << 10
+CANCEL_PATIENCE_S = 0.5
+"""A cancel that cannot be sent for so long is left to the next heartbeat: nodes must not wait for one sandbox."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,8 @@ class Exec:
 class GuestLink:
     """The host's end of a sandbox's channel.
 
-    One thread at a time executes and reads; `cancel` and `ping` may come from any other.
+    One thread at a time executes and reads; `cancel` and `ping` may come from any other. The id of an `Exec` is
+    `<lease>/<kind>`, so that a cancel that comes late cannot meet the next job.
     """
 
     def __init__(self, channel: Channel) -> None:
@@ -81,12 +82,14 @@ class GuestLink:
         Raises:
             SandboxDied: The channel is closed.
         """
-        assert self._running is None, "one job at a time"
-        self._running = request.id
-        self._stdin = iter(stdin)
-        self._window = STDIN_WINDOW
         parts = [pack_json(Kind.EXEC, asdict(request))]
         parts += [pack(Kind.CODE, code[at : at + CHUNK]) for at in range(0, len(code), CHUNK)]
+        # A ping that found the link idle may be reading: it would throw away what this job says.
+        with self._read_lock:
+            assert self._running is None, "one job at a time"
+            self._running = request.id
+        self._stdin = iter(stdin)
+        self._window = STDIN_WINDOW
         self._send(b"".join(parts) + self._next_stdin())
 
     def read(self, timeout_s: float) -> list[Message]:
@@ -120,19 +123,35 @@ class GuestLink:
                     raise GuestProtocolError(f"the agent refused: {message.reason}")
         raise SandboxDied(f"the agent did not answer within {within_s:g} s")
 
-    def cancel(self, grace_s: float) -> None:
-        """Ask the running job to end: SIGTERM, after `grace_s` SIGKILL. Nothing happens if none runs."""
+    def cancel(self, lease: str, grace_s: float) -> None:
+        """Ask what runs under a lease to end: SIGTERM, after `grace_s` SIGKILL.
+
+        Nothing happens if that does not run (any more), or if the agent does not read: ask again later.
+
+        Raises:
+            SandboxDied: The channel is closed.
+        """
         running = self._running
-        if running is not None:
-            self._send(pack_json(Kind.CANCEL, {"id": running, "grace_s": grace_s}))
+        if running is None or not running.startswith(f"{lease}/"):
+            return
+        if self._send_lock.acquire(timeout=CANCEL_PATIENCE_S):
+            try:
+                self._send_locked(pack_json(Kind.CANCEL, {"id": running, "grace_s": grace_s}))
+            finally:
+                self._send_lock.release()
 
     def ping(self) -> None:
         """Tell the agent that its worker lives; an idle agent's answers are read here, so that they do not pile up.
 
         Raises:
-            SandboxDied: The channel ended.
+            SandboxDied, GuestProtocolError: As `read`.
         """
-        self._send(pack(Kind.PING, b""))
+        # Frames that another thread is sending say the same; a wait for it would cost every other agent its ping.
+        if self._send_lock.acquire(blocking=False):
+            try:
+                self._send_locked(pack(Kind.PING, b""))
+            finally:
+                self._send_lock.release()
         if self._running is None and self._read_lock.acquire(blocking=False):
             try:
                 if self._running is None:
@@ -149,18 +168,17 @@ class GuestLink:
         try:
             data = self._channel.receive(timeout_s)
             frames = self._decoder.feed(data) if data else []
+            messages = (decode(kind, payload) for kind, payload in frames)
+            return [message for message in messages if message is not None and self._accept(message)]
         except ChannelClosed as exc:
             self.is_broken = True
             raise SandboxDied("the sandbox ended") from exc
         except FrameError as exc:
             self.is_broken = True
             raise GuestProtocolError(str(exc)) from exc
-        messages = []
-        for kind, payload in frames:
-            message = decode(kind, payload)
-            if message is not None and self._accept(message):
-                messages.append(message)
-        return messages
+        except GuestProtocolError:
+            self.is_broken = True
+            raise
 
     def _accept(self, message: Message) -> bool:
         """Keep the state machine; True if the reader is to see the message."""
@@ -172,11 +190,9 @@ class GuestLink:
                 return False
             case Exited(id=job) | Refused(id=job):
                 if job != self._running:
-                    self.is_broken = True
                     raise GuestProtocolError("the agent ended a job that does not run")
                 self._running = None
             case Output() if self._running is None:
-                self.is_broken = True
                 raise GuestProtocolError("output without a job")
         return True
 
@@ -196,9 +212,12 @@ class GuestLink:
         return b"".join(parts)
 
     def _send(self, data: bytes) -> None:
+        with self._send_lock:
+            self._send_locked(data)
+
+    def _send_locked(self, data: bytes) -> None:
         try:
-            with self._send_lock:
-                self._channel.send(data)
+            self._channel.send(data)
         except ChannelClosed as exc:
             self.is_broken = True
             raise SandboxDied("the sandbox ended") from exc
