@@ -3,18 +3,19 @@
 import threading
 from collections.abc import Callable
 
-import redis
 import structlog
 
-from leasebox.contract.errors import LeaseboxError
-
 log = structlog.get_logger()
+
+PAUSE_S = 1.0
+"""Pause of a duty without a period after a failure, so that it does not spin while Redis refuses it."""
 
 
 class Beat:
     """Calls `duty` every `period_s` until stopped.
 
-    A duty that fails because Redis or the engine is away is told in the log and tried again at the next beat.
+    A duty that fails, be it that Redis or the engine is away, is told in the log and tried again at the next beat: a
+    thread that ended would take the node's heartbeat or its agents' pings along.
     """
 
     def __init__(self, name: str, duty: Callable[[], None], period_s: float) -> None:
@@ -36,8 +37,10 @@ class Beat:
 
     def _run(self) -> None:
         while not self._stop.is_set():
+            pause_s = self._period_s
             try:
                 self._duty()
-            except (redis.RedisError, LeaseboxError) as exc:
-                log.warning("duty_failed", duty=self._name, reason=str(exc))
-            self._stop.wait(self._period_s)
+            except Exception as exc:  # noqa: BLE001 (an outermost loop)
+                log.warning("duty_failed", duty=self._name, reason=repr(exc))
+                pause_s = pause_s or PAUSE_S
+            self._stop.wait(pause_s)
