@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import structlog
 from celery import Celery
 from celery.exceptions import Ignore
-from celery.signals import worker_process_shutdown, worker_shutdown
+from celery.signals import worker_shutting_down
 from celery.worker.control import control_command
 
 from leasebox.contract.keys import Keys
@@ -104,8 +104,7 @@ def serve(settings: WorkerSettings, *, is_embedded: bool) -> None:
     def drain(**_: object) -> None:
         running.deps.is_draining = True
 
-    worker_shutdown.connect(drain, weak=False)
-    worker_process_shutdown.connect(drain, weak=False)
+    worker_shutting_down.connect(drain, weak=False)  # `worker_shutdown` comes when the last job has ended
     try:
         app.worker_main(
             [
