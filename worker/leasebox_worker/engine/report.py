@@ -103,4 +103,5 @@ def ending_of(result: Result, *, exc_type: str | None = None) -> Ending:
         finished_json=inline,
         exit_code=result.exit_code,
         cpu_s=result.usage.cpu_s,
+        output_bytes=result.usage.output_bytes,
     )
