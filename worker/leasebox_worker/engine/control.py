@@ -39,14 +39,11 @@ class Control:
 
 def cancel(job: str, deps: Deps) -> None:
     """Stop the job's program if it runs here; what has not started yet is told by `start`."""
-    sandbox = deps.running.get(job)
-    if sandbox is not None:
-        sandbox.link.cancel(deps.cancel_grace_s)
+    deps.running.cancel(job, deps.cancel_grace_s)
 
 
-def disown(job: str, deps: Deps) -> None:
-    """End the sandbox of a job that Redis gave to somebody else."""
-    sandbox = deps.running.pop(job, None)
-    deps.tracker.drop(job)
+def disown(job: str, lease: str, deps: Deps) -> None:
+    """End the sandbox of a claim that Redis took back."""
+    sandbox = deps.running.take(job, lease)
     if sandbox is not None:
         deps.sandboxes.discard(sandbox)

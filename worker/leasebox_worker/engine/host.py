@@ -82,14 +82,19 @@ class Host:
     deps: Deps
     beats: list[Beat]
     lock_fd: int
+    leave: Callable[[], None]
 
     def stop(self) -> None:
-        """End the duties and every sandbox; call it when no job runs any more."""
+        """End the duties and every sandbox, and let its sessions go on elsewhere; call it when no job runs any more."""
         self.deps.is_draining = True
         for beat in self.beats:
             beat.stop()
         self.deps.sandboxes.end_all()
         self.deps.sandboxes.driver.close()
+        try:
+            self.leave()
+        except redis.RedisError as exc:
+            log.warning("node_not_forgotten", reason=str(exc))
         os.close(self.lock_fd)
 
 
@@ -135,7 +140,7 @@ def start(settings: WorkerSettings, lost_name: Callable[[], None], *, is_embedde
     for beat in beats:
         beat.start()
     log.info("node_registered", node=identity.node, incarnation=identity.incarnation, driver=driver.name)
-    return Host(settings, deps, beats, lock_fd)
+    return Host(settings, deps, beats, lock_fd, node.leave)
 
 
 def _beats(
@@ -148,7 +153,15 @@ def _beats(
     lost_name: Callable[[], None],
 ) -> list[Beat]:
     timers, name = settings.timers, settings.node
-    orders = Orders(cancel=lambda job: cancel(job, deps), disown=lambda job: disown(job, deps), lost_name=lost_name)
+
+    def lose_name() -> None:
+        deps.is_draining = True
+        deps.sandboxes.discard_all()  # what ran here may run elsewhere now
+        lost_name()
+
+    orders = Orders(
+        cancel=lambda job: cancel(job, deps), disown=lambda job, lease: disown(job, lease, deps), lost_name=lose_name
+    )
     reaper = Reaper(client, runner, keys, resend_grace_s=timers.resend_grace_s)
     sweeper = Sweeper(client, runner, keys, name, deps.sandboxes.end)
     control = Control(client, keys, name, deps)

@@ -1,11 +1,13 @@
 """What happens to one job: claim, admit, sandbox, start, pump, settle; then perhaps the next of its line."""
 
 import base64
+import binascii
 import json
 import os
 import time
 from dataclasses import dataclass, field, replace
 
+import redis
 import structlog
 
 from leasebox.contract import CONTRACT_VERSION
@@ -24,6 +26,7 @@ from leasebox.contract.spec import FileContent, JobSpec, Limits, parse_spec
 from leasebox_worker.engine.outcome import Ended, name_ending
 from leasebox_worker.engine.publisher import Publisher
 from leasebox_worker.engine.report import Times, Where, ending_of, result_of
+from leasebox_worker.engine.running import Running
 from leasebox_worker.engine.sandboxes import Sandbox, Sandboxes
 from leasebox_worker.guestlink.link import Exec, chunked, packed_files
 from leasebox_worker.guestlink.messages import Exited, Output, Refused
@@ -40,6 +43,8 @@ FILES_WITHIN_S = 30.0
 HOST_GRACE_S = 5.0
 """The guest enforces the wall limit; a host that waits so much longer gives the sandbox up."""
 POLL_S = 1.0
+FULL_PAUSE_S = 0.5
+"""`acquire` on a full node sends the wake-up again at once; taking it at once again would be a busy loop."""
 
 
 @dataclass(slots=True)
@@ -51,7 +56,7 @@ class Deps:
     profiles: dict[str, Profile]
     cancel_grace_s: float
     is_draining: bool = False
-    running: dict[str, Sandbox] = field(default_factory=dict)
+    running: Running = field(default_factory=Running)
 
 
 @dataclass(slots=True)
@@ -71,28 +76,32 @@ class Attempt:
 def run_job(job_id: str, deps: Deps) -> bool:
     """Run the job that a wake-up names, and what its line goes on with; False if the wake-up was dropped."""
     began = time.monotonic()
-    answer = _acquire(job_id, deps)
     done = 0
-    while isinstance(answer, a.Leased | a.Cold):
-        done += 1
-        may_continue = done < MAX_IN_A_ROW and time.monotonic() - began < MAX_IN_A_ROW_S and not deps.is_draining
-        following = _run_claimed(answer, deps, may_continue=may_continue)
-        answer = a.Done() if following is None else following
+    try:
+        answer = _acquire(job_id, deps)
+        while isinstance(answer, a.Leased | a.Cold):
+            done += 1
+            may_continue = done < MAX_IN_A_ROW and time.monotonic() - began < MAX_IN_A_ROW_S and not deps.is_draining
+            following = _run_claimed(answer, deps, may_continue=may_continue)
+            answer = a.Done() if following is None else following
+    finally:
+        deps.sandboxes.release()
+    if answer == a.Later("full"):
+        deps.sandboxes.wait_for_room(FULL_PAUSE_S)
     return done > 0
 
 
 def _acquire(job_id: str, deps: Deps) -> a.AcquireAnswer:
+    """Claim; a place for a new sandbox stays reserved after `Cold`, until the sandbox takes it."""
     lease = deps.tracker.new_lease()
     room = deps.sandboxes.reserve()
-    try:
-        while True:
-            answer = deps.tracker.acquire(job_id, lease, draining=deps.is_draining, room=room)
-            if not isinstance(answer, a.More):
-                log.debug("acquired", job_id=job_id, answer=type(answer).__name__)
-                return answer
-    finally:
-        if room:
-            deps.sandboxes.release()
+    while True:
+        answer = deps.tracker.acquire(job_id, lease, draining=deps.is_draining, room=room)
+        if not isinstance(answer, a.More):
+            log.debug("acquired", job_id=job_id, answer=type(answer).__name__)
+            if not isinstance(answer, a.Cold):
+                deps.sandboxes.release()
+            return answer
 
 
 def _run_claimed(answer: a.Leased | a.Cold, deps: Deps, *, may_continue: bool) -> a.Leased | a.Cold | None:
@@ -109,10 +118,18 @@ def _run_claimed(answer: a.Leased | a.Cold, deps: Deps, *, may_continue: bool) -
         except SandboxError as exc:
             log.warning("attempt_failed", reason=str(exc))
             _abandon(work, deps)
-            deps.tracker.give_up(work, _why(exc), str(exc))
+            _give_up(work, _why(exc), str(exc), deps)
+        except redis.RedisError as exc:
+            # Nothing can be told to Redis now: the lease is dropped below, and a later heartbeat gives the claim up.
+            log.error("redis_failed", reason=str(exc))
+            _abandon(work, deps)
+        except Exception as exc:  # the outermost loop: nothing may leave a sandbox or a claim behind
+            log.exception("attempt_broke")
+            _abandon(work, deps)
+            _give_up(work, Why.START_FAILED, f"internal error: {type(exc).__name__}", deps)
         finally:
-            deps.running.pop(work.job, None)
-            deps.tracker.drop(work.job)
+            deps.running.take(work.job, work.lease)
+            deps.tracker.drop(work)
     return None
 
 
@@ -132,8 +149,11 @@ def _attempt(answer: a.Leased | a.Cold, deps: Deps, *, may_continue: bool) -> a.
     except InvalidSpec as exc:
         return _settle(attempt, _ours(Outcome.REJECTED, exc), deps, may_continue=may_continue, error=exc)
     except _MustExist as exc:
+        attempt.is_sandbox_alive = False
         return _settle(attempt, _ours(Outcome.LOST, exc), deps, may_continue=may_continue, error=exc)
-    deps.running[work.job] = attempt.sandbox
+    older = deps.running.put(work, attempt.sandbox)
+    if older is not None:
+        deps.sandboxes.destroy(older)  # two attempts of one job must not run at once
     shared = {name: getattr(attempt.sandbox.limits, name) for name in SANDBOX_LIMITS}
     attempt.grant = replace(attempt.grant, limits=limits.model_copy(update=shared))
     failed = _put_files(attempt)
@@ -161,6 +181,8 @@ def _admit(work: a.Work, deps: Deps) -> tuple[JobSpec, Profile, Grant]:
             hint="upgrade the worker",
         )
     spec = _spec_of(work.spec)
+    for content in (*spec.files.values(), spec.stdin):
+        _content(content)  # refused now, not when a sandbox stands and the program runs
     profile = deps.profiles.get(work.profile)
     if profile is None:
         raise InvalidSpec(f"profile: {work.profile!r} is not served here; there are {', '.join(sorted(deps.profiles))}")
@@ -181,7 +203,7 @@ def _spec_of(data: bytes) -> JobSpec:
 
 def _sandbox_for(answer: a.Leased | a.Cold, asked: Limits, grant: Grant, profile: Profile, deps: Deps) -> Sandbox:
     """The sandbox of the line: the one that it has, or a new one, bound."""
-    work, why = answer.work, "lost"
+    work = answer.work
     if isinstance(answer, a.Leased):
         sandbox = deps.sandboxes.find(answer.sandbox)
         if sandbox is not None:
@@ -192,8 +214,8 @@ def _sandbox_for(answer: a.Leased | a.Cold, asked: Limits, grant: Grant, profile
     labels = {"leasebox.session": f"{work.tenant}/{work.session}" if work.session else "", "leasebox.job": work.job}
     sandbox = deps.sandboxes.make(profile, grant.limits, labels)
     try:
-        bound = deps.tracker.bind(work, sandbox.text(), why=why)
-    except LeaseLost:
+        bound = deps.tracker.bind(work, sandbox.text(), why="lost")
+    except BaseException:
         deps.sandboxes.discard(sandbox)
         raise
     if isinstance(bound, a.SessionExpired):
@@ -222,19 +244,34 @@ def _put_files(attempt: Attempt) -> Ended | None:
     exited, _, stderr = attempt.sandbox.link.run(
         request, b"", packed_files(files), within_s=FILES_WITHIN_S + HOST_GRACE_S
     )
+    attempt.is_sandbox_alive = exited.is_clean
     if exited.code == 0:
         return None
+    if exited.is_cancelled:
+        return Ended(Outcome.CANCELLED, None, None, None, "cancelled before it started")
     said = stderr.decode(errors="replace").strip()[:500]
     outcome = Outcome.DISK_LIMIT if "No space left" in said else Outcome.REJECTED
     return Ended(outcome, None, None, "disk" if outcome is Outcome.DISK_LIMIT else None, f"files: {said}")
 
 
-def _content(content: FileContent) -> bytes:
-    if content.text is not None:
-        return content.text.encode()
-    if content.base64 is not None:
+def _content(content: FileContent | str | None) -> bytes:
+    """The bytes of a file or of standard input.
+
+    Raises:
+        InvalidSpec: They are not in the record, or not base64.
+    """
+    if content is None:
+        return b""
+    text = content if isinstance(content, str) else content.text
+    if text is not None:
+        return text.encode(errors="surrogateescape")
+    assert isinstance(content, FileContent)
+    if content.base64 is None:
+        raise InvalidSpec("files: this worker does not take blobs")
+    try:
         return base64.b64decode(content.base64)
-    raise InvalidSpec("files: this worker does not take blobs")
+    except binascii.Error as exc:
+        raise InvalidSpec(f"files: a content is not base64: {exc}") from exc
 
 
 def _exec(
@@ -276,9 +313,8 @@ def _execute(attempt: Attempt, deps: Deps) -> tuple[Ended, Usage]:
         code_bytes=len(grant.code),
         wall_s=grant.limits.timeout_s,
     )
-    stdin = attempt.spec.stdin
-    data = _content(stdin) if isinstance(stdin, FileContent) else (stdin or "").encode()
-    sandbox.link.execute(request, grant.code, chunked(data))
+    sandbox.link.execute(request, grant.code, chunked(_content(attempt.spec.stdin)))
+    deps.running.cancel_again(attempt.work, deps.cancel_grace_s)
     exited = _pump(attempt, sandbox, time.monotonic() + grant.limits.timeout_s + HOST_GRACE_S)
     attempt.times.exited_at = time.monotonic()
     if exited is None:
@@ -299,7 +335,10 @@ def _execute(attempt: Attempt, deps: Deps) -> tuple[Ended, Usage]:
 
 
 def _pump(attempt: Attempt, sandbox: Sandbox, deadline: float) -> Exited | None:
-    """Move output to the stream until the program has ended; None if it had not by `deadline`."""
+    """Move output to the stream until the program has ended; None if it had not by `deadline`.
+
+    Time in which Redis did not take output does not count: the agent's word may have come long ago.
+    """
     publisher = attempt.publisher
     while (now := time.monotonic()) < deadline:
         for message in sandbox.link.read(publisher.wait_s(now, min(POLL_S, deadline - now))):
@@ -310,7 +349,9 @@ def _pump(attempt: Attempt, sandbox: Sandbox, deadline: float) -> Exited | None:
                     return message
                 case Refused(reason=reason):
                     raise GuestProtocolError(f"the agent refused the job: {reason}")
+        before = time.monotonic()
         publisher.flush_if_due()
+        deadline += time.monotonic() - before
     return None
 
 
@@ -347,14 +388,16 @@ def _settle(
         error=Failure(name=name, message=ended.message) if error else None,
     )
     is_usable = attempt.is_sandbox_alive and sandbox is not None and not sandbox.link.is_broken
+    if sandbox is not None and not is_usable:
+        deps.sandboxes.destroy(sandbox)  # before `finished`, which says that nothing of the job runs any more
     answer = deps.tracker.settle(
         work,
         ending_of(result, exc_type="SessionExpired" if is_expired else None),
         attempt.publisher.take(),
         next_lease=deps.tracker.new_lease(),
         may_continue=may_continue and is_usable,
-        sandbox_alive=is_usable or sandbox is None,
-        sandbox_reason="" if is_usable else "failed",
+        sandbox_alive=is_usable or (sandbox is None and attempt.is_sandbox_alive),
+        sandbox_reason="lost" if sandbox is None else "failed",
     )
     log.info("job_finished", outcome=result.outcome, run_s=round(result.usage.run_s, 4), attempt=attempt.number)
     if sandbox is not None and (work.session is None or not is_usable):
@@ -368,15 +411,22 @@ def _settle(
 
 def _abandon(work: a.Work, deps: Deps) -> None:
     """End the sandbox of an attempt that is no longer ours: nobody may meet what it left running."""
-    sandbox = deps.running.get(work.job)
+    sandbox = deps.running.take(work.job, work.lease)
     if sandbox is not None:
         deps.sandboxes.discard(sandbox)
 
 
+def _give_up(work: a.Work, why: Why, detail: str, deps: Deps) -> None:
+    try:
+        deps.tracker.give_up(work, why, detail)
+    except redis.RedisError as exc:
+        log.error("redis_failed", reason=str(exc))
+
+
 def _publisher(work: a.Work, deps: Deps, kept_bytes: int) -> Publisher:
     def emit(chunks: list[Chunk]) -> None:
-        if deps.tracker.emit(work, chunks) and (sandbox := deps.running.get(work.job)):
-            sandbox.link.cancel(deps.cancel_grace_s)
+        if deps.tracker.emit(work, chunks):
+            deps.running.cancel(work.job, deps.cancel_grace_s)
 
     return Publisher(emit, kept_bytes=kept_bytes)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import structlog
 
-from leasebox.contract.errors import LeaseboxError, SandboxDied
+from leasebox.contract.errors import LeaseboxError, StartFailed
 from leasebox.contract.spec import Limits
 from leasebox_worker.drivers import base
 from leasebox_worker.guestlink.link import GuestLink
@@ -59,22 +59,33 @@ class Sandboxes:
         self._placement = placement
         self._bound = bound
         self._held: dict[str, Sandbox] = {}
-        self._reserved = 0
+        self._reserved: set[int] = set()
+        self._is_closed = False
         self._lock = threading.Lock()
+        self._has_room = threading.Condition(self._lock)
         self._undertaker = ThreadPoolExecutor(2, thread_name_prefix="undertaker")
 
     def reserve(self) -> bool:
-        """Keep a place for one more sandbox; False if the node is full. Give it back with `release`."""
+        """Keep a place for one more sandbox for this thread; False if the node is full.
+
+        The place is taken by the thread's next `make`, or given back by `release`.
+        """
         with self._lock:
-            if len(self._held) + self._reserved >= self._bound:
+            if len(self._held) + len(self._reserved) >= self._bound:
                 return False
-            self._reserved += 1
+            self._reserved.add(threading.get_ident())
             return True
 
     def release(self) -> None:
-        """Give a reserved place back (also after `make`, which then counts by itself)."""
+        """Give this thread's place back, if it has one that `make` has not taken."""
         with self._lock:
-            self._reserved -= 1
+            self._reserved.discard(threading.get_ident())
+            self._has_room.notify()
+
+    def wait_for_room(self, within_s: float) -> None:
+        """Wait until there may be a place, at most `within_s`."""
+        with self._lock:
+            self._has_room.wait_for(lambda: len(self._held) + len(self._reserved) < self._bound, within_s)
 
     def make(self, profile: Profile, limits: Limits, labels: Mapping[str, str]) -> Sandbox:
         """Start a sandbox and wait for its agent.
@@ -111,15 +122,26 @@ class Sandboxes:
             self.driver.kill(handle)
             raise
         with self._lock:
-            self._held[name] = sandbox
-        return sandbox
+            self._reserved.discard(threading.get_ident())
+            if not self._is_closed:
+                self._held[name] = sandbox
+                return sandbox
+        sandbox.link.close()
+        self.driver.kill(handle)
+        raise StartFailed("the worker is stopping")
 
     def find(self, text: str) -> Sandbox | None:
-        """The sandbox that a record names; None if this process does not hold it or its channel broke."""
+        """The sandbox that a record names; None if this process does not hold it.
+
+        One that nobody can use is ended: its channel broke, or an attempt that is no longer ours still runs in it.
+        """
         name = json.loads(text)["name"]
         with self._lock:
             sandbox = self._held.get(name)
-        return None if sandbox is None or sandbox.link.is_broken else sandbox
+        if sandbox is not None and (sandbox.link.is_broken or sandbox.link.is_busy):
+            self.discard(sandbox)
+            return None
+        return sandbox
 
     def end(self, text: str) -> None:
         """End the sandbox that a record names, in the background; one that is not held is reconcile's business."""
@@ -131,32 +153,51 @@ class Sandboxes:
     def discard(self, sandbox: Sandbox) -> None:
         """End a sandbox in the background: its end is nothing that a job should wait for."""
         with self._lock:
-            if self._held.pop(sandbox.name, None) is None:
+            if not self._let_go(sandbox):
                 return
+            self._undertaker.submit(self._bury, sandbox)
         sandbox.link.close()
-        self._undertaker.submit(self._bury, sandbox)
+
+    def destroy(self, sandbox: Sandbox) -> None:
+        """End a sandbox, and return when nothing runs in it any more."""
+        with self._lock:
+            is_ours = self._let_go(sandbox)
+        if is_ours:
+            sandbox.link.close()
+            self._bury(sandbox)
+
+    def _let_go(self, sandbox: Sandbox) -> bool:
+        self._has_room.notify()
+        return self._held.pop(sandbox.name, None) is not None
 
     def ping_all(self) -> None:
-        """Tell every agent that its worker lives; one whose channel broke is found out here."""
+        """Tell every agent that its worker lives; one whose channel broke is found out here, and ended."""
         with self._lock:
             held = list(self._held.values())
         for sandbox in held:
             try:
                 sandbox.link.ping()
-            except (SandboxDied, LeaseboxError) as exc:
+            except LeaseboxError as exc:
                 log.warning("sandbox_lost", sandbox=sandbox.name, reason=str(exc))
+                self.discard(sandbox)
 
     def count(self) -> int:
         """How many are held."""
         with self._lock:
             return len(self._held)
 
-    def end_all(self) -> None:
-        """End every sandbox, and wait until all are gone."""
+    def discard_all(self) -> None:
+        """End every sandbox in the background."""
         with self._lock:
             held = list(self._held.values())
         for sandbox in held:
             self.discard(sandbox)
+
+    def end_all(self) -> None:
+        """End every sandbox, and wait until all are gone; none is made any more."""
+        with self._lock:
+            self._is_closed = True
+        self.discard_all()
         self._undertaker.shutdown(wait=True)
 
     def was_oom(self, sandbox: Sandbox) -> bool:

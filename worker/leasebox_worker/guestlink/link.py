@@ -123,6 +123,11 @@ class GuestLink:
                     raise GuestProtocolError(f"the agent refused: {message.reason}")
         raise SandboxDied(f"the agent did not answer within {within_s:g} s")
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether something was started that has not ended."""
+        return self._running is not None
+
     def cancel(self, lease: str, grace_s: float) -> None:
         """Ask what runs under a lease to end: SIGTERM, after `grace_s` SIGKILL.
 

@@ -27,10 +27,15 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What to do when Redis says that something is no longer ours."""
+    """What to do when Redis says that something is no longer ours.
+
+    Attributes:
+        cancel: Called with a job.
+        disown: Called with a job and the lease under which it is not ours.
+    """
 
     cancel: Callable[[str], None]
-    disown: Callable[[str], None]
+    disown: Callable[[str, str], None]
     lost_name: Callable[[], None]
 
 
@@ -84,15 +89,25 @@ class Node:
                 return answer
             found = answer.keep
 
+    def leave(self) -> None:
+        """Say that this incarnation and its sandboxes are gone: its sessions go on elsewhere, and say so.
+
+        Nothing happens while it has claims: they are given up by others, when it has been silent long enough.
+        """
+        identity = self._tracker.identity
+        call = node.forget(self._keys, node=identity.node, incarnation=identity.incarnation, reason="drained", own=True)
+        while isinstance(answer := self._run(call), a.Forgotten) and answer.more:
+            pass
+
     def heartbeat(self, orders: Orders, *, busy: int, draining: bool) -> None:
         """Say that we live, and what we hold; carry out what Redis answers."""
-        identity = self._tracker.identity
+        identity, held = self._tracker.identity, self._tracker.held()
         answer = self._run(
             node.heartbeat(
                 self._keys,
                 node=identity.node,
                 incarnation=identity.incarnation,
-                held=self._tracker.held(),
+                held=held,
                 slots=self._facts.slots,
                 busy=busy,
                 draining=draining,
@@ -100,9 +115,11 @@ class Node:
         )
         match answer:
             case a.Alive(not_ours=not_ours, cancelled=cancelled):
+                leases = dict(held)
                 for job in not_ours:
-                    log.warning("lease_given_up_by_redis", job_id=job)
-                    orders.disown(job)
+                    if self._tracker.forfeit(job, leases[job]):
+                        log.warning("lease_given_up_by_redis", job_id=job)
+                        orders.disown(job, leases[job])
                 for job in cancelled:
                     orders.cancel(job)
             case a.NameTaken() | a.Fenced():

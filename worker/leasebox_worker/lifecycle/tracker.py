@@ -2,7 +2,8 @@
 
 import itertools
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from leasebox.contract.errors import LeaseLost
@@ -32,6 +33,7 @@ class LeaseTracker:
         self._start_timeout_s = start_timeout_s
         self._numbers = itertools.count(1)
         self._held: dict[str, str] = {}
+        self._settling: set[str] = set()
         self._lock = threading.Lock()
 
     def new_lease(self) -> str:
@@ -48,10 +50,25 @@ class LeaseTracker:
         with self._lock:
             self._held[work.job] = work.lease
 
-    def drop(self, job: str) -> None:
+    def drop(self, work: a.Work) -> None:
         """Count a lease as no longer held; the heartbeat gives the claim up if it still stands."""
         with self._lock:
-            self._held.pop(job, None)
+            self._forget(work.job, work.lease)
+
+    def forfeit(self, job: str, lease: str) -> bool:
+        """Drop a lease that a heartbeat called not ours; False if that says nothing (any more).
+
+        It may have been settled or given back while the heartbeat was under way, and the job may be ours again under
+        another lease. One that is being settled is told by `settle` itself.
+        """
+        with self._lock:
+            return lease not in self._settling and self._forget(job, lease)
+
+    def _forget(self, job: str, lease: str) -> bool:
+        if self._held.get(job) != lease:
+            return False
+        del self._held[job]
+        return True
 
     def acquire(self, job: str, lease: str, *, draining: bool, room: bool) -> a.AcquireAnswer:
         """Claim the head of the job's line. Every answer but `Leased` and `Cold` means: drop the wake-up."""
@@ -131,32 +148,42 @@ class LeaseTracker:
         Raises:
             LeaseLost: Another holder took over; the result was dropped.
         """
-        answer = self._run(
-            worker.settle(
-                self._keys,
-                job=work.job,
-                lease=work.lease,
-                end=ending,
-                last_chunks=chunks,
-                next_lease=next_lease,
-                may_continue=may_continue,
-                sandbox_alive=sandbox_alive,
-                sandbox_reason=sandbox_reason,
-                start_timeout_s=self._start_timeout_s,
-            )
+        call = worker.settle(
+            self._keys,
+            job=work.job,
+            lease=work.lease,
+            end=ending,
+            last_chunks=chunks,
+            next_lease=next_lease,
+            may_continue=may_continue,
+            sandbox_alive=sandbox_alive,
+            sandbox_reason=sandbox_reason,
+            start_timeout_s=self._start_timeout_s,
         )
-        if isinstance(answer, a.LeaseLost | a.Gone):
-            raise self._lost(work)
-        self.drop(work.job)
+        with self._settling_of(work):
+            answer = self._run(call)
+            if isinstance(answer, a.LeaseLost | a.Gone):
+                raise self._lost(work)
+            self.drop(work)
         if isinstance(answer, a.Next):
             self.keep(answer.work)
         return answer
 
+    @contextmanager
+    def _settling_of(self, work: a.Work) -> Iterator[None]:
+        with self._lock:
+            self._settling.add(work.lease)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._settling.discard(work.lease)
+
     def give_up(self, work: a.Work, why: worker.Why, detail: str) -> None:
         """Give the claim back: the job is queued again where it stands, or ends with this reason."""
-        self.drop(work.job)
+        self.drop(work)
         self._run(worker.give_up(self._keys, job=work.job, lease=work.lease, why=why, detail=detail))
 
     def _lost(self, work: a.Work) -> LeaseLost:
-        self.drop(work.job)
+        self.drop(work)
         return LeaseLost(f"job {work.job} has another holder")

@@ -61,7 +61,7 @@ def admit(spec: JobSpec, profile: Profile, *, node_cpus: float, job: str) -> Gra
     return Grant(
         is_python=is_python,
         argv=argv,
-        code=(spec.code or "").encode(),
+        code=(spec.code or "").encode(errors="surrogateescape"),
         code_path=code_path,
         cwd=spec.cwd or ".",
         env=BASE_ENV | spec.env,
