@@ -27,6 +27,7 @@ CANNOT_START = 78
 _READY_TIMEOUT_S = 50.0
 _ORPHAN_TIMEOUT_S = 10.0
 _WORKER_STOP_S = 15.0
+_WORKER_QUIT_S = 8.0
 _TICK_S = 0.1
 _LOOK_S = 5.0
 # A worker that dies this early so often in a row will not get better.
@@ -237,16 +238,22 @@ class Supervisor:
     def _end(self) -> None:
         self._place.ready.unlink(missing_ok=True)
         if self._worker is not None and self._worker.poll() is None:
-            self._worker.terminate()
-            try:
-                self._worker.wait(_WORKER_STOP_S)
-            except subprocess.TimeoutExpired:
-                self._worker.kill()
-                self._worker.wait()
+            self._end_worker(self._worker)
         self._worker = None
         if self._valkey is not None and self._valkey.is_running():
             self._valkey.stop()
         self._valkey = None
+
+    @staticmethod
+    def _end_worker(worker: "subprocess.Popen[bytes]") -> None:
+        # SIGTERM waits for the jobs, SIGQUIT ends them; SIGKILL would leave the mounts and cgroups of their sandboxes.
+        for number, within_s in ((signal.SIGTERM, _WORKER_STOP_S), (signal.SIGQUIT, _WORKER_QUIT_S)):
+            worker.send_signal(number)
+            with suppress(subprocess.TimeoutExpired):
+                worker.wait(within_s)
+                return
+        worker.kill()
+        worker.wait()
 
 
 class _WorkerEnded(LeaseboxError):

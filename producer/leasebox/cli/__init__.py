@@ -1,6 +1,7 @@
 """`leasebox`, the command line: our errors are one sentence and a hint, never a traceback."""
 
 import gc
+import os
 import sys
 
 from leasebox.contract.errors import LeaseboxError
@@ -20,4 +21,9 @@ def main() -> None:
     except LeaseboxError as exc:
         sys.stdout.flush()
         print(f"leasebox: {exc}", file=sys.stderr)  # noqa: T201
+        sys.exit(OURS)
+    except OSError as exc:
+        print(f"leasebox: {exc}", file=sys.stderr)  # noqa: T201
+        # The interpreter would complain at exit about what it cannot flush.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(OURS)

@@ -198,8 +198,11 @@ def jobs(
 ) -> None:
     """List jobs, the newest first."""
     from leasebox.cli.stored import show_jobs
+    from leasebox.contract.result import Outcome, State
 
     wanted = request.named_values("--metadata", metadata or [])
+    if state is not None and state not in (known := [*State, *Outcome]):
+        raise typer.BadParameter(f"--state {state}: write one of {', '.join(known)}")
     show_jobs(_client().jobs(state, session, wanted, limit), is_json=json)
 
 

@@ -47,6 +47,10 @@ def follow(handle: JobHandle, form: Form, *, is_quiet: bool) -> None:
         with suppress(LeaseboxError):
             handle.cancel()
         raise typer.Exit(_BROKEN_PIPE) from None
+    except OSError:
+        with suppress(LeaseboxError):
+            handle.cancel()
+        raise
     finish(result, form, is_quiet=is_quiet)
 
 

@@ -9,6 +9,7 @@ import typer
 
 from leasebox.contract.errors import InvalidSpec
 from leasebox.contract.sizes import parse_bytes, parse_seconds
+from leasebox.contract.spec import MAX_INLINE_BYTES
 
 _LANGUAGE_OF = {
     ".py": "python", ".sh": "bash", ".bash": "bash", ".js": "javascript", ".mjs": "javascript", ".cjs": "javascript",
@@ -46,15 +47,24 @@ def _text(data: bytes, name: str) -> str:
         raise typer.BadParameter(f"{name} is not UTF-8 text") from exc
 
 
-def files(given: Sequence[str]) -> dict[str, Path]:
+def files(given: Sequence[str]) -> dict[str, bytes | Path]:
     """`HOST[:PATH]` each; without PATH the file keeps its name, directly in /workspace."""
-    found: dict[str, Path] = {}
+    found: dict[str, bytes | Path] = {}
     for item in given:
         host, _, inside = item.partition(":")
-        if not Path(host).is_file():
-            raise typer.BadParameter(f"--file {item}: no file {host}")
-        found[inside or Path(host).name] = Path(host)
+        found[inside or Path(host).name] = _content(f"--file {item}", Path(host))
     return found
+
+
+def _content(option: str, path: Path) -> bytes | Path:
+    # A pipe (`--stdin <(...)`) or a device can be read once and has no size.
+    if path.is_file():
+        return path
+    try:
+        with path.open("rb") as stream:
+            return stream.read(MAX_INLINE_BYTES + 1)
+    except OSError as exc:
+        raise typer.BadParameter(f"{option}: cannot read {path}: {exc.strerror}") from exc
 
 
 def named_values(option: str, given: Sequence[str]) -> dict[str, str]:
@@ -73,9 +83,7 @@ def standard_input(given: str | None, is_program_there: bool) -> bytes | Path | 
     if given is None:
         return None
     if given != "-":
-        if not Path(given).is_file():
-            raise typer.BadParameter(f"--stdin {given}: no such file")
-        return Path(given)
+        return _content(f"--stdin {given}", Path(given))
     if is_program_there:
         raise typer.BadParameter("standard input is the program already; give --stdin a file")
     return sys.stdin.buffer.read()

@@ -2,15 +2,17 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from leasebox import Client, errors
+from leasebox import Client, _supervisor, errors
 from leasebox.config import ClientSettings
 from leasebox.embedded import Place, Stack
 
@@ -126,6 +128,19 @@ def test_down_ends_everything_and_may_be_repeated(stack: Stack):
     assert not stack.stop()
     assert gone(ready.worker_pid)
     assert gone(ready.valkey_pid)
+
+
+def test_down_lets_a_busy_worker_end_its_sandboxes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(_supervisor, "_WORKER_STOP_S", 0.2)
+    script = "trap '' TERM; trap 'echo swept > swept; exit' QUIT; echo > ready; while :; do sleep 0.05; done"
+    worker = subprocess.Popen(["bash", "-c", script], cwd=tmp_path)
+    while not (tmp_path / "ready").exists():
+        time.sleep(0.01)
+
+    _supervisor.Supervisor._end_worker(worker)
+
+    assert worker.returncode == 0
+    assert (tmp_path / "swept").read_text() == "swept\n"
 
 
 def test_a_worker_that_cannot_start_is_told_in_its_own_words(home: ClientSettings):

@@ -24,6 +24,10 @@ def test_code_without_limits_gets_those_of_the_profile() -> None:
     assert None not in grant.limits.model_dump(exclude={"cpu_s", "silence_s"}).values()
 
 
+def test_code_that_is_not_text_arrives_as_the_bytes_that_it_was() -> None:
+    assert admitted(code=b"'\xff'".decode(errors="surrogateescape")).code == b"'\xff'"
+
+
 @pytest.mark.parametrize(
     ("limits", "bound"),
     [

@@ -120,6 +120,8 @@ def test_ctrl_c_cancels_and_exits_130(shell: Shell, client: Client, eventually: 
         (("run",), 2, "give a FILE"),
         (("run", "-c", "x", "--env", "A"), 2, "write NAME=VALUE"),
         (("run", "-c", "x", "--timeout", "soon"), 125, "not a duration"),
+        (("run", "-c", "x", "--stdin", "/nothing"), 2, "cannot read /nothing"),
+        (("jobs", "--state", "failed"), 2, "write one of queued, "),
         (("status", "00000000-0000-7000-8000-000000000000"), 1, "no job"),
     ],
 )
@@ -131,6 +133,28 @@ def test_what_is_wrong_is_one_sentence_and_its_exit_status(
     assert done.returncode == status
     assert told in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.usefixtures("worker")
+def test_an_output_that_takes_nothing_is_one_sentence_and_125(shell: Shell):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "leasebox.cli", "run", "-c", "x"],
+            env=shell.env, stdout=full, stderr=subprocess.PIPE, text=True, timeout=30, check=False,
+        )  # fmt: skip
+
+    assert done.returncode == 125
+    assert done.stderr == "leasebox: [Errno 28] No space left on device\n"
+
+
+def test_standard_input_and_files_may_be_pipes_and_devices(shell: Shell, tmp_path: Path):
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    opened = shell.open("submit", "-c", "x", "--stdin", "/dev/null", "--file", f"{fifo}:given")
+    fifo.write_bytes(b"piped")
+    _, err = opened.communicate(timeout=30)
+
+    assert (opened.returncode, err) == (0, "")
 
 
 def test_an_unreachable_redis_is_one_sentence_and_125(shell: Shell):
