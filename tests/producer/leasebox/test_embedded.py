@@ -5,8 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -130,12 +129,13 @@ def test_down_ends_everything_and_may_be_repeated(stack: Stack):
     assert gone(ready.valkey_pid)
 
 
-def test_down_lets_a_busy_worker_end_its_sandboxes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_down_lets_a_busy_worker_end_its_sandboxes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, eventually: Callable[..., object]
+):
     monkeypatch.setattr(_supervisor, "_WORKER_STOP_S", 0.2)
     script = "trap '' TERM; trap 'echo swept > swept; exit' QUIT; echo > ready; while :; do sleep 0.05; done"
     worker = subprocess.Popen(["bash", "-c", script], cwd=tmp_path)
-    while not (tmp_path / "ready").exists():
-        time.sleep(0.01)
+    eventually((tmp_path / "ready").exists)
 
     _supervisor.Supervisor._end_worker(worker)
 

@@ -13,7 +13,7 @@ from leasebox_guest.install import install
 from leasebox_worker.drivers.base import DriverSettings
 from leasebox_worker.drivers.bubblewrap import BubblewrapDriver
 from leasebox_worker.drivers.bubblewrap_arguments import Mode
-from leasebox_worker.engine.runner import Deps
+from leasebox_worker.engine.deps import Deps
 from leasebox_worker.engine.sandboxes import Placement, Sandboxes
 from leasebox_worker.policy.profiles import BUILT_IN
 

@@ -7,8 +7,10 @@ import pytest
 import redis as redis_py
 
 from leasebox.contract.scripts import worker
+from leasebox_worker.engine import attempt, runner
 from leasebox_worker.engine.control import cancel
-from leasebox_worker.engine.runner import Deps, run_job
+from leasebox_worker.engine.deps import Deps
+from leasebox_worker.engine.runner import run_job
 
 
 def test_a_job_runs_and_leaves_nothing(worker_node: Any, deps: Deps) -> None:
@@ -89,7 +91,7 @@ def test_a_fault_of_our_own_ends_the_job_infra_and_leaves_nothing(
     def broken(*_: object, **__: object) -> None:
         raise UnicodeError("ours")
 
-    monkeypatch.setattr("leasebox_worker.engine.runner.name_ending", broken)
+    monkeypatch.setattr("leasebox_worker.engine.attempt.name_ending", broken)
     job = worker_node.submit()
     run_job(job, deps)
 
@@ -135,8 +137,6 @@ def test_a_cancel_between_start_and_the_program_is_not_forgotten(
 def test_a_cancel_while_files_are_unpacked_is_a_cancel(
     worker_node: Any, deps: Deps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from leasebox_worker.engine import runner
-
     def cancelled_meanwhile(files: Any) -> Any:
         worker_node.cancel(job)
         first = True
@@ -146,8 +146,8 @@ def test_a_cancel_while_files_are_unpacked_is_a_cancel(
                 timer.start()
             first = False
 
-    packed = runner.packed_files
-    monkeypatch.setattr(runner, "packed_files", cancelled_meanwhile)
+    packed = attempt.packed_files
+    monkeypatch.setattr(attempt, "packed_files", cancelled_meanwhile)
     files = {f"f{i}": {"text": "x" * 200_000} for i in range(20)}
     job = worker_node.submit(spec={"code": "1", "files": files})
     timer = threading.Timer(0.0, lambda: cancel(job, deps))
@@ -188,15 +188,13 @@ def test_a_job_that_needs_its_session_as_it_was_ends_lost_without_code(worker_no
 def test_the_hosts_deadline_does_not_count_while_redis_takes_no_output(
     worker_node: Any, deps: Deps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from leasebox_worker.engine import runner
-
     emit, slow = deps.tracker.emit, threading.Event()
 
     def slow_emit(work: Any, chunks: Any) -> bool:
         slow.wait(0.7)
         return emit(work, chunks)
 
-    monkeypatch.setattr(runner, "HOST_GRACE_S", 0.1)
+    monkeypatch.setattr(attempt, "HOST_GRACE_S", 0.1)
     monkeypatch.setattr(deps.tracker, "emit", slow_emit)
     job = worker_node.submit(spec={"code": "print(1)", "limits": {"timeout_s": 0.4}})
     run_job(job, deps)
@@ -208,8 +206,6 @@ def test_the_hosts_deadline_does_not_count_while_redis_takes_no_output(
 def test_a_full_node_makes_no_sandbox_more_and_does_not_spin(
     worker_node: Any, deps: Deps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from leasebox_worker.engine import runner
-
     monkeypatch.setattr(runner, "FULL_PAUSE_S", 0.05)
     for name in ("a", "b"):
         run_job(worker_node.submit(name), deps)

@@ -7,7 +7,7 @@ import pytest
 
 from leasebox.contract.errors import StartFailed
 from leasebox.contract.spec import Limits
-from leasebox_worker.engine.runner import Deps
+from leasebox_worker.engine.deps import Deps
 from leasebox_worker.engine.sandboxes import Sandbox
 from leasebox_worker.policy.admit import effective_limits
 from leasebox_worker.policy.profiles import BUILT_IN

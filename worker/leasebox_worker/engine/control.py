@@ -4,7 +4,7 @@ import redis
 import structlog
 
 from leasebox.contract.keys import Keys
-from leasebox_worker.engine.runner import Deps
+from leasebox_worker.engine.deps import Deps
 from leasebox_worker.lifecycle import reads
 
 log = structlog.get_logger()

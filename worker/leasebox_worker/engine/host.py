@@ -25,7 +25,7 @@ from leasebox_worker.drivers.base import Driver, DriverSettings, require
 from leasebox_worker.drivers.bubblewrap_arguments import ROOTLESS_LACKS
 from leasebox_worker.drivers.choose import choose
 from leasebox_worker.engine.control import Control, cancel, disown
-from leasebox_worker.engine.runner import Deps
+from leasebox_worker.engine.deps import Deps
 from leasebox_worker.engine.sandboxes import Placement, Sandboxes
 from leasebox_worker.lifecycle.beat import Beat
 from leasebox_worker.lifecycle.node import Facts, Node, Orders

@@ -1,76 +1,23 @@
-"""What happens to one job: claim, admit, sandbox, start, pump, settle; then perhaps the next of its line."""
+"""What happens to the job of a wake-up: claimed, carried out, given back if we cannot; then the next of its line."""
 
-import base64
-import binascii
-import json
-import os
 import time
-from dataclasses import dataclass, field, replace
 
 import redis
 import structlog
 
-from leasebox.contract import CONTRACT_VERSION
-from leasebox.contract.errors import (
-    GuestProtocolError,
-    InvalidSpec,
-    LeaseboxError,
-    LeaseLost,
-    SandboxDied,
-    SandboxError,
-)
-from leasebox.contract.result import Failure, Outcome, Usage
+from leasebox.contract.errors import GuestProtocolError, LeaseLost, SandboxDied, SandboxError
 from leasebox.contract.scripts import answers as a
-from leasebox.contract.scripts.worker import Chunk, Why
-from leasebox.contract.spec import FileContent, JobSpec, Limits, parse_spec
-from leasebox_worker.engine.outcome import Ended, name_ending
-from leasebox_worker.engine.publisher import Publisher
-from leasebox_worker.engine.report import Times, Where, ending_of, result_of
-from leasebox_worker.engine.running import Running
-from leasebox_worker.engine.sandboxes import Sandbox, Sandboxes
-from leasebox_worker.guestlink.link import Exec, chunked, packed_files
-from leasebox_worker.guestlink.messages import Exited, Output, Refused
-from leasebox_worker.lifecycle.tracker import LeaseTracker
-from leasebox_worker.policy.admit import SANDBOX_LIMITS, Grant, admit
-from leasebox_worker.policy.profiles import Profile
+from leasebox.contract.scripts.worker import Why
+from leasebox_worker.engine.attempt import carry_out
+from leasebox_worker.engine.deps import Deps
 
 log = structlog.get_logger()
 
 MAX_IN_A_ROW = 8
 MAX_IN_A_ROW_S = 2.0
 """A session's jobs continue in one thread at most this long, so that no session keeps a thread for ever."""
-FILES_WITHIN_S = 30.0
-HOST_GRACE_S = 5.0
-"""The guest enforces the wall limit; a host that waits so much longer gives the sandbox up."""
-POLL_S = 1.0
 FULL_PAUSE_S = 0.5
 """`acquire` on a full node sends the wake-up again at once; taking it at once again would be a busy loop."""
-
-
-@dataclass(slots=True)
-class Deps:
-    """What running a job needs."""
-
-    tracker: LeaseTracker
-    sandboxes: Sandboxes
-    profiles: dict[str, Profile]
-    cancel_grace_s: float
-    is_draining: bool = False
-    running: Running = field(default_factory=Running)
-
-
-@dataclass(slots=True)
-class Attempt:
-    """One claim of one job, on its way through this file."""
-
-    work: a.Work
-    spec: JobSpec
-    grant: Grant | None
-    sandbox: Sandbox | None
-    publisher: Publisher
-    times: Times
-    number: int = 0
-    is_sandbox_alive: bool = True
 
 
 def run_job(job_id: str, deps: Deps) -> bool:
@@ -111,7 +58,7 @@ def _run_claimed(answer: a.Leased | a.Cold, deps: Deps, *, may_continue: bool) -
         job_id=work.job, session_id=work.session, node=deps.tracker.identity.node
     ):
         try:
-            return _attempt(answer, deps, may_continue=may_continue)
+            return carry_out(answer, deps, may_continue=may_continue)
         except LeaseLost:
             log.warning("lease_lost")
             _abandon(work, deps)
@@ -133,282 +80,6 @@ def _run_claimed(answer: a.Leased | a.Cold, deps: Deps, *, may_continue: bool) -
     return None
 
 
-def _attempt(answer: a.Leased | a.Cold, deps: Deps, *, may_continue: bool) -> a.Leased | a.Cold | None:
-    work, began = answer.work, time.monotonic()
-    attempt = Attempt(work, JobSpec(code=""), None, None, _publisher(work, deps, 0), Times())
-    try:
-        attempt.spec, profile, attempt.grant = _admit(work, deps)
-    except InvalidSpec as exc:
-        return _settle(attempt, _ours(Outcome.REJECTED, exc), deps, may_continue=may_continue, error=exc)
-    limits = attempt.grant.limits
-    assert limits.timeout_s is not None
-    assert limits.output_bytes is not None
-    attempt.publisher = _publisher(work, deps, limits.output_bytes)
-    try:
-        attempt.sandbox = _sandbox_for(answer, attempt.spec.limits, attempt.grant, profile, deps)
-    except InvalidSpec as exc:
-        return _settle(attempt, _ours(Outcome.REJECTED, exc), deps, may_continue=may_continue, error=exc)
-    except _MustExist as exc:
-        attempt.is_sandbox_alive = False
-        return _settle(attempt, _ours(Outcome.LOST, exc), deps, may_continue=may_continue, error=exc)
-    older = deps.running.put(work, attempt.sandbox)
-    if older is not None:
-        deps.sandboxes.destroy(older)  # two attempts of one job must not run at once
-    shared = {name: getattr(attempt.sandbox.limits, name) for name in SANDBOX_LIMITS}
-    attempt.grant = replace(attempt.grant, limits=limits.model_copy(update=shared))
-    failed = _put_files(attempt)
-    if failed is not None:
-        return _settle(attempt, failed, deps, may_continue=may_continue)
-    attempt.times.start_s = time.monotonic() - began
-    deadline_s = limits.timeout_s + HOST_GRACE_S
-    go = deps.tracker.start(work, deadline_s=deadline_s, sandbox_name=attempt.sandbox.name)
-    if isinstance(go, a.Cancelled):
-        ended = Ended(Outcome.CANCELLED, None, None, None, "cancelled before it started")
-        return _settle(attempt, ended, deps, may_continue=may_continue)
-    attempt.number = go.attempt
-    ended, usage = _execute(attempt, deps)
-    return _settle(attempt, ended, deps, may_continue=may_continue, usage=usage)
-
-
-class _MustExist(LeaseboxError):
-    """The session of a `session_must_exist` job has lost its sandbox."""
-
-
-def _admit(work: a.Work, deps: Deps) -> tuple[JobSpec, Profile, Grant]:
-    if int(work.contract_version) > CONTRACT_VERSION:
-        raise InvalidSpec(
-            f"the record has contract version {work.contract_version}, this worker knows {CONTRACT_VERSION}",
-            hint="upgrade the worker",
-        )
-    spec = _spec_of(work.spec)
-    for content in (*spec.files.values(), spec.stdin):
-        _content(content)  # refused now, not when a sandbox stands and the program runs
-    profile = deps.profiles.get(work.profile)
-    if profile is None:
-        raise InvalidSpec(f"profile: {work.profile!r} is not served here; there are {', '.join(sorted(deps.profiles))}")
-    return spec, profile, admit(spec, profile, node_cpus=float(os.cpu_count() or 1), job=work.job)
-
-
-def _spec_of(data: bytes) -> JobSpec:
-    """The spec of a record.
-
-    Raises:
-        InvalidSpec: It was not written by a client of this contract.
-    """
-    try:
-        return parse_spec(json.loads(data))
-    except ValueError as exc:
-        raise InvalidSpec("the record's spec is not JSON") from exc
-
-
-def _sandbox_for(answer: a.Leased | a.Cold, asked: Limits, grant: Grant, profile: Profile, deps: Deps) -> Sandbox:
-    """The sandbox of the line: the one that it has, or a new one, bound."""
-    work = answer.work
-    if isinstance(answer, a.Leased):
-        sandbox = deps.sandboxes.find(answer.sandbox)
-        if sandbox is not None:
-            _check_session_limits(work, asked, sandbox)
-            return sandbox
-    if work.session_expired is not None:
-        raise _MustExist(work.session_expired)
-    labels = {"leasebox.session": f"{work.tenant}/{work.session}" if work.session else "", "leasebox.job": work.job}
-    sandbox = deps.sandboxes.make(profile, grant.limits, labels)
-    try:
-        bound = deps.tracker.bind(work, sandbox.text(), why="lost")
-    except BaseException:
-        deps.sandboxes.discard(sandbox)
-        raise
-    if isinstance(bound, a.SessionExpired):
-        deps.sandboxes.discard(sandbox)
-        raise _MustExist(bound.reason)
-    return sandbox
-
-
-def _check_session_limits(work: a.Work, asked: Limits, sandbox: Sandbox) -> None:
-    for name in SANDBOX_LIMITS:
-        value, has = getattr(asked, name), getattr(sandbox.limits, name)
-        if value is not None and value != has:
-            raise InvalidSpec(
-                f"limits.{name}: session {work.session!r} has a sandbox with {has}; {value} cannot be set any more",
-                hint="give it with the session's first job",
-            )
-
-
-def _put_files(attempt: Attempt) -> Ended | None:
-    """Unpack the job's files; an ending if the workspace did not take them."""
-    if not attempt.spec.files:
-        return None
-    assert attempt.sandbox is not None
-    request = _exec(attempt, kind="put", argv=(), code_path=None, code_bytes=0, wall_s=FILES_WITHIN_S)
-    files = ((path, _content(content)) for path, content in attempt.spec.files.items())
-    exited, _, stderr = attempt.sandbox.link.run(
-        request, b"", packed_files(files), within_s=FILES_WITHIN_S + HOST_GRACE_S
-    )
-    attempt.is_sandbox_alive = exited.is_clean
-    if exited.code == 0:
-        return None
-    if exited.is_cancelled:
-        return Ended(Outcome.CANCELLED, None, None, None, "cancelled before it started")
-    said = stderr.decode(errors="replace").strip()[:500]
-    outcome = Outcome.DISK_LIMIT if "No space left" in said else Outcome.REJECTED
-    return Ended(outcome, None, None, "disk" if outcome is Outcome.DISK_LIMIT else None, f"files: {said}")
-
-
-def _content(content: FileContent | str | None) -> bytes:
-    """The bytes of a file or of standard input.
-
-    Raises:
-        InvalidSpec: They are not in the record, or not base64.
-    """
-    if content is None:
-        return b""
-    text = content if isinstance(content, str) else content.text
-    if text is not None:
-        return text.encode(errors="surrogateescape")
-    assert isinstance(content, FileContent)
-    if content.base64 is None:
-        raise InvalidSpec("files: this worker does not take blobs")
-    try:
-        return base64.b64decode(content.base64)
-    except binascii.Error as exc:
-        raise InvalidSpec(f"files: a content is not base64: {exc}") from exc
-
-
-def _exec(
-    attempt: Attempt, *, kind: str, argv: tuple[str, ...], code_path: str | None, code_bytes: int, wall_s: float
-) -> Exec:
-    grant = attempt.grant
-    assert grant is not None
-    assert attempt.sandbox is not None
-    limits, workspace = grant.limits, attempt.sandbox.handle.workspace
-    assert limits.stream_bytes is not None
-    return Exec(
-        id=f"{attempt.work.lease}/{kind}",
-        kind=kind,
-        argv=argv,
-        code_bytes=code_bytes,
-        code_path=code_path,
-        cwd=workspace if kind == "put" or grant.cwd == "." else f"{workspace}/{grant.cwd}",
-        env={"HOME": workspace} | grant.env,
-        wall_s=wall_s,
-        cpu_s=limits.cpu_s,
-        silence_s=limits.silence_s,
-        stream_bytes=limits.stream_bytes,
-        line_buffered=True,
-        cancel_grace_s=1.0,
-    )
-
-
-def _execute(attempt: Attempt, deps: Deps) -> tuple[Ended, Usage]:
-    """Start the program and pump its output until it has ended."""
-    grant, sandbox = attempt.grant, attempt.sandbox
-    assert grant is not None
-    assert sandbox is not None
-    assert grant.limits.timeout_s is not None
-    request = _exec(
-        attempt,
-        kind="python" if grant.is_python else "command",
-        argv=grant.argv,
-        code_path=grant.code_path,
-        code_bytes=len(grant.code),
-        wall_s=grant.limits.timeout_s,
-    )
-    sandbox.link.execute(request, grant.code, chunked(_content(attempt.spec.stdin)))
-    deps.running.cancel_again(attempt.work, deps.cancel_grace_s)
-    exited = _pump(attempt, sandbox, time.monotonic() + grant.limits.timeout_s + HOST_GRACE_S)
-    attempt.times.exited_at = time.monotonic()
-    if exited is None:
-        attempt.is_sandbox_alive = False
-        return Ended(
-            Outcome.TIMEOUT, None, None, "wall", "ended by its wall limit; its sandbox had to be ended"
-        ), Usage()
-    attempt.is_sandbox_alive = exited.is_clean
-    is_suspect = exited.signal is not None or exited.code not in (0, None)
-    ended = name_ending(exited, was_oom=is_suspect and deps.sandboxes.was_oom(sandbox))
-    usage = Usage(
-        run_s=exited.wall_s,
-        cpu_s=exited.cpu_s,
-        memory_peak_bytes=exited.memory_peak_bytes,
-        output_bytes=attempt.publisher.total_bytes,
-    )
-    return ended, usage
-
-
-def _pump(attempt: Attempt, sandbox: Sandbox, deadline: float) -> Exited | None:
-    """Move output to the stream until the program has ended; None if it had not by `deadline`.
-
-    Time in which Redis did not take output does not count: the agent's word may have come long ago.
-    """
-    publisher = attempt.publisher
-    while (now := time.monotonic()) < deadline:
-        for message in sandbox.link.read(publisher.wait_s(now, min(POLL_S, deadline - now))):
-            match message:
-                case Output():
-                    publisher.add(message)
-                case Exited():
-                    return message
-                case Refused(reason=reason):
-                    raise GuestProtocolError(f"the agent refused the job: {reason}")
-        before = time.monotonic()
-        publisher.flush_if_due()
-        deadline += time.monotonic() - before
-    return None
-
-
-def _settle(
-    attempt: Attempt,
-    ended: Ended,
-    deps: Deps,
-    *,
-    may_continue: bool,
-    usage: Usage | None = None,
-    error: LeaseboxError | None = None,
-) -> a.Leased | a.Cold | None:
-    """Publish the ending; end the sandbox if nobody is to have it; the line's next claim, if one came along."""
-    work, sandbox = attempt.work, attempt.sandbox
-    is_expired = isinstance(error, _MustExist)
-    name = "SessionExpired" if is_expired else type(error).__name__
-    driver = deps.sandboxes.driver
-    result = result_of(
-        work,
-        attempt.spec,
-        ended,
-        where=Where(
-            node=deps.tracker.identity.node,
-            sandbox=sandbox.name if sandbox else None,
-            driver=driver.name,
-            isolation=driver.isolation,
-            runtime=sandbox.link.python if sandbox and attempt.grant and attempt.grant.is_python else None,
-        ),
-        times=attempt.times,
-        limits=attempt.grant.limits if attempt.grant else None,
-        kept=attempt.publisher.kept,
-        usage=usage or Usage(),
-        attempt=attempt.number,
-        error=Failure(name=name, message=ended.message) if error else None,
-    )
-    is_usable = attempt.is_sandbox_alive and sandbox is not None and not sandbox.link.is_broken
-    if sandbox is not None and not is_usable:
-        deps.sandboxes.destroy(sandbox)  # before `finished`, which says that nothing of the job runs any more
-    answer = deps.tracker.settle(
-        work,
-        ending_of(result, exc_type="SessionExpired" if is_expired else None),
-        attempt.publisher.take(),
-        next_lease=deps.tracker.new_lease(),
-        may_continue=may_continue and is_usable,
-        sandbox_alive=is_usable or (sandbox is None and attempt.is_sandbox_alive),
-        sandbox_reason="lost" if sandbox is None else "failed",
-    )
-    log.info("job_finished", outcome=result.outcome, run_s=round(result.usage.run_s, 4), attempt=attempt.number)
-    if sandbox is not None and (work.session is None or not is_usable):
-        deps.sandboxes.discard(sandbox)
-    elif answer.kill is not None:
-        deps.sandboxes.end(answer.kill)
-    if isinstance(answer, a.Next):
-        return a.Leased(answer.work, answer.sandbox)
-    return None
-
-
 def _abandon(work: a.Work, deps: Deps) -> None:
     """End the sandbox of an attempt that is no longer ours: nobody may meet what it left running."""
     sandbox = deps.running.take(work.job, work.lease)
@@ -421,18 +92,6 @@ def _give_up(work: a.Work, why: Why, detail: str, deps: Deps) -> None:
         deps.tracker.give_up(work, why, detail)
     except redis.RedisError as exc:
         log.error("redis_failed", reason=str(exc))
-
-
-def _publisher(work: a.Work, deps: Deps, kept_bytes: int) -> Publisher:
-    def emit(chunks: list[Chunk]) -> None:
-        if deps.tracker.emit(work, chunks):
-            deps.running.cancel(work.job, deps.cancel_grace_s)
-
-    return Publisher(emit, kept_bytes=kept_bytes)
-
-
-def _ours(outcome: Outcome, error: LeaseboxError) -> Ended:
-    return Ended(outcome, None, None, None, str(error))
 
 
 def _why(error: SandboxError) -> Why:

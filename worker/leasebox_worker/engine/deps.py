@@ -1,0 +1,20 @@
+"""What running a job needs; put together once by `host`, handed to every job."""
+
+from dataclasses import dataclass, field
+
+from leasebox_worker.engine.running import Running
+from leasebox_worker.engine.sandboxes import Sandboxes
+from leasebox_worker.lifecycle.tracker import LeaseTracker
+from leasebox_worker.policy.profiles import Profile
+
+
+@dataclass(slots=True)
+class Deps:
+    """What running a job needs."""
+
+    tracker: LeaseTracker
+    sandboxes: Sandboxes
+    profiles: dict[str, Profile]
+    cancel_grace_s: float
+    is_draining: bool = False
+    running: Running = field(default_factory=Running)
