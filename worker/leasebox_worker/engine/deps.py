@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from leasebox_worker.engine.intake import Intake
 from leasebox_worker.engine.running import Running
 from leasebox_worker.engine.sandboxes import Sandboxes
 from leasebox_worker.lifecycle.tracker import LeaseTracker
@@ -18,3 +19,4 @@ class Deps:
     cancel_grace_s: float
     is_draining: bool = False
     running: Running = field(default_factory=Running)
+    intake: Intake = field(default_factory=Intake)
