@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from leasebox_guest import ending, job, parity, posix
 from leasebox_guest.channel import PORTION_BYTES, Channel, HostGoneError
+from leasebox_guest.child import Child, fork
 from leasebox_guest.frames import Kind
 from leasebox_guest.loop import WRITABLE, Loop
 from leasebox_guest.run import NEVER, Limit, ProtocolError, Run
@@ -24,6 +25,8 @@ from leasebox_guest.sweep import SIGCONT, SIGTERM, Processes
 HIGH_BYTES = 256 << 10
 LOW_BYTES = 64 << 10
 _REATTACH_POLL_S = 0.25
+WAIT_AHEAD_S = 10.0
+"""A process that waits for a job holds some 6 MiB: a sandbox that is idle for longer gives them back."""
 
 
 class _InJob(BaseException):
@@ -39,6 +42,7 @@ def serve(bare: frozenset[str]) -> None:
     started_at, *argv = os.environ[VARIABLE].split(SEPARATOR)
     settings = Settings(argv, started_at=float(started_at), is_pid_1=os.getpid() == 1)
     parity.remember_start(bare)
+    job.remember_memory()
     posix.set_dumpable(False)
     if os.getpid() != 1:
         posix.become_subreaper()
@@ -85,9 +89,12 @@ class Agent:
         self.processes = Processes()
         self.loop = Loop()
         self.run: Run | None = None
+        self.waiting: Child | None = None
         self.held_since: float | None = None
         self.last_word_at = time.monotonic()
         self._code_to_skip = 0
+        self._is_child_due = False
+        self._let_child_go_at = NEVER
         self._is_paused = False
         self._listen_again_at = NEVER
         self._is_out_watched = False
@@ -113,11 +120,13 @@ class Agent:
         self._send_ready(None)
         while True:
             self._flush()
+            if self._is_child_due and self.run is None:
+                self._fork_ahead()
             self.loop.turn(self._timeout_s())
             self._tick(time.monotonic())
 
     def _timeout_s(self) -> float:
-        at = min(self.last_word_at + self.settings.exit_after_s, self._listen_again_at)
+        at = min(self.last_word_at + self.settings.exit_after_s, self._listen_again_at, self._let_child_go_at)
         if self.run or self.channel.is_inside_frame:
             at = min(at, self.last_word_at + self.settings.dead_man_s)
         if self.run:
@@ -129,6 +138,8 @@ class Agent:
         if now >= self._listen_again_at:
             self._listen_again_at = NEVER
             self.loop.watch(self.channel.source, self._on_host)
+        if now >= self._let_child_go_at:
+            self._let_child_go()
         silence_s = now - self.last_word_at
         if silence_s >= self.settings.exit_after_s:
             self._leave()
@@ -194,7 +205,7 @@ class Agent:
             self._is_paused = False
         elif not self._is_paused and self.channel.queued_bytes > HIGH_BYTES:
             self._is_paused = True
-            for fd in self.run.outputs:
+            for fd in self.run.child.outputs:
                 self.loop.unwatch(fd)
         elif self._is_paused and self.channel.queued_bytes <= LOW_BYTES:
             self._is_paused = False
@@ -232,7 +243,7 @@ class Agent:
         if self.run or self.held_since is not None:
             self._refuse(payload, "held" if self.held_since is not None else "busy")
             return
-        self.run = Run(spec, time.monotonic())
+        self.run = Run(spec, payload, time.monotonic())
         self._start_if_ready()
 
     def _refuse(self, payload: bytes, reason: str) -> None:
@@ -305,31 +316,58 @@ class Agent:
             self._finish()
             return
         try:
-            pipes = run.make_pipes(for_everyone=self.rights.switches)
-            pid = os.fork()
+            child = self._give_to_child(run)
         except OSError as exc:
             self._finish(error=f"could not start: {exc}")
             return
-        if pid == 0:
-            self.loop.close()
-            job.enter(run.spec, bytes(run.code), pipes, self.rights, self.settings)
-            raise _InJob
-        for fd in pipes:
-            os.close(fd)
-        run.started(pid, time.monotonic())
+        run.started(child, time.monotonic())
         run.code = bytearray()
-        self.channel.send_json(Kind.STARTED, id=run.spec.id, pid=pid)
+        self.channel.send_json(Kind.STARTED, id=run.spec.id, pid=run.pid)
         self._watch_outputs(run)
         self._feed(run)
 
+    def _give_to_child(self, run: Run) -> Child:
+        child, self.waiting = self.waiting or self._fork(), None
+        self._let_child_go_at = NEVER
+        try:
+            child.give(run.payload, bytes(run.code))
+        except BrokenPipeError:  # the kernel took it, for memory
+            child.close()
+            child = self._fork()
+            child.give(run.payload, bytes(run.code))
+        return child
+
+    def _fork(self) -> Child:
+        child, pipes = fork(for_everyone=self.rights.switches)
+        if child.pid == 0:
+            self.loop.close()
+            job.wait(pipes, self.rights, self.settings)
+            raise _InJob
+        return child
+
+    def _fork_ahead(self) -> None:
+        """Once after each job, when the host has its end: the next one finds its process ready."""
+        self._is_child_due = False
+        try:
+            self.waiting = self._fork()
+            self._let_child_go_at = time.monotonic() + WAIT_AHEAD_S
+        except OSError as exc:
+            os.write(2, f"fork ahead: {exc}\n".encode())  # the job itself will try again, and say so
+
+    def _let_child_go(self) -> None:
+        self._let_child_go_at = NEVER
+        if self.waiting:
+            self.waiting.close()
+            self.waiting = None
+
     def _watch_outputs(self, run: Run) -> None:
-        for fd in run.outputs:
+        for fd in run.child.outputs:
             self.loop.watch(fd, lambda fd=fd: self._on_output(run, fd))  # type: ignore[misc]
 
     def _on_output(self, run: Run, fd: int) -> None:
         if run is self.run and not self._read_output(run, fd):
             self.loop.unwatch(fd)
-            del run.outputs[fd]
+            del run.child.outputs[fd]
             os.close(fd)
         if run is self.run and run.limit:
             self._stop_for(run.limit)
@@ -337,7 +375,7 @@ class Agent:
 
     def _read_output(self, run: Run, fd: int) -> bool:
         """Forward one portion; False at the end."""
-        kind = run.outputs[fd]
+        kind = run.child.outputs[fd]
         try:
             data = os.read(fd, PORTION_BYTES)
         except BlockingIOError:
@@ -348,11 +386,11 @@ class Agent:
         return bool(data)
 
     def _feed(self, run: Run) -> None:
-        self.loop.unwatch(run.stdin)  # before it may be closed: a closed number is soon another descriptor's
+        self.loop.unwatch(run.child.stdin)  # before it may be closed: a closed number is soon another descriptor's
         if done := run.feed():
             self.channel.send_json(Kind.CREDIT, n=done)
         if run.wants_to_write:
-            self.loop.watch(run.stdin, lambda: self._on_room(run), WRITABLE)
+            self.loop.watch(run.child.stdin, lambda: self._on_room(run), WRITABLE)
 
     def _on_room(self, run: Run) -> None:
         if run is self.run:
@@ -382,15 +420,18 @@ class Agent:
         if not run.pid:
             self._code_to_skip += run.spec.code_bytes - len(run.code)
         ended, is_clean = self.processes.sweep(run.usage)
+        self._let_child_go()  # the job had not started, and the sweep makes no difference
+        self._is_child_due = True
         now = time.monotonic()
         if self.held_since is not None:
             run.held_s += now - self.held_since
         if run.wait_status is None:
             run.wait_status = ended.get(run.pid)
-        for fd in (*run.outputs, run.stdin):
+        for fd in (*run.child.outputs, run.child.stdin):
             self.loop.unwatch(fd)
         ending.drain(run, self.channel)
         report = run.close()
+        run.usage.cpu_s = max(0.0, run.usage.cpu_s - float(report.get("waited_cpu_s", 0.0)))  # type: ignore[arg-type]
         if isinstance(code := report.get("code"), str) and is_clean:
             self.rights.unlink(f"{self.settings.workspace}/{code}")
         is_clean = is_clean and ending.wipe_roots(self.settings.wipe, self.rights, self.processes)

@@ -16,7 +16,7 @@ _POLL_S = 0.0002
 
 def drain(run: Run, channel: Channel) -> None:
     """Read the pipes to their ends, which are near, at most the capacity of each: every writer is dead."""
-    for fd, kind in run.outputs.items():
+    for fd, kind in run.child.outputs.items():
         while data := _read(fd):
             if kept := run.count(kind, data):
                 channel.send(kind, kept)

@@ -15,9 +15,11 @@ import gc
 import json
 import os
 import sys
+import time
 from errno import ENOENT, ENOTDIR
 
 from leasebox_guest import files, posix
+from leasebox_guest.child import take_orders
 from leasebox_guest.parity import as_fresh_python, shadowed
 from leasebox_guest.settings import Settings
 from leasebox_guest.spec import JobKind, Spec
@@ -25,6 +27,7 @@ from leasebox_guest.spec import JobKind, Spec
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127
 _STATUS_FD = 3
+_ORDERS_FD = 4
 _STARTUP_NAMES = ("PYTHON", "LD_", "LC_", "GLIBC_", "MALLOC_")
 
 
@@ -79,47 +82,56 @@ def may_fork(spec: Spec, settings: Settings) -> bool:
     )
 
 
-def enter(spec: Spec, code: bytes, pipes: tuple[int, int, int, int], rights: Rights, settings: Settings) -> None:
-    """Be the job. Returns only in a program that goes on as `main.py`; nothing escapes from here.
+def wait(pipes: tuple[int, ...], rights: Rights, settings: Settings) -> None:
+    """Be ready, then be the job. Returns only in a program that goes on as `main.py`; nothing escapes from here.
 
     Args:
-        spec: The job.
-        code: The program's source, for `spec.code_path`.
-        pipes: The job's ends of stdin, stdout, stderr and status.
+        pipes: The job's ends of stdin, stdout, stderr, status and orders.
         rights: Whose rights it gets.
         settings: The agent's.
     """
     try:
         _detach(pipes)
-        forks = may_fork(spec, settings)
-        start_env = dict(os.environ)
         rights.become()
         os.umask(0o022)
-        os.chdir(spec.cwd)
-        os.environ.clear()
-        os.environ.update(spec.env)
-        if spec.kind is JobKind.PUT:
-            os._exit(files.put(settings.workspace))
-        if spec.kind is JobKind.GET:
-            os._exit(files.get(settings.workspace, spec.argv[0]))
-        written = _write_code(spec, code, settings.workspace)
-        if forks and written in (None, spec.code_path) and not shadowed():
-            _report(forked=True, code=written)
-            os.close(_STATUS_FD)
-            as_fresh_python(spec, start_env)
-            return
-        _report(forked=False, code=written)
-        _execute(_argv(spec, written, settings.workspace), spec.env)
+        posix.fault_in(_writable)
+        payload, code = take_orders(_ORDERS_FD)
+        if not payload:
+            os._exit(0)
+        os.close(_ORDERS_FD)
+        _report(waited_cpu_s=time.process_time())
+        _enter(Spec(payload, settings.workspace), code, settings)
     except BaseException as exc:  # noqa: BLE001 (the child must never run on as the agent)
         _give_up(exc)
 
 
-def _detach(pipes: tuple[int, int, int, int]) -> None:
+def _enter(spec: Spec, code: bytes, settings: Settings) -> None:
+    """Be the job; returns as `wait` does."""
+    forks = may_fork(spec, settings)
+    start_env = dict(os.environ)
+    os.chdir(spec.cwd)
+    os.environ.clear()
+    os.environ.update(spec.env)
+    if spec.kind is JobKind.PUT:
+        os._exit(files.put(settings.workspace))
+    if spec.kind is JobKind.GET:
+        os._exit(files.get(settings.workspace, spec.argv[0]))
+    written = _write_code(spec, code, settings.workspace)
+    if forks and written in (None, spec.code_path) and not shadowed():
+        _report(forked=True, code=written)
+        os.close(_STATUS_FD)
+        as_fresh_python(spec, start_env)
+        return
+    _report(forked=False, code=written)
+    _execute(_argv(spec, written, settings.workspace), spec.env)
+
+
+def _detach(pipes: tuple[int, ...]) -> None:
     os.setsid()
     _signal.set_wakeup_fd(-1)
     for target, fd in enumerate(pipes):
-        os.dup2(fd, target, inheritable=target != _STATUS_FD)
-    os.closerange(_STATUS_FD + 1, os.sysconf("SC_OPEN_MAX"))
+        os.dup2(fd, target, inheritable=target < _STATUS_FD)
+    os.closerange(_ORDERS_FD + 1, os.sysconf("SC_OPEN_MAX"))
     _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
     _signal.signal(_signal.SIGINT, _signal.default_int_handler)
 
@@ -192,6 +204,14 @@ def _give_up(exc: BaseException) -> None:
         _report(error=f"{type(exc).__name__}: {exc}"[:1024])
     finally:
         os._exit(code)
+
+
+_writable: list[tuple[int, int]] = []
+
+
+def remember_memory() -> None:
+    """Note the memory of a bare interpreter, which is what its end takes apart. Before any preload."""
+    _writable.extend(posix.writable_memory())
 
 
 def prepare_forks() -> None:

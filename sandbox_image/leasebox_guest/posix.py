@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 
+MADV_POPULATE_WRITE = 23
 PR_SET_DUMPABLE = 4
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
@@ -67,6 +68,20 @@ def drop_capabilities() -> None:
 def keep_for_ever(thing: object) -> None:
     """Take a reference that is never given back, so that the interpreter's end does not take `thing` apart."""
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
+
+
+def writable_memory() -> list[tuple[int, int]]:
+    """Addresses and sizes of this process's private, writable memory, less its stack."""
+    with open("/proc/self/maps", "rb") as maps:  # noqa: PTH123 (pathlib is too dear for the agent)
+        rows = [row.split() for row in maps if b" rw-p " in row and b"[stack]" not in row]
+    ranges = [[int(address, 16) for address in row[0].split(b"-")] for row in rows]
+    return [(start, end - start) for start, end in ranges]
+
+
+def fault_in(ranges: list[tuple[int, int]]) -> None:
+    """Make pages of a fork its own now, rather than one by one when they are written (Linux 5.14, else nothing)."""
+    for start, size in ranges:
+        _libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(size), MADV_POPULATE_WRITE)
 
 
 def sysv_objects() -> list[tuple[str, int]]:

@@ -7,6 +7,7 @@ import os
 from collections import deque
 from enum import StrEnum
 
+from leasebox_guest.child import Child
 from leasebox_guest.frames import STDIN_WINDOW, Kind
 from leasebox_guest.spec import Spec
 from leasebox_guest.sweep import Usage
@@ -30,14 +31,17 @@ class ProtocolError(Exception):
 
 
 class Run:
-    """One job from its EXEC to its EXITED. Times are of the monotonic clock."""
+    """One job from its EXEC to its EXITED. Times are of the monotonic clock.
 
-    def __init__(self, spec: Spec, now: float) -> None:
+    Args:
+        payload: The EXEC that `spec` was read from.
+    """
+
+    def __init__(self, spec: Spec, payload: bytes, now: float) -> None:
         self.spec = spec
         self.code = bytearray()
-        self.pid = 0
-        self.stdin = self.status = -1
-        self.outputs: dict[int, Kind] = {}
+        self.payload = payload
+        self.child = Child()
         self.counts = {Kind.STDOUT: 0, Kind.STDERR: 0}
         self.usage = Usage()
         self.wait_status: int | None = None
@@ -68,27 +72,9 @@ class Run:
         if len(self.code) > self.spec.code_bytes:
             raise ProtocolError("more CODE than announced")
 
-    def make_pipes(self, *, for_everyone: bool) -> tuple[int, int, int, int]:
-        """Open the four pipes, keep the agent's ends (non-blocking), return the job's: stdin, stdout, stderr, status.
-
-        Args:
-            for_everyone: The job has another uid, which must be able to open /dev/stdin and the like again.
-        """
-        job_stdin, self.stdin = os.pipe()
-        stdout, job_stdout = os.pipe()
-        stderr, job_stderr = os.pipe()
-        self.status, job_status = os.pipe()
-        self.outputs = {stdout: Kind.STDOUT, stderr: Kind.STDERR}
-        for fd in (self.stdin, stdout, stderr, self.status):
-            os.set_blocking(fd, False)
-        if for_everyone:
-            for fd in (job_stdin, job_stdout, job_stderr):
-                os.fchmod(fd, 0o666)
-        return job_stdin, job_stdout, job_stderr, job_status
-
-    def started(self, pid: int, now: float) -> None:
+    def started(self, child: Child, now: float) -> None:
         """The clocks run from here."""
-        self.pid = pid
+        self.child = child
         self.started_at = self.last_output_at = now
         if self.spec.cpu_s is not None:
             self.cpu_check_at = now + _CPU_CHECK_MIN_S
@@ -121,26 +107,25 @@ class Run:
         while self._input:
             data = self._input.popleft()
             try:
-                written = os.write(self.stdin, data) if self.stdin >= 0 else len(data)
+                written = os.write(self.child.stdin, data) if self.child.stdin >= 0 else len(data)
             except BlockingIOError:
                 self._input.appendleft(data)
                 break
             except BrokenPipeError:
-                self.close_stdin()
+                self.child.close_stdin()
                 written = len(data)
             if written < len(data):
                 self._input.appendleft(data[written:])
             done += written
         if not self._input and self._has_input_ended:
-            self.close_stdin()
+            self.child.close_stdin()
         self._unacknowledged -= done
         return done
 
-    def close_stdin(self) -> None:
-        """The end of the job's input."""
-        if self.stdin >= 0:
-            os.close(self.stdin)
-        self.stdin = -1
+    @property
+    def pid(self) -> int:
+        """Of the job; 0 until it has started."""
+        return self.child.pid
 
     def count(self, kind: Kind, data: bytes) -> bytes:
         """Account for output; return what is still within the limit, and set `limit` when not all of it is."""
@@ -185,15 +170,8 @@ class Run:
 
     def close(self) -> dict[str, object]:
         """Close the agent's ends; return what the child reported before it became the program."""
-        report: dict[str, object] = {}
-        if self.status >= 0:
-            report = _last_report(self.status)
-            os.close(self.status)
-        self.close_stdin()
-        for fd in self.outputs:
-            os.close(fd)
-        self.status = -1
-        self.outputs = {}
+        report = _last_report(self.child.status) if self.child.status >= 0 else {}
+        self.child.close()
         return report
 
     def summary(self, now: float) -> dict[str, object]:

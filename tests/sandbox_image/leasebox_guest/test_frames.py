@@ -47,7 +47,7 @@ def test_input_beyond_its_window_is_a_protocol_error() -> None:
         b'{"id": "a", "kind": "python", "argv": ["main.py"], "cwd": "/workspace", "env": {}, "wall_s": 1, '
         b'"stream_bytes": 1}'
     )
-    run = Run(Spec(spec, "/workspace"), 0.0)
+    run = Run(Spec(spec, "/workspace"), spec, 0.0)
     run.take_input(b"x" * (128 << 10))
 
     with pytest.raises(ProtocolError):

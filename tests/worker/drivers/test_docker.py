@@ -108,7 +108,7 @@ def test_the_engine_tells_the_same_story_as_the_cgroups(bench):
 
     assert there.cpu_s == pytest.approx(here.cpu_s, abs=0.05)
     assert there.memory_peak_bytes == pytest.approx(here.memory_peak_bytes, rel=0.2)
-    assert there.pids == here.pids
+    assert abs(there.pids - here.pids) <= 1  # the next job's process is forked about now
 
 
 @pytest.mark.parametrize("bench", ["docker_driver"], indirect=True)

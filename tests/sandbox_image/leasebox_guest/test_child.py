@@ -1,0 +1,73 @@
+"""The process that waits for the next job: ready early, harmless, replaceable, and gone when nobody comes."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+JOB_UID = 200_001
+
+
+def _descendants(pid: int) -> list[int]:
+    try:
+        children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
+    return [one for child in children for one in (child, *_descendants(child))]
+
+
+def _waiting(host: Any) -> list[int]:
+    """Processes of the job's uid, seen from the host."""
+    found = []
+    for pid in _descendants(host._process.pid):
+        status = dict(
+            line.split(":\t") for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line
+        )
+        if int(status["Uid"].split()[0]) == JOB_UID:
+            found.append(pid)
+    return found
+
+
+@pytest.fixture
+def host(spawn: Any) -> Any:
+    return spawn("r2")
+
+
+def test_after_a_job_one_process_waits_with_a_jobs_rights(host: Any, eventually: Any) -> None:
+    assert host.run("print(1)").stdout == b"1\n"
+    (pid,) = eventually(lambda: _waiting(host))
+    status = Path(f"/proc/{pid}/status").read_text()
+
+    assert "CapEff:\t0000000000000000" in status
+    assert "NoNewPrivs:\t1" in status
+    host.start("import time; time.sleep(9)")
+    assert eventually(lambda: _waiting(host) == [pid])
+
+
+def test_a_waiting_process_that_was_killed_is_replaced(host: Any, eventually: Any) -> None:
+    assert host.run("print(1)").stdout == b"1\n"
+    (pid,) = eventually(lambda: _waiting(host))
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: not _waiting(host))
+
+    assert host.run("print(2)").stdout == b"2\n"
+
+
+def test_a_job_is_not_charged_for_what_its_process_did_before(host: Any, eventually: Any) -> None:
+    busy = "sum(range(3_000_000))"
+    first = host.run(busy)
+    eventually(lambda: _waiting(host))
+    second = host.run(busy)
+
+    assert second.cpu_s < first.cpu_s * 1.5
+
+
+@pytest.mark.long
+def test_a_process_for_which_no_job_comes_ends(host: Any, eventually: Any) -> None:
+    host.run("print(1)")
+    eventually(lambda: _waiting(host))
+
+    assert eventually(lambda: not _waiting(host), within_s=30.0)
+    assert host.run("print(2)").stdout == b"2\n"
