@@ -52,7 +52,7 @@ def make_app(settings: WorkerSettings) -> Celery:
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         worker_cancel_long_running_tasks_on_connection_loss=False,
-        worker_send_task_events=True,
+        worker_send_task_events=False,  # Flower turns them on while it watches (decision 9)
         task_send_sent_event=False,
         event_queue_ttl=5.0,
         event_queue_expires=60.0,
