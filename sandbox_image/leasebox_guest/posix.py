@@ -78,10 +78,9 @@ def writable_memory() -> list[tuple[int, int]]:
     return [(start, end - start) for start, end in ranges]
 
 
-def fault_in(ranges: list[tuple[int, int]]) -> None:
+def fault_in(start: int, size_bytes: int) -> None:
     """Make pages of a fork its own now, rather than one by one when they are written (Linux 5.14, else nothing)."""
-    for start, size in ranges:
-        _libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(size), MADV_POPULATE_WRITE)
+    _libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(size_bytes), MADV_POPULATE_WRITE)
 
 
 def sysv_objects() -> list[tuple[str, int]]:
