@@ -1,4 +1,7 @@
-"""Which scripts do nodes and reapers call? heartbeat adopt reclaim overdue forget expire resend sweep pool_push."""
+"""Which scripts do nodes and reapers call?
+
+heartbeat adopt detach reclaim overdue forget expire resend sweep pool_push.
+"""
 
 from __future__ import annotations
 
@@ -82,6 +85,11 @@ def adopt(
         )
 
     return Call("adopt", (keys.node(node),), args, parse)
+
+
+def detach(keys: Keys, *, line: str, generation: int, sandbox: str, reason: str = "lost") -> Call[answers.DetachAnswer]:
+    """Say that the sandbox of an idle session is gone; `sandbox` as the record names it."""
+    return Call("detach", (keys.session_line(line),), (keys.names, line, generation, sandbox, reason), _detach_answer)
 
 
 def reclaim(
@@ -173,6 +181,9 @@ _heartbeat_answer: Reader[answers.HeartbeatAnswer] = reader(
 )
 _reclaim_answer: Reader[answers.ReclaimAnswer] = reader(
     {b"reclaimed": lambda jobs, more: answers.Reclaimed(jobs, bool(more)), b"alive": answers.StillAlive}
+)
+_detach_answer: Reader[answers.DetachAnswer] = reader(
+    {b"detached": lambda woken: answers.Detached(text(woken)), b"kept": answers.Kept}
 )
 _overdue_answer: Reader[answers.OverdueAnswer] = reader(
     {
