@@ -55,6 +55,7 @@ class BubblewrapDriver:
     """Namespaces of one host; see `base.Driver` for every method."""
 
     name = "bubblewrap"
+    outlives_worker = False
 
     def __init__(self, settings: DriverSettings, mode: Mode | None = None) -> None:
         """Sweeps what a worker that was killed left behind in this state folder.
@@ -84,6 +85,9 @@ class BubblewrapDriver:
     def verify(self, agent_dir: Path) -> list[Check]:
         """See `base.Driver`."""
         return verify_driver(self, agent_dir, "", self._limits_seen)
+
+    def ping(self) -> None:
+        """See `base.Driver`: there is no engine."""
 
     def create(self, request: SandboxRequest) -> tuple[Handle, Channel]:
         """See `base.Driver`. A mount that bwrap refuses ends the channel: its reason is the `crash_text`."""

@@ -20,16 +20,20 @@ from leasebox.contract.errors import BrokerUnavailable, ConfigError
 from leasebox.contract.keys import Keys
 from leasebox.contract.scripts import Runner
 from leasebox_guest.install import install
-from leasebox_worker.config import DriverName, WorkerSettings
+from leasebox_worker.config import DriverName, OnExit, WorkerSettings
 from leasebox_worker.drivers.base import Driver, DriverSettings, require
 from leasebox_worker.drivers.bubblewrap_arguments import ROOTLESS_LACKS
 from leasebox_worker.drivers.choose import choose
+from leasebox_worker.engine.adopt import refill, take_over
 from leasebox_worker.engine.control import Control, cancel, disown
 from leasebox_worker.engine.deps import Deps
+from leasebox_worker.engine.intake import Pause
 from leasebox_worker.engine.sandboxes import Placement, Sandboxes
+from leasebox_worker.lifecycle import owners
 from leasebox_worker.lifecycle.beat import Beat
 from leasebox_worker.lifecycle.node import Facts, Node, Orders
 from leasebox_worker.lifecycle.reaper import Reaper
+from leasebox_worker.lifecycle.reconcile import Place, Reconciler
 from leasebox_worker.lifecycle.sweeper import Sweeper
 from leasebox_worker.lifecycle.tracker import Identity, LeaseTracker
 from leasebox_worker.policy.profiles import BUILT_IN, published
@@ -82,19 +86,23 @@ class Host:
     deps: Deps
     beats: list[Beat]
     lock_fd: int
+    keeps_sandboxes: bool
     leave: Callable[[], None]
 
     def stop(self) -> None:
-        """End the duties and every sandbox, and let its sessions go on elsewhere; call it when no job runs any more."""
+        """End the duties, and the sandboxes that do not wait for the next start; call it when no job runs any more."""
         self.deps.is_draining = True
         for beat in self.beats:
             beat.stop()
-        self.deps.sandboxes.end_all()
+        if self.keeps_sandboxes:
+            self.deps.sandboxes.leave_all()
+        else:
+            self.deps.sandboxes.end_all()
         self.deps.sandboxes.driver.close()
         try:
             self.leave()
         except redis.RedisError as exc:
-            log.warning("node_not_forgotten", reason=str(exc))
+            log.warning("leave_not_told", reason=str(exc))
         os.close(self.lock_fd)
 
 
@@ -132,15 +140,20 @@ def start(settings: WorkerSettings, lost_name: Callable[[], None], *, is_embedde
         cancel_grace_s=settings.timers.cancel_grace_s,
     )
     node = Node(runner, keys, tracker, _facts(driver, settings))
-    _end_leftovers(driver, placement)
     reclaim_s = settings.timers.reclaim_s
-    node.adopt([], has_proof=True, reclaim_s=reclaim_s, wait_s=reclaim_s + 1)
+    pooled = take_over(
+        deps.sandboxes,
+        owners.read(client, keys, identity.node),
+        lambda found: node.adopt(found, has_proof=True, reclaim_s=reclaim_s, wait_s=reclaim_s + 1),
+    )
+    refill(pooled, runner, keys, identity, deps.sandboxes)
     client.hset(keys.profiles(), mapping=published(BUILT_IN))  # type: ignore[arg-type]
-    beats = _beats(settings, client, runner, keys, deps, node, lost_name)
+    beats = _beats(settings, client, runner, keys, deps, node, lost_name, installation)
     for beat in beats:
         beat.start()
     log.info("node_registered", node=identity.node, incarnation=identity.incarnation, driver=driver.name)
-    return Host(settings, deps, beats, lock_fd, node.leave)
+    keeps = driver.outlives_worker and settings.on_exit is OnExit.KEEP and not is_embedded
+    return Host(settings, deps, beats, lock_fd, keeps, node.rest if keeps else node.leave)
 
 
 def _beats(
@@ -151,6 +164,7 @@ def _beats(
     deps: Deps,
     node: Node,
     lost_name: Callable[[], None],
+    installation: str,
 ) -> list[Beat]:
     timers, name = settings.timers, settings.node
 
@@ -166,6 +180,22 @@ def _beats(
     sweeper = Sweeper(client, runner, keys, name, deps.sandboxes.end)
     control = Control(client, keys, name, deps)
 
+    place = Place(installation, name)
+    reconciler = Reconciler(client, runner, keys, place, deps.sandboxes.driver, deps.sandboxes.names)
+
+    def reconcile() -> None:
+        reconciler.reconcile()
+
+    def detach() -> None:
+        if deps.sandboxes.lost.is_set():
+            deps.sandboxes.lost.clear()
+            reconciler.detach_dead()
+
+    def obey_engine(is_down: bool) -> None:
+        (deps.intake.pause if is_down else deps.intake.resume)(Pause.ENGINE_DOWN)
+
+    deps.sandboxes.circuit.changed = obey_engine
+
     def heartbeat() -> None:
         node.heartbeat(orders, busy=len(deps.running), draining=deps.is_draining)
 
@@ -180,6 +210,9 @@ def _beats(
         Beat("overdue", reaper.overdue, timers.resend_s),
         Beat("resend", reaper.resend, timers.resend_s),
         Beat("sweep", sweep, settings.sweep_period_s),
+        Beat("reconcile", reconcile, settings.sweep_period_s),
+        Beat("detach", detach, 1.0),
+        Beat("engine", deps.sandboxes.circuit.probe, 1.0),
     ]
 
 
@@ -221,16 +254,6 @@ def _lock_state_folder(settings: WorkerSettings) -> int:
             hint="stop the other worker, or set LEASEBOX_NODE to another name",
         ) from exc
     return fd
-
-
-def _end_leftovers(driver: Driver, placement: Placement) -> None:
-    """End what an older process of this node left: its jobs are given up anyway, its sessions start afresh."""
-    for found in driver.list():
-        labels = found.labels
-        is_ours = labels.get("leasebox.installation") == placement.installation
-        if is_ours and labels.get("leasebox.node") == placement.node:
-            log.info("leftover_ended", sandbox=found.handle.name)
-            driver.kill(found.handle)
 
 
 def _facts(driver: Driver, settings: WorkerSettings) -> Facts:

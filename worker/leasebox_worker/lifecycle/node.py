@@ -99,6 +99,10 @@ class Node:
         while isinstance(answer := self._run(call), a.Forgotten) and answer.more:
             pass
 
+    def rest(self) -> None:
+        """Say that this incarnation ends, but its sandboxes wait for the next one, for the longer grace of a drain."""
+        self.heartbeat(Orders(lambda _: None, lambda *_: None, lambda: None), busy=0, draining=True)
+
     def heartbeat(self, orders: Orders, *, busy: int, draining: bool) -> None:
         """Say that we live, and what we hold; carry out what Redis answers."""
         identity, held = self._tracker.identity, self._tracker.held()
