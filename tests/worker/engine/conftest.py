@@ -84,4 +84,7 @@ def docker_driver(engine_proxy: EngineProxy, docker_engine: Any, python_image: s
 def docker_deps(worker_node: Any, docker_driver: DockerDriver, docker_engine: Any, placement: Placement) -> Deps:
     """What `run_job` needs, with Docker and room for four; the agents' dead-man is short."""
     place = replace(placement, installation=docker_engine.installation, dead_man_s=1.0)
-    return Deps(worker_node.tracker, Sandboxes(docker_driver, place, bound=4), BUILT_IN, cancel_grace_s=0.2)
+    sandboxes = Sandboxes(docker_driver, place, bound=4)
+    yield Deps(worker_node.tracker, sandboxes, BUILT_IN, cancel_grace_s=0.2)
+    engine_proxy.mood = Mood.PASS
+    sandboxes.end_all()

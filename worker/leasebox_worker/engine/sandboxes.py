@@ -140,7 +140,7 @@ class Sandboxes:
             sandbox.link.open(where.ready_within_s)
         except LeaseboxError:
             sandbox.link.close()
-            self.driver.kill(handle)
+            self._bury(sandbox)
             raise
         with self._lock:
             self._reserved.discard(threading.get_ident())
@@ -148,7 +148,7 @@ class Sandboxes:
                 self._held[name] = sandbox
                 return sandbox
         sandbox.link.close()
-        self.driver.kill(handle)
+        self._bury(sandbox)
         raise StartFailed("the worker is stopping")
 
     def attach(self, found: base.Found) -> Sandbox:
