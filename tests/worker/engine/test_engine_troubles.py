@@ -5,18 +5,22 @@ import select
 import signal
 import threading
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.worker.engine.engine_proxy import EngineProxy, Mood
 
+from leasebox.contract.spec import Limits
 from leasebox_worker.drivers import docker as docker_module
 from leasebox_worker.drivers.base import EngineDown
 from leasebox_worker.engine.deps import Deps
 from leasebox_worker.engine.intake import Pause
 from leasebox_worker.engine.runner import run_job
 from leasebox_worker.engine.sandboxes import Sandbox
+from leasebox_worker.lifecycle import reconcile
 from leasebox_worker.lifecycle.reconcile import Place, Reconciler
+from leasebox_worker.policy.admit import effective_limits
 
 pytestmark = pytest.mark.slow
 docker = pytest.mark.docker
@@ -129,6 +133,25 @@ def test_after_an_engine_restart_sessions_say_that_they_are_lost(
 
     assert restarts(worker_node, job) == [b'{"reason":"lost"}']
     assert worker_node.job(job)["outcome"] == "ok"
+
+
+def test_a_sandbox_that_nobody_has_is_ended_with_all_that_belongs_to_it(
+    worker_node: Any, any_deps: Deps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconcile, "MIN_AGE_S", -5.0)
+    deps = any_deps
+    run_job(worker_node.submit("s"), deps)
+    profile = deps.profiles["lightweight"]
+    orphan = deps.sandboxes.make(profile, effective_limits(Limits(), profile, node_cpus=1.0), {})
+    place = Place(deps.sandboxes._placement.installation, "n")
+    drift = Reconciler(
+        worker_node.redis, worker_node.runner, worker_node.keys, place, deps.sandboxes.driver, deps.sandboxes.names
+    ).reconcile()
+
+    assert (drift.destroyed, drift.detached) == (1, 0)
+    assert left(deps) == [held(worker_node, deps).name]
+    assert orphan.name not in Path("/proc/mounts").read_text()
+    assert [path for path in Path("/sys/fs/cgroup").glob("*/leasebox/*") if path.name == orphan.name] == []
 
 
 @docker

@@ -31,6 +31,7 @@ from leasebox_worker.engine.intake import Pause
 from leasebox_worker.engine.sandboxes import Placement, Sandboxes
 from leasebox_worker.lifecycle import owners
 from leasebox_worker.lifecycle.beat import Beat
+from leasebox_worker.lifecycle.name import wait_until_free
 from leasebox_worker.lifecycle.node import Facts, Node, Orders
 from leasebox_worker.lifecycle.reaper import Reaper
 from leasebox_worker.lifecycle.reconcile import Place, Reconciler
@@ -139,8 +140,9 @@ def start(settings: WorkerSettings, lost_name: Callable[[], None], *, is_embedde
         profiles=BUILT_IN,
         cancel_grace_s=settings.timers.cancel_grace_s,
     )
-    node = Node(runner, keys, tracker, _facts(driver, settings))
-    reclaim_s = settings.timers.reclaim_s
+    facts, reclaim_s = _facts(driver, settings), settings.timers.reclaim_s
+    node = Node(runner, keys, tracker, facts)
+    wait_until_free(client, keys, identity.node, machine_id=facts.machine_id, reclaim_s=reclaim_s, wait_s=reclaim_s + 1)
     pooled = take_over(
         deps.sandboxes,
         owners.read(client, keys, identity.node),
@@ -197,7 +199,7 @@ def _beats(
     deps.sandboxes.circuit.changed = obey_engine
 
     def heartbeat() -> None:
-        node.heartbeat(orders, busy=len(deps.running), draining=deps.is_draining)
+        node.heartbeat(orders, busy=len(deps.running), draining=deps.is_draining, paused=sorted(deps.intake.reasons))
 
     def sweep() -> None:
         sweeper.sweep()

@@ -103,7 +103,7 @@ class Node:
         """Say that this incarnation ends, but its sandboxes wait for the next one, for the longer grace of a drain."""
         self.heartbeat(Orders(lambda _: None, lambda *_: None, lambda: None), busy=0, draining=True)
 
-    def heartbeat(self, orders: Orders, *, busy: int, draining: bool) -> None:
+    def heartbeat(self, orders: Orders, *, busy: int, draining: bool, paused: Sequence[str] = ()) -> None:
         """Say that we live, and what we hold; carry out what Redis answers."""
         identity, held = self._tracker.identity, self._tracker.held()
         answer = self._run(
@@ -115,6 +115,7 @@ class Node:
                 slots=self._facts.slots,
                 busy=busy,
                 draining=draining,
+                paused=paused,
             )
         )
         match answer:

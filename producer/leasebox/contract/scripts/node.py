@@ -33,6 +33,7 @@ def heartbeat(
     slots: int,
     busy: int,
     draining: bool = False,
+    paused: Sequence[str] = (),
     disown_after_s: float = DISOWN_AFTER_S,
     endings: Endings = ENDINGS,
     backoff_s: Sequence[float] = BACKOFF_S,
@@ -43,10 +44,11 @@ def heartbeat(
     Args:
         held: (job, lease) of every lease that the process holds; a third item moves the claim's deadline to so many
             seconds from now (after a hold: PROTOCOL.md flaw 3).
+        paused: Why the node takes no work that others could take; for people who look at the node's record.
     """
     args = (
         keys.names, node, incarnation, json.dumps(held), slots, busy, "1" if draining else "", disown_after_s,
-        endings.text, json.dumps(backoff_s), max_starts,
+        endings.text, json.dumps(backoff_s), max_starts, ",".join(paused),
     )  # fmt: skip
     return Call("heartbeat", (keys.node(node),), args, _heartbeat_answer)
 
