@@ -13,6 +13,14 @@ from leasebox.client import Client
 WAIT_S = 90.0
 
 
+def test_a_worker_whose_engine_is_not_up_yet_may_be_started_again(
+    new_redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(os.environ, "LEASEBOX_DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    with worker_process(new_redis().url, tmp_path, "docker", "n") as child:
+        assert child.wait(START_WITHIN_S) == 1
+
+
 @pytest.mark.docker
 @pytest.mark.slow
 def test_jobs_wait_while_the_engine_is_down_and_the_nodes_record_says_so(

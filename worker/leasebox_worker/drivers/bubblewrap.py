@@ -14,6 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import structlog
+
 from leasebox.contract.errors import LeaseboxError, SandboxDied, StartFailed
 from leasebox_worker.drivers import bubblewrap_arguments as arguments
 from leasebox_worker.drivers import cgroup, hardening, process_tree, tmpfs
@@ -35,6 +37,8 @@ from leasebox_worker.drivers.spawn import Launch, Spawner
 from leasebox_worker.drivers.state_folder import Record, StateFolder, process
 from leasebox_worker.drivers.uid_pool import UidClaim, UidPool
 from leasebox_worker.drivers.verify import verify_driver
+
+log = structlog.get_logger()
 
 _LABEL_INSTALLATION = "leasebox.installation"
 _LABEL_NODE = "leasebox.node"
@@ -232,7 +236,10 @@ class BubblewrapDriver:
     def _sweep(self) -> None:
         for record in self._folder.records():
             if not record.owner.is_alive():
-                self.kill(Handle(self.name, record.name, record.name))
+                try:
+                    self.kill(Handle(self.name, record.name, record.name))
+                except OSError as exc:  # its folder stays, so that it is found again
+                    log.warning("sandbox_not_removed", sandbox=record.name, reason=str(exc))
 
     def _is_ours(self, record: Record) -> bool:
         return all(record.labels.get(name) == value for name, value in self._labels.items())

@@ -115,7 +115,7 @@ def start(settings: WorkerSettings, lost_name: Callable[[], None], *, is_embedde
         lost_name: Called when another process took the node's name over; it must end this process.
 
     Raises:
-        ConfigError, BrokerUnavailable, DriverUnsafe: The worker cannot start; nothing was left behind.
+        ConfigError, BrokerUnavailable, DriverUnsafe, EngineDown: The worker cannot start; nothing was left behind.
     """
     client = connect(settings.url)
     keys, runner = Keys(settings.prefix), Runner(client)
@@ -237,6 +237,7 @@ def _checked_driver(settings: WorkerSettings, installation: str, agent_dir: Path
     if is_embedded:  # a private stack of one user may do without what rootless bubblewrap lacks
         asked = replace(asked, accept_missing=asked.accept_missing | ROOTLESS_LACKS)
     driver = choose(settings.driver, asked, prefer=prefer)
+    driver.ping()  # an engine that is not up yet is no unsafe one: starting again can help
     for check in require([*driver.check(), *driver.verify(agent_dir)], asked.accept_missing):
         log.warning("protection_missing", name=check.name, detail=check.detail)
     return driver

@@ -278,7 +278,7 @@ class Sandboxes:
     def _bury(self, sandbox: Sandbox) -> None:
         try:
             self.driver.kill(sandbox.handle)
-        except LeaseboxError as exc:
+        except (LeaseboxError, OSError) as exc:  # reconcile tries again
             log.warning("sandbox_not_removed", sandbox=sandbox.name, reason=str(exc))
 
 
