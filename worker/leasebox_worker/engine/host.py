@@ -27,14 +27,14 @@ from leasebox_worker.drivers.choose import choose
 from leasebox_worker.engine.adopt import refill, take_over
 from leasebox_worker.engine.control import Control, cancel, disown
 from leasebox_worker.engine.deps import Deps
-from leasebox_worker.engine.intake import Pause
 from leasebox_worker.engine.sandboxes import Placement, Sandboxes
+from leasebox_worker.engine.upkeep import upkeep
 from leasebox_worker.lifecycle import owners
 from leasebox_worker.lifecycle.beat import Beat
 from leasebox_worker.lifecycle.name import wait_until_free
 from leasebox_worker.lifecycle.node import Facts, Node, Orders
 from leasebox_worker.lifecycle.reaper import Reaper
-from leasebox_worker.lifecycle.reconcile import Place, Reconciler
+from leasebox_worker.lifecycle.reconcile import Place
 from leasebox_worker.lifecycle.sweeper import Sweeper
 from leasebox_worker.lifecycle.tracker import Identity, LeaseTracker
 from leasebox_worker.policy.profiles import BUILT_IN, published
@@ -150,7 +150,9 @@ def start(settings: WorkerSettings, lost_name: Callable[[], None], *, is_embedde
     )
     refill(pooled, runner, keys, identity, deps.sandboxes)
     client.hset(keys.profiles(), mapping=published(BUILT_IN))  # type: ignore[arg-type]
-    beats = _beats(settings, client, runner, keys, deps, node, lost_name, installation)
+    beats = _beats(settings, client, runner, keys, deps, node, lost_name)
+    place = Place(installation, identity.node)
+    beats += upkeep(client, runner, keys, place, deps, period_s=settings.sweep_period_s)
     for beat in beats:
         beat.start()
     log.info("node_registered", node=identity.node, incarnation=identity.incarnation, driver=driver.name)
@@ -166,7 +168,6 @@ def _beats(
     deps: Deps,
     node: Node,
     lost_name: Callable[[], None],
-    installation: str,
 ) -> list[Beat]:
     timers, name = settings.timers, settings.node
 
@@ -182,22 +183,6 @@ def _beats(
     sweeper = Sweeper(client, runner, keys, name, deps.sandboxes.end)
     control = Control(client, keys, name, deps)
 
-    place = Place(installation, name)
-    reconciler = Reconciler(client, runner, keys, place, deps.sandboxes.driver, deps.sandboxes.names)
-
-    def reconcile() -> None:
-        reconciler.reconcile()
-
-    def detach() -> None:
-        if deps.sandboxes.lost.is_set():
-            deps.sandboxes.lost.clear()
-            reconciler.detach_dead()
-
-    def obey_engine(is_down: bool) -> None:
-        (deps.intake.pause if is_down else deps.intake.resume)(Pause.ENGINE_DOWN)
-
-    deps.sandboxes.circuit.changed = obey_engine
-
     def heartbeat() -> None:
         node.heartbeat(orders, busy=len(deps.running), draining=deps.is_draining, paused=sorted(deps.intake.reasons))
 
@@ -212,9 +197,6 @@ def _beats(
         Beat("overdue", reaper.overdue, timers.resend_s),
         Beat("resend", reaper.resend, timers.resend_s),
         Beat("sweep", sweep, settings.sweep_period_s),
-        Beat("reconcile", reconcile, settings.sweep_period_s),
-        Beat("detach", detach, 1.0),
-        Beat("engine", deps.sandboxes.circuit.probe, 1.0),
     ]
 
 
