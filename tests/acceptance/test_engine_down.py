@@ -35,7 +35,6 @@ def test_jobs_wait_while_the_engine_is_down_and_the_nodes_record_says_so(
         home.chmod(0o755)
         proxy = EngineProxy(home / "engine.sock")
         monkeypatch.setitem(os.environ, "LEASEBOX_DOCKER_HOST", proxy.url)
-        monkeypatch.setitem(os.environ, "LEASEBOX_ON_EXIT", "destroy")
         with worker_process(server.url, home, "docker", "n") as child:
             wait_until_registered(server.url, "n", child, home / "n.log")
             proxy.mood = Mood.REFUSE
