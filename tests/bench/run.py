@@ -74,6 +74,7 @@ def measure(jobs: int, driver: str) -> dict[str, list[float]]:
         url = f"redis+socket://{folder / 's'}"
         STOCK_APP.conf.update(broker_url=url, result_backend=url)
         settings = {"LEASEBOX_URL": url, "LEASEBOX_HOME": str(folder / "home"), "BENCH_URL": url}
+        settings["LEASEBOX_ON_EXIT"] = "destroy"
         stock = [sys.executable, "-m", "celery", "-b", url, "--result-backend", url, "-A", "run:STOCK_APP"]
         here = {"PYTHONPATH": str(Path(__file__).parent)}
         stack.enter_context(process([*stock, "worker", "-c", "2", "-l", "WARNING"], settings | here, folder / "stock"))

@@ -48,7 +48,7 @@ def show_nodes(found: list[NodeStatus], *, is_json: bool) -> None:
     if is_json:
         as_json([{"name": node.name, "heartbeat": node.heartbeat, **node.fields} for node in found])
         return
-    columns = ("driver", "slots", "busy", "draining")
+    columns = ("driver", "slots", "busy", "draining", "paused")
     table(("node", *columns), [(node.name, *(node.fields.get(column) for column in columns)) for node in found])
 
 

@@ -20,16 +20,21 @@ from leasebox.contract.errors import BrokerUnavailable, ConfigError
 from leasebox.contract.keys import Keys
 from leasebox.contract.scripts import Runner
 from leasebox_guest.install import install
-from leasebox_worker.config import DriverName, WorkerSettings
+from leasebox_worker.config import DriverName, OnExit, WorkerSettings
 from leasebox_worker.drivers.base import Driver, DriverSettings, require
 from leasebox_worker.drivers.bubblewrap_arguments import ROOTLESS_LACKS
 from leasebox_worker.drivers.choose import choose
+from leasebox_worker.engine.adopt import refill, take_over
 from leasebox_worker.engine.control import Control, cancel, disown
 from leasebox_worker.engine.deps import Deps
 from leasebox_worker.engine.sandboxes import Placement, Sandboxes
+from leasebox_worker.engine.upkeep import upkeep
+from leasebox_worker.lifecycle import owners
 from leasebox_worker.lifecycle.beat import Beat
+from leasebox_worker.lifecycle.name import wait_until_free
 from leasebox_worker.lifecycle.node import Facts, Node, Orders
 from leasebox_worker.lifecycle.reaper import Reaper
+from leasebox_worker.lifecycle.reconcile import Place
 from leasebox_worker.lifecycle.sweeper import Sweeper
 from leasebox_worker.lifecycle.tracker import Identity, LeaseTracker
 from leasebox_worker.policy.profiles import BUILT_IN, published
@@ -82,19 +87,23 @@ class Host:
     deps: Deps
     beats: list[Beat]
     lock_fd: int
+    keeps_sandboxes: bool
     leave: Callable[[], None]
 
     def stop(self) -> None:
-        """End the duties and every sandbox, and let its sessions go on elsewhere; call it when no job runs any more."""
+        """End the duties, and the sandboxes that do not wait for the next start; call it when no job runs any more."""
         self.deps.is_draining = True
         for beat in self.beats:
             beat.stop()
-        self.deps.sandboxes.end_all()
+        if self.keeps_sandboxes:
+            self.deps.sandboxes.leave_all()
+        else:
+            self.deps.sandboxes.end_all()
         self.deps.sandboxes.driver.close()
         try:
             self.leave()
         except redis.RedisError as exc:
-            log.warning("node_not_forgotten", reason=str(exc))
+            log.warning("leave_not_told", reason=str(exc))
         os.close(self.lock_fd)
 
 
@@ -106,7 +115,7 @@ def start(settings: WorkerSettings, lost_name: Callable[[], None], *, is_embedde
         lost_name: Called when another process took the node's name over; it must end this process.
 
     Raises:
-        ConfigError, BrokerUnavailable, DriverUnsafe: The worker cannot start; nothing was left behind.
+        ConfigError, BrokerUnavailable, DriverUnsafe, EngineDown: The worker cannot start; nothing was left behind.
     """
     client = connect(settings.url)
     keys, runner = Keys(settings.prefix), Runner(client)
@@ -131,16 +140,24 @@ def start(settings: WorkerSettings, lost_name: Callable[[], None], *, is_embedde
         profiles=BUILT_IN,
         cancel_grace_s=settings.timers.cancel_grace_s,
     )
-    node = Node(runner, keys, tracker, _facts(driver, settings))
-    _end_leftovers(driver, placement)
-    reclaim_s = settings.timers.reclaim_s
-    node.adopt([], has_proof=True, reclaim_s=reclaim_s, wait_s=reclaim_s + 1)
+    facts, reclaim_s = _facts(driver, settings), settings.timers.reclaim_s
+    node = Node(runner, keys, tracker, facts)
+    wait_until_free(client, keys, identity.node, machine_id=facts.machine_id, reclaim_s=reclaim_s, wait_s=reclaim_s + 1)
+    pooled = take_over(
+        deps.sandboxes,
+        owners.read(client, keys, identity.node),
+        lambda found: node.adopt(found, has_proof=True, reclaim_s=reclaim_s, wait_s=reclaim_s + 1),
+    )
+    refill(pooled, runner, keys, identity, deps.sandboxes)
     client.hset(keys.profiles(), mapping=published(BUILT_IN))  # type: ignore[arg-type]
     beats = _beats(settings, client, runner, keys, deps, node, lost_name)
+    place = Place(installation, identity.node)
+    beats += upkeep(client, runner, keys, place, deps, period_s=settings.sweep_period_s)
     for beat in beats:
         beat.start()
     log.info("node_registered", node=identity.node, incarnation=identity.incarnation, driver=driver.name)
-    return Host(settings, deps, beats, lock_fd, node.leave)
+    keeps = driver.outlives_worker and settings.on_exit is OnExit.KEEP and not is_embedded
+    return Host(settings, deps, beats, lock_fd, keeps, node.rest if keeps else node.leave)
 
 
 def _beats(
@@ -167,7 +184,7 @@ def _beats(
     control = Control(client, keys, name, deps)
 
     def heartbeat() -> None:
-        node.heartbeat(orders, busy=len(deps.running), draining=deps.is_draining)
+        node.heartbeat(orders, busy=len(deps.running), draining=deps.is_draining, paused=sorted(deps.intake.reasons))
 
     def sweep() -> None:
         sweeper.sweep()
@@ -202,6 +219,7 @@ def _checked_driver(settings: WorkerSettings, installation: str, agent_dir: Path
     if is_embedded:  # a private stack of one user may do without what rootless bubblewrap lacks
         asked = replace(asked, accept_missing=asked.accept_missing | ROOTLESS_LACKS)
     driver = choose(settings.driver, asked, prefer=prefer)
+    driver.ping()  # an engine that is not up yet is no unsafe one: starting again can help
     for check in require([*driver.check(), *driver.verify(agent_dir)], asked.accept_missing):
         log.warning("protection_missing", name=check.name, detail=check.detail)
     return driver
@@ -221,16 +239,6 @@ def _lock_state_folder(settings: WorkerSettings) -> int:
             hint="stop the other worker, or set LEASEBOX_NODE to another name",
         ) from exc
     return fd
-
-
-def _end_leftovers(driver: Driver, placement: Placement) -> None:
-    """End what an older process of this node left: its jobs are given up anyway, its sessions start afresh."""
-    for found in driver.list():
-        labels = found.labels
-        is_ours = labels.get("leasebox.installation") == placement.installation
-        if is_ours and labels.get("leasebox.node") == placement.node:
-            log.info("leftover_ended", sandbox=found.handle.name)
-            driver.kill(found.handle)
 
 
 def _facts(driver: Driver, settings: WorkerSettings) -> Facts:

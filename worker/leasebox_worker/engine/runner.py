@@ -64,7 +64,7 @@ def _run_claimed(answer: a.Leased | a.Cold, deps: Deps, *, may_continue: bool) -
             _abandon(work, deps)
         except SandboxError as exc:
             log.warning("attempt_failed", reason=str(exc))
-            _abandon(work, deps)
+            _end_sandbox(work, deps)
             _give_up(work, _why(exc), str(exc), deps)
         except redis.RedisError as exc:
             # Nothing can be told to Redis now: the lease is dropped below, and a later heartbeat gives the claim up.
@@ -85,6 +85,13 @@ def _abandon(work: a.Work, deps: Deps) -> None:
     sandbox = deps.running.take(work.job, work.lease)
     if sandbox is not None:
         deps.sandboxes.discard(sandbox)
+
+
+def _end_sandbox(work: a.Work, deps: Deps) -> None:
+    """End the sandbox of an attempt before the job is given up: nothing of it may run when the next one starts."""
+    sandbox = deps.running.take(work.job, work.lease)
+    if sandbox is not None:
+        deps.sandboxes.destroy(sandbox)
 
 
 def _give_up(work: a.Work, why: Why, detail: str, deps: Deps) -> None:

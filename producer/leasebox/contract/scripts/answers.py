@@ -313,6 +313,12 @@ class Adopted(NamedTuple):
     more: bool
 
 
+class Detached(NamedTuple):
+    """The session has no sandbox any more. `woken`: the queue of its next job, or ''."""
+
+    woken: str
+
+
 class StillAlive(NamedTuple):
     """Of `reclaim`: the node moved; nothing was done."""
 
@@ -377,6 +383,7 @@ SettleAnswer: TypeAlias = Next | Free | LeaseLost | Gone
 GiveUpAnswer: TypeAlias = Requeued | Ended | LeaseLost | Gone
 HeartbeatAnswer: TypeAlias = Alive | NameTaken | Fenced
 AdoptAnswer: TypeAlias = Adopted | NameTaken
+DetachAnswer: TypeAlias = Detached | Kept
 ReclaimAnswer: TypeAlias = Reclaimed | StillAlive
 OverdueAnswer: TypeAlias = Requeued | Ended | Kept | Gone
 ForgetAnswer: TypeAlias = Forgotten | Kept
