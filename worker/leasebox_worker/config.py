@@ -106,7 +106,7 @@ class WorkerSettings(BaseSettings):
         description="jobs at the same time; default 4 per core, at least 4",
     )
     max_sandboxes: int | None = Field(None, ge=1, description="default one per 64 MiB of memory, at most 200")
-    idle_timeout_s: Seconds = Field(1800.0, gt=0, description="a session that asks for no other ends so long after its use")
+    idle_timeout_s: Seconds = Field(1800.0, gt=0, description="a session ends so long after its last use")
     max_idle_timeout_s: Seconds = Field(86400.0, gt=0, description="the longest idle time that a session may ask for")
     max_age_s: Seconds = Field(86400.0, gt=0, description="the oldest that a sandbox of a session may become")
     queue_max_jobs: int = Field(100_000, ge=1, description="queued jobs of a class beyond which submits are refused")

@@ -198,7 +198,7 @@ class SessionInfo(_Part):
 
     Attributes:
         generation: How many sandboxes it has had; a change means that its files are new.
-        expires_at: When it ends if nothing happens until then; None once it is closed.
+        expires_at: When it ends if nothing happens until then; None while a job has it, and once it is closed.
         pending: Jobs that have not ended, the running one included.
         executions: Programs started.
         close_reason: Why it ended or is about to: `closed`, `idle`, `max_age` or `evicted`.

@@ -158,7 +158,9 @@ def _or_empty(value: float | int | None) -> str | float | int:
 
 
 def _session_record(created: bool, *fields: bytes | int) -> answers.SessionRecord:
-    state, profile, node, generation, created_at, used_at, idle, age, pending, executions, code, reason, since, lost = fields
+    state, profile, node, generation, created_at, used_at, idle, age, pending, executions, code, reason, since, lost = (
+        fields
+    )
     idle_s, age_s = float(idle), float(age)
     return answers.SessionRecord(
         created=created,

@@ -35,7 +35,7 @@ if is_session and ARGV[6] == '1' then
 end
 if is_live and ARGV[12] ~= '' and line.profile ~= ARGV[12] then return {'profile_differs', line.profile} end
 local idle_timeout_s, max_age_s, beyond
-if is_session then idle_timeout_s, max_age_s, beyond = session_times(ARGV[13], ARGV[14]) end
+if is_session and not is_live then idle_timeout_s, max_age_s, beyond = session_times(ARGV[13], ARGV[14]) end
 if beyond then return beyond end
 local profile = ARGV[12] ~= '' and ARGV[12] or (is_live and line.profile) or 'default'
 
