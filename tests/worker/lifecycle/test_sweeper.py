@@ -134,6 +134,8 @@ class _Race:
         acquired = self.node.tracker.acquire(job, self.node.tracker.new_lease(), draining=False, room=True)
         if isinstance(answer, answers.Kill):
             assert answer.sandbox == self.box
+            # The submit came second and made the session anew: had it come first, it would have kept the sandbox.
+            assert self.node.session("s")["created_at"] == self.node.job(job)["submitted_at"]
             assert isinstance(acquired, answers.Cold), acquired
             self.box = f"box {n + 1}"
             bound = self.node.tracker.bind(acquired.work, self.box, why="lost")
