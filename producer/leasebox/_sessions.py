@@ -262,7 +262,7 @@ _REASONS = {
     "lost": "lost its sandbox: its node died or was restarted",
     "oom": "lost its sandbox: memory ran out",
     "drained": "lost its sandbox: its node was drained",
-    "failed": "lost its sandbox: it could not be started",
+    "failed": "lost its sandbox, which failed",
 }
 
 

@@ -227,3 +227,7 @@ def test_a_job_whose_session_must_exist_does_not_start_without_its_files(
         result.raise_for_outcome()
     assert "started" not in [event.type for event in handle.events()]
     assert client.session("s").info().lost_reason == "lost"
+
+
+def test_a_worker_publishes_what_its_operator_allows(client: Client) -> None:
+    assert {queue.max_jobs for queue in client.queues()} == {100_000}

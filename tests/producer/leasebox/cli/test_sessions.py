@@ -12,6 +12,7 @@ from leasebox import Client
 from leasebox.cli.session_view import why
 from leasebox.config import ClientSettings
 from leasebox.contract.result import SessionInfo
+from leasebox.contract.scripts import worker
 
 pytestmark = pytest.mark.slow
 TIMES = {"created_at": 1, "used_at": 1, "idle_timeout_s": 1800, "max_age_s": 86400}
@@ -102,6 +103,18 @@ def test_status_says_behind_which_job_a_job_waits(shell: Shell, client: Client, 
 
     assert f"It waits in session s behind job {first.id}, which node {played.name} has run for" in shown.stdout
     assert json.loads(shell("status", second.id, "--json").stdout)["position"] == 1
+
+
+def test_logs_say_which_attempt_was_given_up_and_why(shell: Shell, client: Client, played: Any) -> None:
+    handle = client.submit("1", retries=1, session="s")
+    work = played.begin(handle.id)
+    played.run(worker.give_up(played.keys, job=work.job, lease=work.lease, why="sandbox_died", backoff_s=(0,)))
+    played.end(played.begin(handle.id))
+
+    told = shell("logs", handle.id).stderr
+
+    assert "attempt 1 was given up, trying again. The job's sandbox died under it." in told
+    assert "the session starts anew, its files are gone: it lost its sandbox: its node died or was restarted" in told
 
 
 def test_nodes_tell_their_state_and_queues_their_bound(shell: Shell, redis: Redis, client: Client, played: Any) -> None:
