@@ -51,9 +51,9 @@ class SessionPlan:
         Raises:
             InvalidSpec: The job names a session or asks for a kept interpreter.
         """
-        for name in ("session", "profile"):
-            if fields.get(name) not in (None, getattr(self, "name" if name == "session" else name)):
-                raise errors.InvalidSpec(f"{name}: a job of a Session has the session's, {self.name!r}")
+        for field_name, own in (("session", self.name), ("profile", self.profile)):
+            if fields.get(field_name) not in (None, own):
+                raise errors.InvalidSpec(f"{field_name}: a job of this session has {own!r}")
         check_stateful(fields.get("stateful"))
         env = {**self.env, **(fields.get("env") or {})}
         given = {name: value for name, value in fields.items() if name != "stateful"}
