@@ -113,6 +113,10 @@ class WorkerSettings(BaseSettings):
         description="jobs at the same time; default 4 per core, at least 4",
     )
     max_sandboxes: int | None = Field(None, ge=1, description="default one per 64 MiB of memory, at most 200")
+    idle_timeout_s: Seconds = Field(1800.0, gt=0, description="a session ends so long after its last use")
+    max_idle_timeout_s: Seconds = Field(86400.0, gt=0, description="the longest idle time that a session may ask for")
+    max_age_s: Seconds = Field(86400.0, gt=0, description="the oldest that a sandbox of a session may become")
+    queue_max_jobs: int = Field(100_000, ge=1, description="queued jobs of a class beyond which submits are refused")
     sweep_period_s: Seconds = Field(60.0, gt=0, description="how often idle sessions are looked for")
     on_exit: OnExit = Field(
         OnExit.KEEP, description="`keep`: idle Docker sessions wait for the next start; `destroy`: all sandboxes end"
@@ -125,6 +129,12 @@ class WorkerSettings(BaseSettings):
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")
     log_format: str = Field("auto", pattern="^(auto|json|console)$", description="auto: console on a terminal")
     timers: Timers = Field(default_factory=Timers, description="`LEASEBOX_TIMERS__HEARTBEAT_S` and so on, see below")
+
+    @model_validator(mode="after")
+    def _idle_within_bounds(self) -> "WorkerSettings":
+        if self.idle_timeout_s > self.max_idle_timeout_s:
+            raise ValueError("idle_timeout_s must not be above max_idle_timeout_s")
+        return self
 
     @field_validator("accept_missing", mode="before")
     @classmethod
@@ -144,6 +154,12 @@ class WorkerSettings(BaseSettings):
         sources = (init_settings, env_settings, dotenv_settings, file_secret_settings)
         named = os.environ.get("LEASEBOX_CONFIG")
         return (*sources, TomlConfigSettingsSource(settings_cls, Path(named))) if named else sources
+
+    @property
+    def published(self) -> dict[str, float]:
+        """What the scripts read of the operator's settings: bounds of sessions and queues, by their names in Redis."""
+        names = ("idle_timeout_s", "max_idle_timeout_s", "max_age_s", "queue_max_jobs")
+        return {name: getattr(self, name) for name in names}
 
     @property
     def sandbox_bound(self) -> int:

@@ -150,6 +150,7 @@ def start(settings: WorkerSettings, lost_name: Callable[[], None], *, is_embedde
     )
     refill(pooled, runner, keys, identity, deps.sandboxes)
     client.hset(keys.profiles(), mapping=published(BUILT_IN))  # type: ignore[arg-type]
+    client.hset(keys.settings(), mapping=settings.published)  # type: ignore[arg-type]
     beats = _beats(settings, client, runner, keys, deps, node, lost_name)
     place = Place(installation, identity.node)
     beats += upkeep(client, runner, keys, place, deps, period_s=settings.sweep_period_s)
@@ -180,14 +181,14 @@ def _beats(
         cancel=lambda job: cancel(job, deps), disown=lambda job, lease: disown(job, lease, deps), lost_name=lose_name
     )
     reaper = Reaper(client, runner, keys, resend_grace_s=timers.resend_grace_s)
-    sweeper = Sweeper(client, runner, keys, name, deps.sandboxes.end)
+    sweeper = Sweeper(client, runner, keys, tombstone_ttl_s=timers.tombstone_ttl_s)
     control = Control(client, keys, name, deps)
 
     def heartbeat() -> None:
         node.heartbeat(orders, busy=len(deps.running), draining=deps.is_draining, paused=sorted(deps.intake.reasons))
 
     def sweep() -> None:
-        sweeper.sweep()
+        sweeper.sweep(name, deps.sandboxes.end)
 
     return [
         Beat("heartbeat", heartbeat, timers.heartbeat_s),

@@ -100,6 +100,13 @@ class Expired(NamedTuple):
     reason: str
 
 
+class Beyond(NamedTuple):
+    """The operator allows `field` this much at most; nothing was made."""
+
+    field: str
+    bound: float
+
+
 class SessionRecord(NamedTuple):
     """A session as `open` made or found it; times are unix seconds."""
 
@@ -117,6 +124,7 @@ class SessionRecord(NamedTuple):
     executions: int
     last_exit_code: int | None
     close_reason: str | None
+    lost_reason: str | None
 
 
 class Fed(NamedTuple):
@@ -366,9 +374,9 @@ class Pooled(NamedTuple):
 # By script.
 
 SubmitAnswer: TypeAlias = (
-    Accepted | Existing | Conflict | Quota | Full | ProfileDiffers | Refused | BlobGone | Expired
+    Accepted | Existing | Conflict | Quota | Full | ProfileDiffers | Refused | BlobGone | Expired | Beyond
 )  # fmt: skip
-OpenAnswer: TypeAlias = SessionRecord | ProfileDiffers | Expired | Quota
+OpenAnswer: TypeAlias = SessionRecord | ProfileDiffers | Expired | Quota | Beyond
 FeedAnswer: TypeAlias = Fed | WrongState | Full | Gone
 SealAnswer: TypeAlias = Sealed | Gone
 CancelAnswer: TypeAlias = Cancelled | Requested | AlreadyFinished | Gone

@@ -157,10 +157,15 @@ def sweep(
     generation: int,
     evict_idle_after_s: float | None = None,
     tombstone_ttl_s: float = TOMBSTONE_TTL_S,
+    tell_node: bool = False,
 ) -> Call[answers.SweepAnswer]:
-    """End an idle session (`line` is `tenant/session`, as in the node's expiry index) if its time has come."""
+    """End an idle session (`line` is `tenant/session`, as in the node's expiry index) if its time has come.
+
+    Args:
+        tell_node: The caller cannot kill the sandbox itself: its node is told to.
+    """
     evict = "" if evict_idle_after_s is None else evict_idle_after_s
-    args = (keys.names, line, generation, evict, tombstone_ttl_s)
+    args = (keys.names, line, generation, evict, tombstone_ttl_s, "1" if tell_node else "")
     return Call("sweep", (keys.session_line(line),), args, _sweep_answer)
 
 
