@@ -44,9 +44,10 @@ class Live:
 
 
 @contextmanager
-def worker_process(url: str, home: Path, driver: str, node: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker; ends with the block, and must end by SIGTERM."""
-    environment = {**os.environ, "LEASEBOX_URL": url, "LEASEBOX_HOME": str(home), "LEASEBOX_SWEEP_PERIOD_S": "1"}
+def worker_process(url: str, home: Path, driver: str, node: str, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker with these further settings; ends with the block, and must end by SIGTERM."""
+    given = {"LEASEBOX_URL": url, "LEASEBOX_HOME": str(home), "LEASEBOX_SWEEP_PERIOD_S": "1", **settings}
+    environment = {**os.environ, **given}
     command = [sys.executable, "-m", "leasebox_worker.cli", "run", "--driver", driver, "--node", node]
     with (home / f"{node}.log").open("ab") as log:
         child = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
