@@ -19,6 +19,8 @@ from leasebox.client import Client
 from leasebox.contract.errors import QueueFull
 
 WAIT_S = 90.0
+AWAY_S = 2.0
+"""Longer than any single try of a client takes."""
 BLOCK = 64 << 10
 FLOOD = f"import sys\nfor n in range(800): sys.stdout.buffer.write(bytes([n % 251]) * {BLOCK})"
 SLOWLY = "import time\nfor n in range(160):\n    print(n, flush=True)\n    time.sleep(0.05)"
@@ -88,6 +90,19 @@ def test_fifty_megabytes_pass_whole_through_a_way_that_is_cut_at_random(server, 
     relay.close()
 
 
+def test_a_way_that_falls_silent_is_left_for_another(server, home: Path, bwrap) -> None:
+    relay = Relay(home / "s")
+    with running(relay.url, home) as client:
+        handle = client.submit(SLOWLY)
+        next(e for e in handle.events(timeout_s=WAIT_S) if e.type == "stdout")
+        relay.lose_all()
+
+        assert handle.result(timeout_s=WAIT_S).outcome == "ok"
+        _assert_whole(_entries(home, handle.id), SLOWLY_SAID)
+        assert client.run("print('alive')", wait_s=WAIT_S).stdout == "alive\n"
+    relay.close()
+
+
 def test_a_server_that_is_killed_and_started_again_costs_no_job_anything(server, home: Path, bwrap) -> None:
     with running(f"redis+socket://{home / 's'}", home) as client:
         handle = client.submit(SLOWLY)
@@ -95,6 +110,7 @@ def test_a_server_that_is_killed_and_started_again_costs_no_job_anything(server,
         for _ in range(2):
             os.kill(int(_redis(home).info("server")["process_id"]), signal.SIGKILL)
             server.terminate()
+            threading.Event().wait(AWAY_S)
             server.start()
 
         assert handle.result(timeout_s=WAIT_S).outcome == "ok"

@@ -1,7 +1,7 @@
 """A real Celery worker with our app, pool and consumer, whose jobs are words: what `test_tasks` speaks to by pipes.
 
 Arguments: URL, slots, interactive slots, stall_s. It prints `ready`, then `took JOB` for each wake-up that a thread
-got; a job whose id begins with `hold` keeps its slot until `release` is typed.
+got; a job whose id begins with `hold` keeps its slot until `release` is typed, one with `brief` for an instant.
 Words on stdin: `pause REASON`, `resume REASON`, `release`, `deafen` (the consumer forgets its queues, as in the silent
 stop that Celery is known for), `counts`.
 """
@@ -23,6 +23,8 @@ from leasebox_worker.engine.intake import Gate, Intake, Pause, Slots  # noqa: E4
 from leasebox_worker.engine.watchdog import Watchdog  # noqa: E402
 from leasebox_worker.lifecycle.beat import Beat  # noqa: E402
 
+BRIEF_S = 0.02
+
 released = threading.Event()
 telling = threading.Lock()
 out = sys.stdout  # Celery puts a logger in its place
@@ -40,6 +42,8 @@ def body(job: str, _deps: Any) -> bool:
     tell(f"took {job}")
     if job.startswith("hold"):
         released.wait()
+    if job.startswith("brief"):
+        released.wait(BRIEF_S)
     return True
 
 

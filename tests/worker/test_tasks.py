@@ -147,11 +147,11 @@ def test_batch_goes_on_under_a_steady_interactive_load(new_consumer, eventually)
 
 def test_a_freed_slot_is_filled_at_once_though_only_interactive_jobs_are_awaited(new_consumer, eventually) -> None:
     consumer = new_consumer(slots=2, interactive=1)
-    for number in range(300):
-        consumer.wake(f"batch-{number}", BULK[0])
+    for number in range(100):
+        consumer.wake(f"brief-{number}", BULK[0])
 
-    # One slot for batch, whose end finds a BRPOP that asks for interactive jobs alone for a second: 300 s without more.
-    eventually(lambda: len(consumer.took()) == 300, WITHIN_S)
+    # One slot for batch; its end finds a BRPOP that asks for interactive jobs alone, for a second: 100 s without more.
+    eventually(lambda: len(consumer.took()) == 100, WITHIN_S)
 
 
 def test_a_consumer_that_fell_silent_is_started_again(new_consumer, eventually) -> None:

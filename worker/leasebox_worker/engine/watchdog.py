@@ -48,7 +48,7 @@ class Watchdog:
     """Looks again and again; `look` is a duty.
 
     Args:
-        client: Of its own, with a short timeout.
+        client: With a short timeout.
         restart: Starts the consumer again, in its own thread.
         end: Ends the process.
     """
