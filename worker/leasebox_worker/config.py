@@ -59,6 +59,8 @@ class Timers(BaseModel):
     """Between two looks for wake-ups that are missing."""
     resend_grace_s: Seconds = Field(10.0, gt=0)
     """Age from which a wake-up counts as missing."""
+    stall_s: Seconds = Field(10.0, gt=0)
+    """Jobs wait, slots are free, nothing is taken: after so long the consumer is started again."""
     start_timeout_s: Seconds = Field(120.0, gt=0)
     """From claim to start, a new sandbox included."""
     overdue_grace_s: Seconds = Field(10.0, gt=0)
@@ -111,6 +113,9 @@ class WorkerSettings(BaseSettings):
         ge=1,
         le=256,
         description="jobs at the same time; default 4 per core, at least 4",
+    )
+    interactive_slots: int = Field(
+        1, ge=0, description="of the slots, those that only interactive jobs may take; one is always left to the others"
     )
     max_sandboxes: int | None = Field(None, ge=1, description="default one per 64 MiB of memory, at most 200")
     idle_timeout_s: Seconds = Field(1800.0, gt=0, description="a session ends so long after its last use")

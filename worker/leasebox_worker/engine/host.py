@@ -12,8 +12,7 @@ from pathlib import Path
 
 import redis
 import structlog
-from redis.backoff import ExponentialBackoff
-from redis.exceptions import BusyLoadingError
+from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from leasebox.contract.errors import BrokerUnavailable, ConfigError
@@ -27,12 +26,15 @@ from leasebox_worker.drivers.choose import choose
 from leasebox_worker.engine.adopt import refill, take_over
 from leasebox_worker.engine.control import Control, cancel, disown
 from leasebox_worker.engine.deps import Deps
+from leasebox_worker.engine.intake import Gate
 from leasebox_worker.engine.sandboxes import Placement, Sandboxes
 from leasebox_worker.engine.upkeep import upkeep
+from leasebox_worker.engine.watchdog import Watchdog
 from leasebox_worker.lifecycle import owners
 from leasebox_worker.lifecycle.beat import Beat
 from leasebox_worker.lifecycle.name import wait_until_free
 from leasebox_worker.lifecycle.node import Facts, Node, Orders
+from leasebox_worker.lifecycle.patience import PatientRunner
 from leasebox_worker.lifecycle.reaper import Reaper
 from leasebox_worker.lifecycle.reconcile import Place
 from leasebox_worker.lifecycle.sweeper import Sweeper
@@ -42,23 +44,32 @@ from leasebox_worker.policy.profiles import BUILT_IN, published
 log = structlog.get_logger()
 
 READY_WITHIN_S = 30.0
+ANSWER_WITHIN_S = 5.0
+"""Longer than the longest block (1 s) and than any of our scripts."""
 MIN_REDIS = (7, 0)
 
 
-def connect(url: str) -> redis.Redis:
-    """A client that tries again for some 14 s while Redis is away, restarts or loads.
+def connect(url: str, *, timeout_s: float = ANSWER_WITHIN_S) -> redis.Redis:
+    """A client that reconnects at once when its connection was cut, and then tells: who may wait, waits by itself.
+
+    Args:
+        timeout_s: Without an answer for so long a connection is given up, so that no thread hangs on a dead peer.
 
     Raises:
         ConfigError: The URL is none of redis, rediss, redis+socket.
         BrokerUnavailable: Nobody answers there, or not with this password.
     """
-    client = redis.Redis.from_url(
-        url.replace("redis+socket://", "unix://").replace("?virtual_host=", "?db="),
-        retry=Retry(ExponentialBackoff(cap=1.0, base=0.02), 14),
-        retry_on_error=[redis.ConnectionError, redis.TimeoutError, BusyLoadingError],
-        health_check_interval=25,
-    )
+    url = url.replace("redis+socket://", "unix://").replace("?virtual_host=", "?db=")
+    is_tcp = not url.startswith("unix:")
     try:
+        client = redis.Redis.from_url(
+            url,
+            retry=Retry(NoBackoff(), 1),
+            retry_on_error=[redis.ConnectionError],
+            health_check_interval=25,
+            socket_timeout=timeout_s,
+            **({"socket_connect_timeout": timeout_s, "socket_keepalive": True} if is_tcp else {}),
+        )
         version = client.info("server")["redis_version"]
     except redis.AuthenticationError as exc:
         raise ConfigError("Redis refused the password", hint="check LEASEBOX_URL") from exc
@@ -84,11 +95,20 @@ class Host:
     """A running worker process, less Celery."""
 
     settings: WorkerSettings
+    client: redis.Redis
     deps: Deps
     beats: list[Beat]
     lock_fd: int
     keeps_sandboxes: bool
     leave: Callable[[], None]
+
+    def watch(self, gate: Gate, *, restart: Callable[[], None], end: Callable[[], None]) -> None:
+        """Let nobody stop the consumer in silence: see `Watchdog`."""
+        stall_s = self.settings.timers.stall_s
+        watchdog = Watchdog(self.client, gate, stall_s=stall_s, restart=restart, end=end)
+        beat = Beat("watchdog", watchdog.look, stall_s / 5)
+        self.beats.append(beat)
+        beat.start()
 
     def stop(self) -> None:
         """End the duties, and the sandboxes that do not wait for the next start; call it when no job runs any more."""
@@ -124,7 +144,8 @@ def start(settings: WorkerSettings, lost_name: Callable[[], None], *, is_embedde
     installation = installation_of(client, keys)
     driver = _checked_driver(settings, installation, agent_dir, is_embedded=is_embedded)
     identity = Identity(settings.node, uuid.uuid4().hex[:12])
-    tracker = LeaseTracker(runner, keys, identity, start_timeout_s=settings.timers.start_timeout_s)
+    patient = PatientRunner(client, within_s=settings.timers.held_max_s)
+    tracker = LeaseTracker(patient, keys, identity, start_timeout_s=settings.timers.start_timeout_s)
     placement = Placement(
         installation=installation,
         node=identity.node,
@@ -141,7 +162,9 @@ def start(settings: WorkerSettings, lost_name: Callable[[], None], *, is_embedde
         cancel_grace_s=settings.timers.cancel_grace_s,
     )
     facts, reclaim_s = _facts(driver, settings), settings.timers.reclaim_s
-    node = Node(runner, keys, tracker, facts)
+    # The fence counts from the last answered heartbeat: one that hangs must be given up and sent again in time.
+    pulse = connect(settings.url, timeout_s=min(ANSWER_WITHIN_S, settings.timers.heartbeat_s))
+    node = Node(Runner(pulse), keys, tracker, facts)
     wait_until_free(client, keys, identity.node, machine_id=facts.machine_id, reclaim_s=reclaim_s, wait_s=reclaim_s + 1)
     pooled = take_over(
         deps.sandboxes,
@@ -158,7 +181,7 @@ def start(settings: WorkerSettings, lost_name: Callable[[], None], *, is_embedde
         beat.start()
     log.info("node_registered", node=identity.node, incarnation=identity.incarnation, driver=driver.name)
     keeps = driver.outlives_worker and settings.on_exit is OnExit.KEEP and not is_embedded
-    return Host(settings, deps, beats, lock_fd, keeps, node.rest if keeps else node.leave)
+    return Host(settings, client, deps, beats, lock_fd, keeps, node.rest if keeps else node.leave)
 
 
 def _beats(

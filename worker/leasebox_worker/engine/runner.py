@@ -43,7 +43,7 @@ def _acquire(job_id: str, deps: Deps) -> a.AcquireAnswer:
     lease = deps.tracker.new_lease()
     room = deps.sandboxes.reserve()
     while True:
-        answer = deps.tracker.acquire(job_id, lease, draining=deps.is_draining, room=room)
+        answer = deps.tracker.acquire(job_id, lease, draining=deps.is_draining or deps.intake.is_stopped, room=room)
         if not isinstance(answer, a.More):
             log.debug("acquired", job_id=job_id, answer=type(answer).__name__)
             if not isinstance(answer, a.Cold):
