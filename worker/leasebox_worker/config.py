@@ -106,7 +106,14 @@ class WorkerSettings(BaseSettings):
         description="jobs at the same time; default 4 per core, at least 4",
     )
     max_sandboxes: int | None = Field(None, ge=1, description="default one per 64 MiB of memory, at most 200")
+    evict_idle_after_s: Seconds | None = Field(
+        None, gt=0, description="a full node may end a session that was idle for so long; default never"
+    )
     sweep_period_s: Seconds = Field(60.0, gt=0, description="how often idle sessions are looked for")
+    profiles_file: Path | None = Field(None, description="TOML, see `ops/profiles.toml`; default the built-in profiles")
+    metrics_port: int | None = Field(
+        None, ge=1, le=65535, description="of Prometheus metrics on 127.0.0.1; default none are offered"
+    )
     accept_missing: Annotated[frozenset[str], NoDecode] = Field(
         frozenset(), description="required protections to do without, by the names that doctor prints"
     )

@@ -14,7 +14,7 @@ from leasebox.contract.errors import GuestProtocolError, InvalidSpec, LeaseboxEr
 from leasebox.contract.result import Failure, Outcome, Usage
 from leasebox.contract.scripts import answers as a
 from leasebox.contract.scripts.worker import Chunk
-from leasebox.contract.spec import FileContent, JobSpec, Limits, parse_spec
+from leasebox.contract.spec import SANDBOX_LIMITS, FileContent, JobSpec, Limits, parse_spec
 from leasebox_worker.engine.deps import Deps
 from leasebox_worker.engine.outcome import Ended, name_ending
 from leasebox_worker.engine.publisher import Publisher
@@ -22,7 +22,7 @@ from leasebox_worker.engine.report import Times, Where, ending_of, result_of
 from leasebox_worker.engine.sandboxes import Sandbox
 from leasebox_worker.guestlink.link import Exec, chunked, packed_files
 from leasebox_worker.guestlink.messages import Exited, Output, Refused
-from leasebox_worker.policy.admit import SANDBOX_LIMITS, Grant, admit
+from leasebox_worker.policy.admit import Grant, admit
 from leasebox_worker.policy.profiles import Profile
 
 log = structlog.get_logger()

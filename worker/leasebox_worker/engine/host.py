@@ -26,13 +26,14 @@ from leasebox_worker.drivers.bubblewrap_arguments import ROOTLESS_LACKS
 from leasebox_worker.drivers.choose import choose
 from leasebox_worker.engine.control import Control, cancel, disown
 from leasebox_worker.engine.deps import Deps
+from leasebox_worker.engine.publication import publish
 from leasebox_worker.engine.sandboxes import Placement, Sandboxes
 from leasebox_worker.lifecycle.beat import Beat
 from leasebox_worker.lifecycle.node import Facts, Node, Orders
 from leasebox_worker.lifecycle.reaper import Reaper
 from leasebox_worker.lifecycle.sweeper import Sweeper
 from leasebox_worker.lifecycle.tracker import Identity, LeaseTracker
-from leasebox_worker.policy.profiles import BUILT_IN, published
+from leasebox_worker.policy import profiles as policy
 
 log = structlog.get_logger()
 
@@ -108,13 +109,16 @@ def start(settings: WorkerSettings, lost_name: Callable[[], None], *, is_embedde
     Raises:
         ConfigError, BrokerUnavailable, DriverUnsafe: The worker cannot start; nothing was left behind.
     """
+    profiles = policy.load(settings.profiles_file)
     client = connect(settings.url)
     keys, runner = Keys(settings.prefix), Runner(client)
+    reclaim_s = settings.timers.reclaim_s
+    identity = Identity(settings.node, uuid.uuid4().hex[:12])
+    publish(runner, keys, identity, profiles, reclaim_s=reclaim_s)
     lock_fd = _lock_state_folder(settings)
     agent_dir = install(settings.home / "agent", platform.python_version())
     installation = installation_of(client, keys)
     driver = _checked_driver(settings, installation, agent_dir, is_embedded=is_embedded)
-    identity = Identity(settings.node, uuid.uuid4().hex[:12])
     tracker = LeaseTracker(runner, keys, identity, start_timeout_s=settings.timers.start_timeout_s)
     placement = Placement(
         installation=installation,
@@ -128,14 +132,17 @@ def start(settings: WorkerSettings, lost_name: Callable[[], None], *, is_embedde
     deps = Deps(
         tracker=tracker,
         sandboxes=Sandboxes(driver, placement, bound=settings.sandbox_bound),
-        profiles=BUILT_IN,
+        profiles=profiles,
         cancel_grace_s=settings.timers.cancel_grace_s,
     )
     node = Node(runner, keys, tracker, _facts(driver, settings))
     _end_leftovers(driver, placement)
-    reclaim_s = settings.timers.reclaim_s
     node.adopt([], has_proof=True, reclaim_s=reclaim_s, wait_s=reclaim_s + 1)
-    client.hset(keys.profiles(), mapping=published(BUILT_IN))  # type: ignore[arg-type]
+    try:
+        publish(runner, keys, identity, profiles, reclaim_s=reclaim_s)
+    except ConfigError:
+        node.leave()
+        raise
     beats = _beats(settings, client, runner, keys, deps, node, lost_name)
     for beat in beats:
         beat.start()
