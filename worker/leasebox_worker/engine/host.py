@@ -27,13 +27,17 @@ from leasebox_worker.drivers.choose import choose
 from leasebox_worker.engine.control import Control, cancel, disown
 from leasebox_worker.engine.deps import Deps
 from leasebox_worker.engine.publication import publish
+from leasebox_worker.engine.refill import Refill, Refilling
 from leasebox_worker.engine.sandboxes import Placement, Sandboxes
 from leasebox_worker.lifecycle.beat import Beat
 from leasebox_worker.lifecycle.node import Facts, Node, Orders
+from leasebox_worker.lifecycle.pool import Pools
 from leasebox_worker.lifecycle.reaper import Reaper
 from leasebox_worker.lifecycle.sweeper import Sweeper
 from leasebox_worker.lifecycle.tracker import Identity, LeaseTracker
 from leasebox_worker.policy import profiles as policy
+from leasebox_worker.telemetry import metrics
+from leasebox_worker.telemetry.metrics import End
 
 log = structlog.get_logger()
 
@@ -88,6 +92,8 @@ class Host:
     def stop(self) -> None:
         """End the duties and every sandbox, and let its sessions go on elsewhere; call it when no job runs any more."""
         self.deps.is_draining = True
+        if self.deps.refill is not None:
+            self.deps.refill.stop()
         for beat in self.beats:
             beat.stop()
         self.deps.sandboxes.end_all()
@@ -135,6 +141,8 @@ def start(settings: WorkerSettings, lost_name: Callable[[], None], *, is_embedde
         profiles=profiles,
         cancel_grace_s=settings.timers.cancel_grace_s,
     )
+    if settings.metrics_port is not None:
+        metrics.serve(settings.metrics_port)
     node = Node(runner, keys, tracker, _facts(driver, settings))
     _end_leftovers(driver, placement)
     node.adopt([], has_proof=True, reclaim_s=reclaim_s, wait_s=reclaim_s + 1)
@@ -143,7 +151,12 @@ def start(settings: WorkerSettings, lost_name: Callable[[], None], *, is_embedde
     except ConfigError:
         node.leave()
         raise
+    sweeper = Sweeper(client, runner, keys, settings.node, lambda text, reason: deps.sandboxes.end(text, End(reason)))
+    deps.refill = _refill(settings, deps, Pools(client, runner, keys, identity), sweeper)
+    if not is_embedded:
+        deps.refill.ask()
     beats = _beats(settings, client, runner, keys, deps, node, lost_name)
+    beats += [Beat("sweep", sweeper.sweep, settings.sweep_period_s), Beat("refill", deps.refill.watch, 0.0)]
     for beat in beats:
         beat.start()
     log.info("node_registered", node=identity.node, incarnation=identity.incarnation, driver=driver.name)
@@ -170,14 +183,10 @@ def _beats(
         cancel=lambda job: cancel(job, deps), disown=lambda job, lease: disown(job, lease, deps), lost_name=lose_name
     )
     reaper = Reaper(client, runner, keys, resend_grace_s=timers.resend_grace_s)
-    sweeper = Sweeper(client, runner, keys, name, deps.sandboxes.end)
     control = Control(client, keys, name, deps)
 
     def heartbeat() -> None:
         node.heartbeat(orders, busy=len(deps.running), draining=deps.is_draining)
-
-    def sweep() -> None:
-        sweeper.sweep()
 
     return [
         Beat("heartbeat", heartbeat, timers.heartbeat_s),
@@ -186,8 +195,18 @@ def _beats(
         Beat("expire", reaper.expire, 1.0),
         Beat("overdue", reaper.overdue, timers.resend_s),
         Beat("resend", reaper.resend, timers.resend_s),
-        Beat("sweep", sweep, settings.sweep_period_s),
     ]
+
+
+def _refill(settings: WorkerSettings, deps: Deps, pools: Pools, sweeper: Sweeper) -> Refill:
+    cores = os.cpu_count() or 1
+    evict_s = settings.evict_idle_after_s
+    how = Refilling(
+        makers=max(1, cores // 2),  # the other half is for jobs
+        node_cpus=float(cores),
+        evicts=lambda: evict_s is not None and sweeper.evict(evict_s),
+    )
+    return Refill(pools, deps.sandboxes, deps.profiles, deps.intake, how)
 
 
 def driver_settings(settings: WorkerSettings, installation: str) -> DriverSettings:

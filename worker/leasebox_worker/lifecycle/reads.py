@@ -21,6 +21,11 @@ def members(client: redis.Redis, key: str) -> list[str]:
     return [_text(member) for member in client.zrange(key, 0, -1)]
 
 
+def items(client: redis.Redis, key: str) -> list[str]:
+    """All items of a list, the first first."""
+    return [_text(item) for item in client.lrange(key, 0, -1)]
+
+
 def field(client: redis.Redis, key: str, name: str) -> str | None:
     """One field of a hash; None if it is not there."""
     value = client.hget(key, name)

@@ -1,0 +1,88 @@
+"""Which warm sandboxes a node makes and ends, and what its pools look like in Redis."""
+
+from typing import Any
+
+import pytest
+
+from leasebox.contract.scripts import answers
+from leasebox_worker.lifecycle.pool import Drop, Make, Pools, Shelf, Stock, gives_way, refill_plan
+
+A, B = Make("a"), Make("b")
+
+
+def shelf(profile: str = "a", wanted: int = 2, ready: str = "", gone: str = "", making: int = 0, **more: Any) -> Shelf:
+    """A shelf whose sandboxes are named by one letter each."""
+    return Shelf(profile, wanted, tuple(ready), frozenset(gone), making, **more)
+
+
+def stock(*shelves: Shelf, free: int = 9, makers: int = 9, **more: Any) -> Stock:
+    return Stock(shelves, free, makers, **more)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        pytest.param(stock(shelf()), [A, A], id="an empty shelf is filled"),
+        pytest.param(stock(shelf(ready="xy")), [], id="a full one is left alone"),
+        pytest.param(stock(shelf(ready="x")), [A], id="what lacks is made"),
+        pytest.param(stock(shelf(ready="x", making=1)), [], id="what is being made counts"),
+        pytest.param(stock(shelf(), makers=1), [A], id="no more at a time than there are makers"),
+        pytest.param(stock(shelf(), makers=0), [], id="none when all makers are busy"),
+        pytest.param(stock(shelf(), free=2), [A], id="one place of the node stays for a job"),
+        pytest.param(stock(shelf(), free=1), [], id="the last place is a job's"),
+        pytest.param(stock(shelf(), free=0), [], id="a full node makes none"),
+        pytest.param(stock(shelf(), free=-3), [], id="nor does one beyond its bound"),
+        pytest.param(stock(shelf(), may_make=False), [], id="none while the node takes no work"),
+        pytest.param(stock(shelf(is_resting=True)), [], id="none while the last failure is fresh"),
+        pytest.param(stock(shelf(is_resting=True), shelf("b")), [B, B], id="which does not hold others up"),
+        pytest.param(stock(shelf(ready="x"), shelf("b")), [B, A, B], id="the emptiest shelf first"),
+        pytest.param(stock(shelf(ready="xy", gone="x")), [Drop("a", "x"), A], id="a dead one is dropped and replaced"),
+        pytest.param(stock(shelf(wanted=1, ready="xy")), [Drop("a", "y")], id="beyond the profile's: the last first"),
+        pytest.param(stock(shelf(wanted=0, ready="xy")), [Drop("a", "x"), Drop("a", "y")], id="none is wanted"),
+        pytest.param(
+            stock(shelf(wanted=1, ready="xyz", gone="x")), [Drop("a", "x"), Drop("a", "z")], id="dead ones do not count"
+        ),
+        pytest.param(
+            stock(shelf(ready="xy"), shelf("b"), is_draining=True),
+            [Drop("a", "x"), Drop("a", "y")],
+            id="a draining node ends all",
+        ),
+    ],
+)
+def test_the_plan(given: Stock, expected: list[Make | Drop]) -> None:
+    assert refill_plan(given) == expected
+
+
+@pytest.mark.parametrize(
+    ("shelves", "expected"),
+    [
+        ([], None),
+        ([shelf()], None),
+        ([shelf(ready="x"), shelf("b", ready="yz")], Drop("b", "z")),
+    ],
+)
+def test_the_fullest_shelf_gives_way_first(shelves: list[Shelf], expected: Drop | None) -> None:
+    assert gives_way(shelves) == expected
+
+
+@pytest.fixture
+def pools(worker_node: Any) -> Pools:
+    return Pools(worker_node.redis, worker_node.runner, worker_node.keys, worker_node.tracker.identity)
+
+
+def test_a_job_gets_the_one_that_waits_longest_and_a_drop_after_that_keeps_it(worker_node: Any, pools: Pools) -> None:
+    assert all(pools.push("default", name) for name in ("first", "second"))
+    answer = worker_node.tracker.acquire(worker_node.submit(), "n-1:x", draining=False, room=False)
+
+    assert isinstance(answer, answers.Leased)
+    assert answer.sandbox == "first"
+    assert pools.ready("default") == ("second",)
+    assert not pools.drop("default", "first")
+    assert pools.drop("default", "second")
+    assert pools.ready("default") == ()
+
+
+def test_an_incarnation_that_lost_its_name_offers_nothing(worker_node: Any, pools: Pools, new_node: Any) -> None:
+    new_node("n", "n-2").adopt()
+
+    assert not pools.push("default", "late")
