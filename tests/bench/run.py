@@ -15,6 +15,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -113,7 +114,7 @@ class Pool:
         while len(found := self._ready()) < WARM:
             if time.monotonic() > deadline:
                 raise SystemExit("the warm pool is not refilled")
-            time.sleep(0.005)
+            threading.Event().wait(0.005)
         self._seen.update(found)
 
     def hits(self) -> int:
