@@ -16,6 +16,7 @@ from leasebox.contract.queues import TASK_NAME, consumed_by
 from leasebox.contract.scripts import Runner, client
 from leasebox_worker.config import WorkerSettings
 from leasebox_worker.engine import host
+from leasebox_worker.engine.intake import Pause
 from leasebox_worker.engine.runner import run_job
 from leasebox_worker.lifecycle import reads
 
@@ -103,6 +104,7 @@ def serve(settings: WorkerSettings, *, is_embedded: bool) -> None:
 
     def drain(**_: object) -> None:
         running.deps.is_draining = True
+        running.deps.intake.pause(Pause.DRAINING)
 
     worker_shutting_down.connect(drain, weak=False)  # `worker_shutdown` comes when the last job has ended
     try:

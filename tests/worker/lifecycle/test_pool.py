@@ -3,9 +3,11 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from leasebox.contract.scripts import answers
-from leasebox_worker.lifecycle.pool import Drop, Make, Pools, Shelf, Stock, gives_way, refill_plan
+from leasebox_worker.lifecycle.pool import SPARE_PLACES, Drop, Make, Pools, Shelf, Stock, gives_way, refill_plan
 
 A, B = Make("a"), Make("b")
 
@@ -20,7 +22,7 @@ def stock(*shelves: Shelf, free: int = 9, makers: int = 9, **more: Any) -> Stock
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    ("seen", "expected"),
     [
         pytest.param(stock(shelf()), [A, A], id="an empty shelf is filled"),
         pytest.param(stock(shelf(ready="xy")), [], id="a full one is left alone"),
@@ -49,8 +51,38 @@ def stock(*shelves: Shelf, free: int = 9, makers: int = 9, **more: Any) -> Stock
         ),
     ],
 )
-def test_the_plan(given: Stock, expected: list[Make | Drop]) -> None:
-    assert refill_plan(given) == expected
+def test_the_plan(seen: Stock, expected: list[Make | Drop]) -> None:
+    assert refill_plan(seen) == expected
+
+
+@st.composite
+def shelves(draw: st.DrawFn) -> Shelf:
+    ready = draw(st.text("uvwxyz", max_size=6).map(lambda text: "".join(sorted(set(text)))))
+    gone = draw(st.frozensets(st.sampled_from(ready), max_size=len(ready))) if ready else frozenset()
+    profile = draw(st.sampled_from(("a", "b", "c")))
+    return Shelf(profile, draw(st.integers(0, 4)), tuple(ready), gone, draw(st.integers(0, 3)), draw(st.booleans()))
+
+
+@given(
+    st.builds(
+        Stock,
+        st.lists(shelves(), max_size=3, unique_by=lambda shelf: shelf.profile).map(tuple),
+        st.integers(-2, 8), st.integers(0, 4), st.booleans(), st.booleans(),
+    )
+)  # fmt: skip
+def test_whatever_the_plan_sees_it_keeps_within_the_bounds_and_ends_nothing_that_is_wanted(stock: Stock) -> None:
+    plan = refill_plan(stock)
+    made = [action.profile for action in plan if isinstance(action, Make)]
+    dropped = [(action.profile, action.sandbox) for action in plan if isinstance(action, Drop)]
+
+    assert len(made) <= max(0, min(stock.free_places - SPARE_PLACES, stock.idle_makers))
+    assert len(dropped) == len(set(dropped))
+    for shelf in stock.shelves:
+        living = set(shelf.ready) - shelf.gone - {name for profile, name in dropped if profile == shelf.profile}
+        more = made.count(shelf.profile)
+        assert len(living) == (0 if stock.is_draining else min(shelf.wanted, len(set(shelf.ready) - shelf.gone)))
+        assert more == 0 or len(living) + shelf.making + more <= shelf.wanted
+        assert not (more and (stock.is_draining or shelf.is_resting or not stock.may_make))
 
 
 @pytest.mark.parametrize(

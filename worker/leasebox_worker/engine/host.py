@@ -26,6 +26,7 @@ from leasebox_worker.drivers.bubblewrap_arguments import ROOTLESS_LACKS
 from leasebox_worker.drivers.choose import choose
 from leasebox_worker.engine.control import Control, cancel, disown
 from leasebox_worker.engine.deps import Deps
+from leasebox_worker.engine.intake import Pause
 from leasebox_worker.engine.publication import publish
 from leasebox_worker.engine.refill import Refill, Refilling
 from leasebox_worker.engine.sandboxes import Placement, Sandboxes
@@ -92,10 +93,11 @@ class Host:
     def stop(self) -> None:
         """End the duties and every sandbox, and let its sessions go on elsewhere; call it when no job runs any more."""
         self.deps.is_draining = True
-        if self.deps.refill is not None:
-            self.deps.refill.stop()
+        self.deps.intake.pause(Pause.DRAINING)
         for beat in self.beats:
             beat.stop()
+        if self.deps.refill is not None:
+            self.deps.refill.stop()
         self.deps.sandboxes.end_all()
         self.deps.sandboxes.driver.close()
         try:

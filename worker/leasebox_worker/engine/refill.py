@@ -81,10 +81,10 @@ class Refill:
         """Wait until somebody asks, at most a second; then do what the plan says."""
         self._asked.wait(LOOK_S)
         self._asked.clear()
-        if not self._is_wanted:
-            return
         if Pause.FULL in self._intake.reasons and (place := self.make_room()) is not None:
             place.release()
+        if not self._is_wanted:
+            return
         for action in refill_plan(self._stock()):
             match action:
                 case Make(profile):
@@ -95,6 +95,8 @@ class Refill:
     def make_room(self) -> Place | None:
         """A place for a sandbox on a full node: a warm one gives way, then an idle session if the operator allows."""
         while (place := self._sandboxes.reserve()) is None:
+            if self._sandboxes.free_places() > 0:
+                return None  # what lacks is not room
             first = gives_way([self._shelf(profile) for profile in self._profiles.values()])
             if first is not None:
                 self._drop(first)
@@ -120,8 +122,8 @@ class Refill:
             self._sandboxes.discard(sandbox, End.DRAINED)
 
     def stop(self) -> None:
-        """Make no more; one that is being made ends with the node."""
-        self._makers.shutdown(wait=False, cancel_futures=True)
+        """Make no more; returns when none is being made. Call it when nobody watches any more."""
+        self._makers.shutdown(wait=True, cancel_futures=True)
 
     def _stock(self) -> Stock:
         reasons = self._intake.reasons
