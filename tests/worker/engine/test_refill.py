@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from leasebox.contract.errors import GuestProtocolError, StartFailed
+from leasebox.contract.spec import Limits
 from leasebox_worker.drivers.base import Driver
 from leasebox_worker.engine.deps import Deps
 from leasebox_worker.engine.intake import Pause
@@ -20,6 +21,7 @@ from leasebox_worker.engine.runner import run_job
 from leasebox_worker.engine.sandboxes import Placement, Sandbox, Sandboxes
 from leasebox_worker.lifecycle.pool import Pools
 from leasebox_worker.lifecycle.sweeper import Sweeper
+from leasebox_worker.policy.admit import effective_limits
 from leasebox_worker.policy.profiles import BUILT_IN
 from leasebox_worker.telemetry.metrics import POOL, End
 
@@ -237,6 +239,21 @@ def test_a_full_node_whose_sessions_may_not_end_pauses_and_its_refill_makes_none
     watch(deps)
     assert deps.intake.reasons == {Pause.FULL}
     assert deps.sandboxes.count() == 2
+
+
+def test_what_a_profile_wants_no_more_is_ended(worker_node: Any, new_deps: NewDeps, eventually: Any) -> None:
+    deps = new_deps(pool=0)
+    assert deps.refill is not None
+    place = deps.sandboxes.reserve()
+    assert place is not None
+    profile = BUILT_IN["default"]
+    limits = effective_limits(Limits(), profile, node_cpus=2.0)
+    deps.refill.offer(deps.sandboxes.make(profile, limits, {}, place), profile)  # as one taken over from before
+    assert len(ready(worker_node)) == 1
+    watch(deps)
+
+    assert ready(worker_node) == []
+    assert deps.sandboxes.count() == 0
 
 
 def test_a_draining_node_ends_its_pool(worker_node: Any, new_deps: NewDeps, eventually: Any) -> None:

@@ -62,11 +62,11 @@ class Refill:
     ) -> None:
         self._pools = pools
         self._sandboxes = sandboxes
-        self._profiles = {name: profile for name, profile in profiles.items() if profile.pool}
+        self._profiles = profiles  # those without a pool too: one that was taken over from before may have some
         self._intake = intake
         self._how = how
         self._makers = ThreadPoolExecutor(how.makers, thread_name_prefix="refill")
-        self._making = dict.fromkeys(self._profiles, 0)
+        self._making = dict.fromkeys(profiles, 0)
         self._rests_until: dict[str, float] = {}
         self._lock = threading.Lock()
         self._asked = threading.Event()
