@@ -19,7 +19,7 @@ from leasebox.contract.scripts import Runner, client
 from leasebox_worker.celery_pool import OpenQueues
 from leasebox_worker.config import WorkerSettings
 from leasebox_worker.engine import host
-from leasebox_worker.engine.intake import Gate, Slots
+from leasebox_worker.engine.intake import Gate, Pause, Slots
 from leasebox_worker.engine.runner import run_job
 from leasebox_worker.lifecycle import reads
 
@@ -128,6 +128,7 @@ def serve(settings: WorkerSettings, *, is_embedded: bool) -> None:
 
     def drain(**_: object) -> None:
         running.deps.is_draining = True
+        running.deps.intake.pause(Pause.DRAINING)
 
     def watch(sender: Any, **_: object) -> None:
         intake.changed = sender.pool.wake

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from leasebox_worker.engine.intake import Intake
+from leasebox_worker.engine.intake import Intake, Pause
+from leasebox_worker.engine.refill import Refill
 from leasebox_worker.engine.running import Running
 from leasebox_worker.engine.sandboxes import Sandboxes
 from leasebox_worker.lifecycle.tracker import LeaseTracker
@@ -11,7 +12,11 @@ from leasebox_worker.policy.profiles import Profile
 
 @dataclass(slots=True)
 class Deps:
-    """What running a job needs."""
+    """What running a job needs.
+
+    Attributes:
+        refill: Keeps the warm pool; without one there is no pool.
+    """
 
     tracker: LeaseTracker
     sandboxes: Sandboxes
@@ -20,3 +25,8 @@ class Deps:
     is_draining: bool = False
     running: Running = field(default_factory=Running)
     intake: Intake = field(default_factory=Intake)
+    refill: Refill | None = None
+
+    def __post_init__(self) -> None:
+        """Take work again as soon as a full node has a place."""
+        self.sandboxes.on_room = lambda: self.intake.resume(Pause.FULL)

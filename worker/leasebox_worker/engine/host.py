@@ -23,10 +23,12 @@ from leasebox_worker.config import DriverName, OnExit, WorkerSettings
 from leasebox_worker.drivers.base import Driver, DriverSettings, require
 from leasebox_worker.drivers.bubblewrap_arguments import ROOTLESS_LACKS
 from leasebox_worker.drivers.choose import choose
-from leasebox_worker.engine.adopt import refill, take_over
+from leasebox_worker.engine.adopt import offer, take_over
 from leasebox_worker.engine.control import Control, cancel, disown
 from leasebox_worker.engine.deps import Deps
-from leasebox_worker.engine.intake import Gate
+from leasebox_worker.engine.intake import Gate, Pause
+from leasebox_worker.engine.publication import publish
+from leasebox_worker.engine.refill import Refill, Refilling
 from leasebox_worker.engine.sandboxes import Placement, Sandboxes
 from leasebox_worker.engine.upkeep import upkeep
 from leasebox_worker.engine.watchdog import Watchdog
@@ -35,11 +37,13 @@ from leasebox_worker.lifecycle.beat import Beat
 from leasebox_worker.lifecycle.name import wait_until_free
 from leasebox_worker.lifecycle.node import Facts, Node, Orders
 from leasebox_worker.lifecycle.patience import PatientRunner
+from leasebox_worker.lifecycle.pool import Pools
 from leasebox_worker.lifecycle.reaper import Reaper
 from leasebox_worker.lifecycle.reconcile import Place
 from leasebox_worker.lifecycle.sweeper import Sweeper
 from leasebox_worker.lifecycle.tracker import Identity, LeaseTracker
-from leasebox_worker.policy.profiles import BUILT_IN, published
+from leasebox_worker.policy import profiles as policy
+from leasebox_worker.telemetry import metrics
 
 log = structlog.get_logger()
 
@@ -113,8 +117,11 @@ class Host:
     def stop(self) -> None:
         """End the duties, and the sandboxes that do not wait for the next start; call it when no job runs any more."""
         self.deps.is_draining = True
+        self.deps.intake.pause(Pause.DRAINING)
         for beat in self.beats:
             beat.stop()
+        if self.deps.refill is not None:
+            self.deps.refill.stop()
         if self.keeps_sandboxes:
             self.deps.sandboxes.leave_all()
         else:
@@ -137,13 +144,16 @@ def start(settings: WorkerSettings, lost_name: Callable[[], None], *, is_embedde
     Raises:
         ConfigError, BrokerUnavailable, DriverUnsafe, EngineDown: The worker cannot start; nothing was left behind.
     """
+    profiles = policy.load(settings.profiles_file)
     client = connect(settings.url)
     keys, runner = Keys(settings.prefix), Runner(client)
+    reclaim_s = settings.timers.reclaim_s
+    identity = Identity(settings.node, uuid.uuid4().hex[:12])
+    publish(runner, keys, identity, profiles, reclaim_s=reclaim_s)
     lock_fd = _lock_state_folder(settings)
     agent_dir = install(settings.home / "agent", platform.python_version())
     installation = installation_of(client, keys)
     driver = _checked_driver(settings, installation, agent_dir, is_embedded=is_embedded)
-    identity = Identity(settings.node, uuid.uuid4().hex[:12])
     patient = PatientRunner(client, within_s=settings.timers.held_max_s)
     tracker = LeaseTracker(patient, keys, identity, start_timeout_s=settings.timers.start_timeout_s)
     placement = Placement(
@@ -158,10 +168,12 @@ def start(settings: WorkerSettings, lost_name: Callable[[], None], *, is_embedde
     deps = Deps(
         tracker=tracker,
         sandboxes=Sandboxes(driver, placement, bound=settings.sandbox_bound),
-        profiles=BUILT_IN,
+        profiles=profiles,
         cancel_grace_s=settings.timers.cancel_grace_s,
     )
-    facts, reclaim_s = _facts(driver, settings), settings.timers.reclaim_s
+    if settings.metrics_port is not None:
+        metrics.serve(settings.metrics_port)
+    facts = _facts(driver, settings)
     # The fence counts from the last answered heartbeat: one that hangs must be given up and sent again in time.
     pulse = connect(settings.url, timeout_s=min(ANSWER_WITHIN_S, settings.timers.heartbeat_s))
     node = Node(Runner(pulse), keys, tracker, facts)
@@ -171,12 +183,24 @@ def start(settings: WorkerSettings, lost_name: Callable[[], None], *, is_embedde
         owners.read(client, keys, identity.node),
         lambda found: node.adopt(found, has_proof=True, reclaim_s=reclaim_s, wait_s=reclaim_s + 1),
     )
-    refill(pooled, runner, keys, identity, deps.sandboxes)
-    client.hset(keys.profiles(), mapping=published(BUILT_IN))  # type: ignore[arg-type]
+    try:
+        publish(runner, keys, identity, profiles, reclaim_s=reclaim_s)
+    except ConfigError:
+        node.leave()
+        raise
+    sweeper = Sweeper(client, runner, keys, tombstone_ttl_s=settings.timers.tombstone_ttl_s)
+    deps.refill = _refill(settings, deps, Pools(client, runner, keys, identity), sweeper)
+    offer(pooled, profiles, deps.refill, deps.sandboxes)
+    if not is_embedded:
+        deps.refill.ask()
     client.hset(keys.settings(), mapping=settings.published)  # type: ignore[arg-type]
     beats = _beats(settings, client, runner, keys, deps, node, lost_name)
     place = Place(installation, identity.node)
     beats += upkeep(client, runner, keys, place, deps, period_s=settings.sweep_period_s)
+    beats += [
+        Beat("sweep", lambda: _sweep(sweeper, deps), settings.sweep_period_s),
+        Beat("refill", deps.refill.watch, 0.0),
+    ]
     for beat in beats:
         beat.start()
     log.info("node_registered", node=identity.node, incarnation=identity.incarnation, driver=driver.name)
@@ -204,14 +228,10 @@ def _beats(
         cancel=lambda job: cancel(job, deps), disown=lambda job, lease: disown(job, lease, deps), lost_name=lose_name
     )
     reaper = Reaper(client, runner, keys, resend_grace_s=timers.resend_grace_s)
-    sweeper = Sweeper(client, runner, keys, tombstone_ttl_s=timers.tombstone_ttl_s)
     control = Control(client, keys, name, deps)
 
     def heartbeat() -> None:
         node.heartbeat(orders, busy=len(deps.running), draining=deps.is_draining, paused=sorted(deps.intake.reasons))
-
-    def sweep() -> None:
-        sweeper.sweep(name, deps.sandboxes.end)
 
     return [
         Beat("heartbeat", heartbeat, timers.heartbeat_s),
@@ -220,8 +240,22 @@ def _beats(
         Beat("expire", reaper.expire, 1.0),
         Beat("overdue", reaper.overdue, timers.resend_s),
         Beat("resend", reaper.resend, timers.resend_s),
-        Beat("sweep", sweep, settings.sweep_period_s),
     ]
+
+
+def _sweep(sweeper: Sweeper, deps: Deps) -> None:
+    sweeper.sweep(deps.tracker.identity.node, deps.sandboxes.end_for)
+
+
+def _refill(settings: WorkerSettings, deps: Deps, pools: Pools, sweeper: Sweeper) -> Refill:
+    cores = os.cpu_count() or 1
+    evict_s = settings.evict_idle_after_s
+    how = Refilling(
+        makers=max(1, cores // 2),  # the other half is for jobs
+        node_cpus=float(cores),
+        evicts=lambda: evict_s is not None and sweeper.evict(settings.node, deps.sandboxes.end_for, evict_s),
+    )
+    return Refill(pools, deps.sandboxes, deps.profiles, deps.intake, how)
 
 
 def driver_settings(settings: WorkerSettings, installation: str) -> DriverSettings:
