@@ -46,7 +46,7 @@ def test_a_worker_keeps_the_pool_of_its_file_warm_and_counts_hits(
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    with worker_process(server.url, home, driver, "n", profiles_file=str(profiles), metrics_port=port):
+    with worker_process(server.url, home, driver, "n", LEASEBOX_PROFILES_FILE=str(profiles), LEASEBOX_METRICS_PORT=port):
         first = eventually(lambda: _warm(server, "n", "small"), within_s=START_WITHIN_S)
         result = Client(server.url).run("print(1)", profile="small", wait_s=WAIT_S)
         second = eventually(lambda: _warm(server, "n", "small"), within_s=START_WITHIN_S)
@@ -68,7 +68,7 @@ def test_a_worker_with_other_profiles_than_a_live_one_does_not_start(
     with ExitStack() as stack:
         first = stack.enter_context(worker_process(url, home, "bubblewrap", "first"))
         wait_until_registered(url, "first", first, home / "first.log")
-        second = stack.enter_context(worker_process(url, home, "bubblewrap", "second", profiles_file=str(other)))
+        second = stack.enter_context(worker_process(url, home, "bubblewrap", "second", LEASEBOX_PROFILES_FILE=str(other)))
         assert _ended(second) == 78
         assert "node 'first' serves others" in (home / "second.log").read_text()
         assert [node.name for node in Client(url).nodes()] == ["first"]
@@ -79,7 +79,7 @@ def test_a_worker_with_a_wrong_file_does_not_start_and_names_the_fault(
 ) -> None:
     wrong = home / "wrong.toml"
     wrong.write_text("[profiles.default]\npids = 1\n")
-    with worker_process(new_redis().url, home, "bubblewrap", "n", profiles_file=str(wrong)) as child:
+    with worker_process(new_redis().url, home, "bubblewrap", "n", LEASEBOX_PROFILES_FILE=str(wrong)) as child:
         assert _ended(child) == 78
     assert f"{wrong}: profile 'default': pids: " in (home / "n.log").read_text()
 

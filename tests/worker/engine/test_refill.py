@@ -37,12 +37,15 @@ def new_deps(worker_node: Any, driver: Driver, placement: Placement) -> Iterator
     def make(*, bound: int = 6, pool: int = 2, evict_after_s: float | None = None) -> Deps:
         profiles = {**BUILT_IN, "default": replace(BUILT_IN["default"], pool=pool)}
         deps = Deps(worker_node.tracker, Sandboxes(driver, placement, bound=bound), profiles, cancel_grace_s=0.2)
-        sweeper = Sweeper(
-            worker_node.redis, worker_node.runner, worker_node.keys, "n",
-            lambda text, reason: deps.sandboxes.end(text, End(reason)),
-        )  # fmt: skip
+        sweeper = Sweeper(worker_node.redis, worker_node.runner, worker_node.keys, tombstone_ttl_s=60.0)
+
+        def end(text: str, reason: str) -> None:
+            deps.sandboxes.end(text, End(reason))
+
+        def evicts() -> bool:
+            return evict_after_s is not None and sweeper.evict("n", end, idle_after_s=evict_after_s)
+
         pools = Pools(worker_node.redis, worker_node.runner, worker_node.keys, worker_node.tracker.identity)
-        evicts = (lambda: sweeper.evict(evict_after_s)) if evict_after_s is not None else (lambda: False)
         deps.refill = Refill(pools, deps.sandboxes, profiles, deps.intake, Refilling(2, 2.0, evicts))
         made.append(deps)
         return deps

@@ -12,28 +12,34 @@ from pathlib import Path
 
 import redis
 import structlog
-from redis.backoff import ExponentialBackoff
-from redis.exceptions import BusyLoadingError
+from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from leasebox.contract.errors import BrokerUnavailable, ConfigError
 from leasebox.contract.keys import Keys
 from leasebox.contract.scripts import Runner
 from leasebox_guest.install import install
-from leasebox_worker.config import DriverName, WorkerSettings
+from leasebox_worker.config import DriverName, OnExit, WorkerSettings
 from leasebox_worker.drivers.base import Driver, DriverSettings, require
 from leasebox_worker.drivers.bubblewrap_arguments import ROOTLESS_LACKS
 from leasebox_worker.drivers.choose import choose
+from leasebox_worker.engine.adopt import take_over
 from leasebox_worker.engine.control import Control, cancel, disown
 from leasebox_worker.engine.deps import Deps
-from leasebox_worker.engine.intake import Pause
+from leasebox_worker.engine.intake import Gate, Pause
 from leasebox_worker.engine.publication import publish
 from leasebox_worker.engine.refill import Refill, Refilling
 from leasebox_worker.engine.sandboxes import Placement, Sandboxes
+from leasebox_worker.engine.upkeep import upkeep
+from leasebox_worker.engine.watchdog import Watchdog
+from leasebox_worker.lifecycle import owners
 from leasebox_worker.lifecycle.beat import Beat
+from leasebox_worker.lifecycle.name import wait_until_free
 from leasebox_worker.lifecycle.node import Facts, Node, Orders
+from leasebox_worker.lifecycle.patience import PatientRunner
 from leasebox_worker.lifecycle.pool import Pools
 from leasebox_worker.lifecycle.reaper import Reaper
+from leasebox_worker.lifecycle.reconcile import Place
 from leasebox_worker.lifecycle.sweeper import Sweeper
 from leasebox_worker.lifecycle.tracker import Identity, LeaseTracker
 from leasebox_worker.policy import profiles as policy
@@ -43,23 +49,32 @@ from leasebox_worker.telemetry.metrics import End
 log = structlog.get_logger()
 
 READY_WITHIN_S = 30.0
+ANSWER_WITHIN_S = 5.0
+"""Longer than the longest block (1 s) and than any of our scripts."""
 MIN_REDIS = (7, 0)
 
 
-def connect(url: str) -> redis.Redis:
-    """A client that tries again for some 14 s while Redis is away, restarts or loads.
+def connect(url: str, *, timeout_s: float = ANSWER_WITHIN_S) -> redis.Redis:
+    """A client that reconnects at once when its connection was cut, and then tells: who may wait, waits by itself.
+
+    Args:
+        timeout_s: Without an answer for so long a connection is given up, so that no thread hangs on a dead peer.
 
     Raises:
         ConfigError: The URL is none of redis, rediss, redis+socket.
         BrokerUnavailable: Nobody answers there, or not with this password.
     """
-    client = redis.Redis.from_url(
-        url.replace("redis+socket://", "unix://").replace("?virtual_host=", "?db="),
-        retry=Retry(ExponentialBackoff(cap=1.0, base=0.02), 14),
-        retry_on_error=[redis.ConnectionError, redis.TimeoutError, BusyLoadingError],
-        health_check_interval=25,
-    )
+    url = url.replace("redis+socket://", "unix://").replace("?virtual_host=", "?db=")
+    is_tcp = not url.startswith("unix:")
     try:
+        client = redis.Redis.from_url(
+            url,
+            retry=Retry(NoBackoff(), 1),
+            retry_on_error=[redis.ConnectionError],
+            health_check_interval=25,
+            socket_timeout=timeout_s,
+            **({"socket_connect_timeout": timeout_s, "socket_keepalive": True} if is_tcp else {}),
+        )
         version = client.info("server")["redis_version"]
     except redis.AuthenticationError as exc:
         raise ConfigError("Redis refused the password", hint="check LEASEBOX_URL") from exc
@@ -85,25 +100,38 @@ class Host:
     """A running worker process, less Celery."""
 
     settings: WorkerSettings
+    client: redis.Redis
     deps: Deps
     beats: list[Beat]
     lock_fd: int
+    keeps_sandboxes: bool
     leave: Callable[[], None]
 
+    def watch(self, gate: Gate, *, restart: Callable[[], None], end: Callable[[], None]) -> None:
+        """Let nobody stop the consumer in silence: see `Watchdog`."""
+        stall_s = self.settings.timers.stall_s
+        watchdog = Watchdog(self.client, gate, stall_s=stall_s, restart=restart, end=end)
+        beat = Beat("watchdog", watchdog.look, stall_s / 5)
+        self.beats.append(beat)
+        beat.start()
+
     def stop(self) -> None:
-        """End the duties and every sandbox, and let its sessions go on elsewhere; call it when no job runs any more."""
+        """End the duties, and the sandboxes that do not wait for the next start; call it when no job runs any more."""
         self.deps.is_draining = True
         self.deps.intake.pause(Pause.DRAINING)
         for beat in self.beats:
             beat.stop()
         if self.deps.refill is not None:
             self.deps.refill.stop()
-        self.deps.sandboxes.end_all()
+        if self.keeps_sandboxes:
+            self.deps.sandboxes.leave_all()
+        else:
+            self.deps.sandboxes.end_all()
         self.deps.sandboxes.driver.close()
         try:
             self.leave()
         except redis.RedisError as exc:
-            log.warning("node_not_forgotten", reason=str(exc))
+            log.warning("leave_not_told", reason=str(exc))
         os.close(self.lock_fd)
 
 
@@ -115,7 +143,7 @@ def start(settings: WorkerSettings, lost_name: Callable[[], None], *, is_embedde
         lost_name: Called when another process took the node's name over; it must end this process.
 
     Raises:
-        ConfigError, BrokerUnavailable, DriverUnsafe: The worker cannot start; nothing was left behind.
+        ConfigError, BrokerUnavailable, DriverUnsafe, EngineDown: The worker cannot start; nothing was left behind.
     """
     profiles = policy.load(settings.profiles_file)
     client = connect(settings.url)
@@ -127,7 +155,8 @@ def start(settings: WorkerSettings, lost_name: Callable[[], None], *, is_embedde
     agent_dir = install(settings.home / "agent", platform.python_version())
     installation = installation_of(client, keys)
     driver = _checked_driver(settings, installation, agent_dir, is_embedded=is_embedded)
-    tracker = LeaseTracker(runner, keys, identity, start_timeout_s=settings.timers.start_timeout_s)
+    patient = PatientRunner(client, within_s=settings.timers.held_max_s)
+    tracker = LeaseTracker(patient, keys, identity, start_timeout_s=settings.timers.start_timeout_s)
     placement = Placement(
         installation=installation,
         node=identity.node,
@@ -145,24 +174,41 @@ def start(settings: WorkerSettings, lost_name: Callable[[], None], *, is_embedde
     )
     if settings.metrics_port is not None:
         metrics.serve(settings.metrics_port)
-    node = Node(runner, keys, tracker, _facts(driver, settings))
-    _end_leftovers(driver, placement)
-    node.adopt([], has_proof=True, reclaim_s=reclaim_s, wait_s=reclaim_s + 1)
+    facts = _facts(driver, settings)
+    # The fence counts from the last answered heartbeat: one that hangs must be given up and sent again in time.
+    pulse = connect(settings.url, timeout_s=min(ANSWER_WITHIN_S, settings.timers.heartbeat_s))
+    node = Node(Runner(pulse), keys, tracker, facts)
+    wait_until_free(client, keys, identity.node, machine_id=facts.machine_id, reclaim_s=reclaim_s, wait_s=reclaim_s + 1)
+    pooled = take_over(
+        deps.sandboxes,
+        owners.read(client, keys, identity.node),
+        lambda found: node.adopt(found, has_proof=True, reclaim_s=reclaim_s, wait_s=reclaim_s + 1),
+    )
     try:
         publish(runner, keys, identity, profiles, reclaim_s=reclaim_s)
     except ConfigError:
+        deps.sandboxes.end_all()
         node.leave()
         raise
-    sweeper = Sweeper(client, runner, keys, settings.node, lambda text, reason: deps.sandboxes.end(text, End(reason)))
+    client.hset(keys.settings(), mapping=settings.published)  # type: ignore[arg-type]
+    sweeper = Sweeper(client, runner, keys, tombstone_ttl_s=settings.timers.tombstone_ttl_s)
     deps.refill = _refill(settings, deps, Pools(client, runner, keys, identity), sweeper)
+    for warm in pooled:
+        deps.refill.take_over(warm.sandbox, warm.profile)
     if not is_embedded:
         deps.refill.ask()
     beats = _beats(settings, client, runner, keys, deps, node, lost_name)
-    beats += [Beat("sweep", sweeper.sweep, settings.sweep_period_s), Beat("refill", deps.refill.watch, 0.0)]
+    beats += [
+        Beat("sweep", lambda: sweeper.sweep(settings.node, _ending(deps)), settings.sweep_period_s),
+        Beat("refill", deps.refill.watch, 0.0),
+    ]
+    place = Place(installation, identity.node)
+    beats += upkeep(client, runner, keys, place, deps, period_s=settings.sweep_period_s)
     for beat in beats:
         beat.start()
     log.info("node_registered", node=identity.node, incarnation=identity.incarnation, driver=driver.name)
-    return Host(settings, deps, beats, lock_fd, node.leave)
+    keeps = driver.outlives_worker and settings.on_exit is OnExit.KEEP and not is_embedded
+    return Host(settings, client, deps, beats, lock_fd, keeps, node.rest if keeps else node.leave)
 
 
 def _beats(
@@ -188,7 +234,7 @@ def _beats(
     control = Control(client, keys, name, deps)
 
     def heartbeat() -> None:
-        node.heartbeat(orders, busy=len(deps.running), draining=deps.is_draining)
+        node.heartbeat(orders, busy=len(deps.running), draining=deps.is_draining, paused=sorted(deps.intake.reasons))
 
     return [
         Beat("heartbeat", heartbeat, timers.heartbeat_s),
@@ -200,13 +246,18 @@ def _beats(
     ]
 
 
+def _ending(deps: Deps) -> Callable[[str, str], None]:
+    """How a sandbox of a session ends, for a reason."""
+    return lambda text, reason: deps.sandboxes.end(text, End(reason))
+
+
 def _refill(settings: WorkerSettings, deps: Deps, pools: Pools, sweeper: Sweeper) -> Refill:
     cores = os.cpu_count() or 1
     evict_s = settings.evict_idle_after_s
     how = Refilling(
         makers=max(1, cores // 2),  # the other half is for jobs
         node_cpus=float(cores),
-        evicts=lambda: evict_s is not None and sweeper.evict(evict_s),
+        evicts=lambda: evict_s is not None and sweeper.evict(settings.node, _ending(deps), idle_after_s=evict_s),
     )
     return Refill(pools, deps.sandboxes, deps.profiles, deps.intake, how)
 
@@ -230,6 +281,7 @@ def _checked_driver(settings: WorkerSettings, installation: str, agent_dir: Path
     if is_embedded:  # a private stack of one user may do without what rootless bubblewrap lacks
         asked = replace(asked, accept_missing=asked.accept_missing | ROOTLESS_LACKS)
     driver = choose(settings.driver, asked, prefer=prefer)
+    driver.ping()  # an engine that is not up yet is no unsafe one: starting again can help
     for check in require([*driver.check(), *driver.verify(agent_dir)], asked.accept_missing):
         log.warning("protection_missing", name=check.name, detail=check.detail)
     return driver
@@ -249,16 +301,6 @@ def _lock_state_folder(settings: WorkerSettings) -> int:
             hint="stop the other worker, or set LEASEBOX_NODE to another name",
         ) from exc
     return fd
-
-
-def _end_leftovers(driver: Driver, placement: Placement) -> None:
-    """End what an older process of this node left: its jobs are given up anyway, its sessions start afresh."""
-    for found in driver.list():
-        labels = found.labels
-        is_ours = labels.get("leasebox.installation") == placement.installation
-        if is_ours and labels.get("leasebox.node") == placement.node:
-            log.info("leftover_ended", sandbox=found.handle.name)
-            driver.kill(found.handle)
 
 
 def _facts(driver: Driver, settings: WorkerSettings) -> Facts:

@@ -44,7 +44,8 @@ def _acquire(job_id: str, berth: Berth, deps: Deps) -> a.AcquireAnswer:
     lease = deps.tracker.new_lease()
     has_place = berth.take()
     while True:
-        answer = deps.tracker.acquire(job_id, lease, draining=deps.is_draining, room=has_place)
+        draining = deps.is_draining or deps.intake.is_stopped
+        answer = deps.tracker.acquire(job_id, lease, draining=draining, room=has_place)
         if isinstance(answer, a.More):
             continue
         if answer == a.Later("full"):
@@ -76,7 +77,7 @@ def _run_claimed(
             _abandon(work, deps)
         except SandboxError as exc:
             log.warning("attempt_failed", reason=str(exc))
-            _abandon(work, deps)
+            _end_sandbox(work, deps)
             _give_up(work, _why(exc), str(exc), deps)
         except redis.RedisError as exc:
             # Nothing can be told to Redis now: the lease is dropped below, and a later heartbeat gives the claim up.
@@ -97,6 +98,13 @@ def _abandon(work: a.Work, deps: Deps) -> None:
     sandbox = deps.running.take(work.job, work.lease)
     if sandbox is not None:
         deps.sandboxes.discard(sandbox)
+
+
+def _end_sandbox(work: a.Work, deps: Deps) -> None:
+    """End the sandbox of an attempt before the job is given up: nothing of it may run when the next one starts."""
+    sandbox = deps.running.take(work.job, work.lease)
+    if sandbox is not None:
+        deps.sandboxes.destroy(sandbox)
 
 
 def _give_up(work: a.Work, why: Why, detail: str, deps: Deps) -> None:

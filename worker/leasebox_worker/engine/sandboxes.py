@@ -5,19 +5,25 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import structlog
 
-from leasebox.contract.errors import LeaseboxError, StartFailed
+from leasebox.contract.errors import LeaseboxError, SandboxDied, StartFailed
 from leasebox.contract.spec import Limits
 from leasebox_worker.drivers import base
+from leasebox_worker.engine.circuit import Circuit
 from leasebox_worker.guestlink.link import GuestLink
 from leasebox_worker.policy.profiles import Profile
 from leasebox_worker.telemetry.metrics import ENDS, FAILURES, STARTS, End
 
 log = structlog.get_logger()
+
+LIMITS = "leasebox.limits"
+"""The label by which a later incarnation knows what a sandbox was made with."""
+RESYNC_MARGIN_S = 2.0
+"""Beyond the dead-man time, after which an agent listens again."""
 
 
 @dataclass(slots=True)
@@ -70,10 +76,14 @@ class Sandboxes:
 
     Attributes:
         on_room: Called after a place came free, from the thread that freed it.
+        circuit: Open while no sandbox can be made.
+        lost: Set when one was found dead; whoever tells Redis clears it.
     """
 
     def __init__(self, driver: base.Driver, placement: Placement, *, bound: int) -> None:
         self.driver = driver
+        self.circuit = Circuit(driver.ping)
+        self.lost = threading.Event()
         self._placement = placement
         self._bound = bound
         self._held: dict[str, Sandbox] = {}
@@ -85,9 +95,9 @@ class Sandboxes:
         self._undertaker = ThreadPoolExecutor(2, thread_name_prefix="undertaker")
 
     def reserve(self, within_s: float = 0.0) -> Place | None:
-        """Keep a place for one more sandbox; None if the node is full and stays so for `within_s`."""
+        """Keep a place for one more sandbox; None if the node is full or its engine down, and stays so `within_s`."""
         with self._lock:
-            if not self._has_room.wait_for(lambda: self._free() > 0, within_s):
+            if not self._has_room.wait_for(lambda: self._free() > 0 and not self.circuit.is_open, within_s):
                 return None
             place = Place(self._give_back)
             self._reserved.add(place)
@@ -122,18 +132,19 @@ class Sandboxes:
             SandboxError: It did not start; nothing of it is left.
         """
         name = f"lb-{uuid.uuid4().hex[:12]}"
-        where = self._placement
+        where, shared = self._placement, sandbox_limits(limits)
         request = base.SandboxRequest(
             name=name,
             profile=profile.name,
             image=profile.image,
-            limits=sandbox_limits(limits),
+            limits=shared,
             seccomp=profile.seccomp,
             labels={
                 "leasebox.installation": where.installation,
                 "leasebox.node": where.node,
                 "leasebox.incarnation": where.incarnation,
                 "leasebox.profile": profile.name,
+                LIMITS: json.dumps(asdict(shared)),
                 **labels,
             },
             agent_dir=where.agent_dir,
@@ -153,18 +164,43 @@ class Sandboxes:
                 self._held[name] = sandbox
                 return sandbox
         sandbox.link.close()
-        self.driver.kill(sandbox.handle)
+        self._bury(sandbox)
         raise StartFailed("the worker is stopping")
 
     def _started(self, request: base.SandboxRequest, limits: Limits) -> Sandbox:
-        handle, channel = self.driver.create(request)
+        try:
+            handle, channel = self.driver.create(request)
+        except base.EngineDown as exc:
+            self.circuit.trip(exc)
+            raise
         sandbox = Sandbox(request.name, handle, GuestLink(channel), limits)
         try:
             sandbox.link.open(self._placement.ready_within_s)
         except LeaseboxError:
             sandbox.link.close()
-            self.driver.kill(handle)
+            self._bury(sandbox)
             raise
+        return sandbox
+
+    def attach(self, found: base.Found) -> Sandbox:
+        """Hold a sandbox that an older incarnation made; what ran in it has been killed.
+
+        Raises:
+            SandboxError: It is gone, does not answer, or nobody knows its limits.
+        """
+        try:
+            limits = Limits(**asdict(base.Limits(**json.loads(found.labels[LIMITS]))))
+        except (KeyError, TypeError, ValueError) as exc:
+            raise SandboxDied(f"sandbox {found.handle.name} does not say its limits") from exc
+        sandbox = Sandbox(found.handle.name, found.handle, GuestLink(self.driver.attach(found.handle)), limits)
+        try:
+            sandbox.link.open_again(self._placement.dead_man_s + RESYNC_MARGIN_S)
+        except LeaseboxError:
+            sandbox.link.close()
+            raise
+        self.was_oom(sandbox)  # what was killed before is no news
+        with self._lock:
+            self._held[sandbox.name] = sandbox
         return sandbox
 
     def find(self, text: str) -> Sandbox | None:
@@ -175,7 +211,13 @@ class Sandboxes:
         name = json.loads(text)["name"]
         with self._lock:
             sandbox = self._held.get(name)
-        if sandbox is not None and (sandbox.link.is_broken or sandbox.link.is_busy):
+        if sandbox is None:
+            return None
+        try:
+            sandbox.link.check()  # one that died since the last ping must not cost its next job an attempt
+        except LeaseboxError as exc:
+            log.warning("sandbox_lost", sandbox=sandbox.name, reason=str(exc))
+        if sandbox.link.is_broken or sandbox.link.is_busy:
             self.discard(sandbox, End.LOST)
             return None
         return sandbox
@@ -227,11 +269,16 @@ class Sandboxes:
             except LeaseboxError as exc:
                 log.warning("sandbox_lost", sandbox=sandbox.name, reason=str(exc))
                 self.discard(sandbox, End.LOST)
+                self.lost.set()
 
     def count(self) -> int:
         """How many are held."""
+        return len(self.names())
+
+    def names(self) -> frozenset[str]:
+        """Those that are held."""
         with self._lock:
-            return len(self._held)
+            return frozenset(self._held)
 
     def discard_all(self, reason: End = End.LOST) -> None:
         """End every sandbox in the background."""
@@ -239,6 +286,18 @@ class Sandboxes:
             held = list(self._held.values())
         for sandbox in held:
             self.discard(sandbox, reason)
+
+    def leave_all(self) -> None:
+        """Let go of idle sandboxes, for the next incarnation to find, and end the others; none is made any more."""
+        with self._lock:
+            self._is_closed = True
+            held = list(self._held.values())
+        for sandbox in held:
+            if sandbox.link.is_busy or sandbox.link.is_broken:
+                self.discard(sandbox, End.DRAINED)
+            else:
+                sandbox.link.close()
+        self._undertaker.shutdown(wait=True)
 
     def end_all(self) -> None:
         """End every sandbox, and wait until all are gone; none is made any more."""
@@ -260,7 +319,7 @@ class Sandboxes:
     def _bury(self, sandbox: Sandbox) -> None:
         try:
             self.driver.kill(sandbox.handle)
-        except LeaseboxError as exc:
+        except (LeaseboxError, OSError) as exc:  # reconcile tries again
             log.warning("sandbox_not_removed", sandbox=sandbox.name, reason=str(exc))
 
 

@@ -21,9 +21,20 @@ def members(client: redis.Redis, key: str) -> list[str]:
     return [_text(member) for member in client.zrange(key, 0, -1)]
 
 
+def set_members(client: redis.Redis, key: str) -> list[str]:
+    """All members of a set, in order."""
+    return sorted(_text(member) for member in client.smembers(key))
+
+
 def items(client: redis.Redis, key: str) -> list[str]:
-    """All items of a list, the first first."""
+    """All items of a list."""
     return [_text(item) for item in client.lrange(key, 0, -1)]
+
+
+def fields(client: redis.Redis, key: str, *names: str) -> dict[str, str]:
+    """Fields of a hash; "" for each that is not there."""
+    values = client.hmget(key, names)
+    return {name: "" if value is None else _text(value) for name, value in zip(names, values, strict=True)}
 
 
 def field(client: redis.Redis, key: str, name: str) -> str | None:

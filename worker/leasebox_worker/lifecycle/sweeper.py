@@ -1,6 +1,7 @@
 """Who ends idle sessions? The node that has their sandbox, every minute; a job that comes in between wins."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import redis
 import structlog
@@ -12,46 +13,65 @@ from leasebox_worker.lifecycle import reads
 
 log = structlog.get_logger()
 
+PAGE = 1000
+
+
+class Swept(NamedTuple):
+    """A session that ended; `line` is `tenant/session`."""
+
+    line: str
+    reason: str
+
 
 class Sweeper:
-    """Ends this node's sessions that are due, by a script that compares once more before it acts.
+    """Ends sessions that are due, by a script that compares once more before it acts."""
 
-    Args:
-        end: Called with a sandbox, as it stands in Redis, and why its session ended.
-    """
-
-    def __init__(
-        self, client: redis.Redis, runner: Runner, keys: Keys, name: str, end: Callable[[str, str], None]
-    ) -> None:
+    def __init__(self, client: redis.Redis, runner: Runner, keys: Keys, *, tombstone_ttl_s: float) -> None:
         self._redis = client
         self._run = runner.run
         self._keys = keys
-        self._name = name
-        self._end = end
+        self._tombstone_ttl_s = tombstone_ttl_s
 
-    def sweep(self) -> int:
-        """End what is due now; how many sessions ended."""
-        ended = 0
-        for line in reads.due(self._redis, self._keys.expiry(self._name), reads.now(self._redis), limit=1000):
-            ended += self._sweep(line, None)
-        return ended
+    def sweep(self, name: str, end: Callable[[str, str], None] | None) -> list[Swept]:
+        """End what is due now on one node.
 
-    def evict(self, idle_after_s: float) -> bool:
-        """End the session of this node that was idle longest, if that was `idle_after_s` at least; False if none is."""
-        lines = reads.members(self._redis, self._keys.expiry(self._name))
+        Args:
+            name: The node.
+            end: Ends a sandbox of it, for a reason; None: we are not that node, which is told by its control stream
+                instead.
+        """
+        lines = reads.due(self._redis, self._keys.expiry(name), reads.now(self._redis), limit=PAGE)
+        return [swept for line in lines if (swept := self._sweep(line, end))]
+
+    def sweep_all(self) -> list[Swept]:
+        """End what is due now on every node, from any process that reaches Redis."""
+        return [swept for name in reads.members(self._redis, self._keys.nodes()) for swept in self.sweep(name, None)]
+
+    def evict(self, name: str, end: Callable[[str, str], None], *, idle_after_s: float) -> bool:
+        """End the session of a node that was idle longest, if that was `idle_after_s` at least; False if none was."""
+        lines = reads.members(self._redis, self._keys.expiry(name))
         used_at = {line: reads.field(self._redis, self._keys.session_line(line), "used_at") for line in lines}
         latest = reads.now(self._redis) - idle_after_s
         idle = sorted((float(at), line) for line, at in used_at.items() if at is not None and float(at) <= latest)
-        return any(self._sweep(line, idle_after_s) for _, line in idle)
+        return any(self._sweep(line, end, evict_idle_after_s=idle_after_s) for _, line in idle)
 
-    def _sweep(self, line: str, evict_idle_after_s: float | None) -> bool:
-        generation = int(reads.field(self._redis, self._keys.session_line(line), "generation") or 0)
+    def _sweep(
+        self, line: str, end: Callable[[str, str], None] | None, *, evict_idle_after_s: float | None = None
+    ) -> Swept | None:
+        generation = reads.field(self._redis, self._keys.session_line(line), "generation")
         answer = self._run(
-            node.sweep(self._keys, line=line, generation=generation, evict_idle_after_s=evict_idle_after_s)
+            node.sweep(
+                self._keys,
+                line=line,
+                generation=int(generation or 0),
+                evict_idle_after_s=evict_idle_after_s,
+                tombstone_ttl_s=self._tombstone_ttl_s,
+                tell_node=end is None,
+            )
         )
         if not isinstance(answer, a.Kill):
-            return False
+            return None
         log.info("session_swept", session=line, reason=answer.reason)
-        if answer.sandbox:
-            self._end(answer.sandbox, answer.reason)
-        return True
+        if answer.sandbox and end is not None:
+            end(answer.sandbox, answer.reason)
+        return Swept(line, answer.reason)
