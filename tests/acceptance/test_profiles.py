@@ -46,7 +46,9 @@ def test_a_worker_keeps_the_pool_of_its_file_warm_and_counts_hits(
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    with worker_process(server.url, home, driver, "n", LEASEBOX_PROFILES_FILE=str(profiles), LEASEBOX_METRICS_PORT=port):
+    with worker_process(
+        server.url, home, driver, "n", LEASEBOX_PROFILES_FILE=str(profiles), LEASEBOX_METRICS_PORT=port
+    ):
         first = eventually(lambda: _warm(server, "n", "small"), within_s=START_WITHIN_S)
         result = Client(server.url).run("print(1)", profile="small", wait_s=WAIT_S)
         second = eventually(lambda: _warm(server, "n", "small"), within_s=START_WITHIN_S)
@@ -68,7 +70,9 @@ def test_a_worker_with_other_profiles_than_a_live_one_does_not_start(
     with ExitStack() as stack:
         first = stack.enter_context(worker_process(url, home, "bubblewrap", "first"))
         wait_until_registered(url, "first", first, home / "first.log")
-        second = stack.enter_context(worker_process(url, home, "bubblewrap", "second", LEASEBOX_PROFILES_FILE=str(other)))
+        second = stack.enter_context(
+            worker_process(url, home, "bubblewrap", "second", LEASEBOX_PROFILES_FILE=str(other))
+        )
         assert _ended(second) == 78
         assert "node 'first' serves others" in (home / "second.log").read_text()
         assert [node.name for node in Client(url).nodes()] == ["first"]

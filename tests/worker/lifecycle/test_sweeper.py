@@ -1,8 +1,8 @@
 """Which sessions end for idleness."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -78,7 +78,9 @@ def test_touch_puts_the_end_off(worker_node: Any, sweeper: Sweeper, ended: list[
     assert sweeper.sweep("n", tell(ended)) == []
 
 
-def test_a_job_that_came_before_the_sweep_wins(worker_node: Any, sweeper: Sweeper, ended: list[tuple[str, str]]) -> None:
+def test_a_job_that_came_before_the_sweep_wins(
+    worker_node: Any, sweeper: Sweeper, ended: list[tuple[str, str]]
+) -> None:
     worker_node.run_to_idle("s")
     _let_time_pass(worker_node, "s")
     worker_node.submit("s")
@@ -109,6 +111,8 @@ def test_no_session_ends_before_the_idle_time_that_the_operator_gave(
 
     assert not sweeper.evict("n", tell(ended), idle_after_s=60.0)
     assert ended == []
+
+
 def test_an_operators_sweep_tells_the_node_what_to_kill(worker_node: Any, sweeper: Sweeper) -> None:
     worker_node.run_to_idle("s", "its box")
     _let_time_pass(worker_node, "s")
