@@ -47,7 +47,7 @@ def test_a_worker_keeps_the_pool_of_its_file_warm_and_counts_hits(
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     with worker_process(
-        server.url, home, driver, "n", LEASEBOX_PROFILES_FILE=str(profiles), LEASEBOX_METRICS_PORT=str(port)
+        server.url, home, driver, "n", LEASEBOX_PROFILES_FILE=str(profiles), LEASEBOX_METRICS_PORT=port
     ):
         first = eventually(lambda: _warm(server, "n", "small"), within_s=START_WITHIN_S)
         result = Client(server.url).run("print(1)", profile="small", wait_s=WAIT_S)

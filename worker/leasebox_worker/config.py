@@ -126,12 +126,12 @@ class WorkerSettings(BaseSettings):
     max_age_s: Seconds = Field(86400.0, gt=0, description="the oldest that a sandbox of a session may become")
     queue_max_jobs: int = Field(100_000, ge=1, description="queued jobs of a class beyond which submits are refused")
     sweep_period_s: Seconds = Field(60.0, gt=0, description="how often idle sessions are looked for")
-    on_exit: OnExit = Field(
-        OnExit.KEEP, description="`keep`: idle Docker sessions wait for the next start; `destroy`: all sandboxes end"
-    )
     profiles_file: Path | None = Field(None, description="TOML, see `ops/profiles.toml`; default the built-in profiles")
     metrics_port: int | None = Field(
         None, ge=1, le=65535, description="of Prometheus metrics on 127.0.0.1; default none are offered"
+    )
+    on_exit: OnExit = Field(
+        OnExit.KEEP, description="`keep`: idle Docker sessions wait for the next start; `destroy`: all sandboxes end"
     )
     accept_missing: Annotated[frozenset[str], NoDecode] = Field(
         frozenset(), description="required protections to do without, by the names that doctor prints"

@@ -12,8 +12,9 @@ from leasebox.contract.spec import Limits
 from leasebox_guest.frames import Kind
 from leasebox_worker.drivers.base import Found, Handle
 from leasebox_worker.drivers.docker import DockerDriver
-from leasebox_worker.engine.adopt import adoption_plan, offer, take_over
+from leasebox_worker.engine.adopt import adoption_plan, take_over
 from leasebox_worker.engine.deps import Deps
+from leasebox_worker.engine.intake import Intake
 from leasebox_worker.engine.refill import Refill, Refilling
 from leasebox_worker.engine.runner import run_job
 from leasebox_worker.engine.sandboxes import Sandbox, Sandboxes
@@ -59,11 +60,11 @@ def test_only_a_living_sandbox_of_a_session_or_a_pool_is_attached(
     assert (len(plan.attach), len(plan.end)) == ((1, 0) if is_attached else (0, 1))
 
 
-def make(deps: Deps, **labels: str) -> Sandbox:
+def make(deps: Deps, pids: int = 50, **labels: str) -> Sandbox:
     profile = BUILT_IN["lightweight"]
-    limits, place = effective_limits(Limits(pids=50), profile, node_cpus=1.0), deps.sandboxes.reserve()
+    place = deps.sandboxes.reserve()
     assert place is not None
-    return deps.sandboxes.make(profile, limits, labels, place)
+    return deps.sandboxes.make(profile, effective_limits(Limits(pids=pids), profile, node_cpus=1.0), labels, place)
 
 
 def begin_a_job(worker_node: Any, deps: Deps, code: bytes) -> str:
@@ -134,22 +135,30 @@ def test_sessions_are_held_again_with_files_and_limits_and_what_ran_is_killed(
 @pytest.mark.docker
 @pytest.mark.slow
 def test_never_used_sandboxes_go_to_the_pool_of_the_new_incarnation(worker_node: Any, docker_deps: Deps) -> None:
-    warm = make(docker_deps)
-    push = scripts.pool_push(worker_node.keys, node="n", incarnation="n-1", profile="lightweight", sandbox=warm.text())
-    worker_node.runner.run(push)
+    profile = BUILT_IN["lightweight"]
+    warm, other = make(docker_deps, pids=profile.pids), make(docker_deps)
+    for sandbox in (warm, other):
+        worker_node.runner.run(_push(worker_node, sandbox))
 
     after = crash(docker_deps)
     pooled = adopted_by(worker_node, after)
-    pools = Pools(worker_node.redis, worker_node.runner, worker_node.keys, Identity("n", "n-2"))
-    refill = Refill(pools, after, BUILT_IN, docker_deps.intake, Refilling(1, 2.0))
-    offer(pooled, BUILT_IN, refill, after)
-    refill.stop()
+    identity = Identity("n", "n-2")
+    pools = Pools(worker_node.redis, worker_node.runner, worker_node.keys, identity)
+    refill = Refill(pools, after, BUILT_IN, Intake(), Refilling(1, 1.0))
+    for entry in pooled:
+        refill.take_over(entry.sandbox, entry.profile)
 
-    assert [(entry.profile, entry.sandbox.name) for entry in pooled] == [("lightweight", warm.name)]
-    key = worker_node.keys.pool("n", "n-2", "lightweight")
-    assert [json.loads(text)["name"] for text in worker_node.redis.lrange(key, 0, -1)] == [warm.name]
+    assert {entry.sandbox.name for entry in pooled} == {warm.name, other.name}
+    assert [json.loads(text)["name"] for text in pools.ready("lightweight")] == [warm.name]
+    assert after.names() == {warm.name}  # the other one has not the profile's limits
     assert worker_node.redis.exists(worker_node.keys.pool("n", "n-1", "lightweight")) == 0
     after.end_all()
+
+
+def _push(worker_node: Any, sandbox: Sandbox) -> Any:
+    return scripts.pool_push(
+        worker_node.keys, node="n", incarnation="n-1", profile="lightweight", sandbox=sandbox.text()
+    )
 
 
 @pytest.mark.docker

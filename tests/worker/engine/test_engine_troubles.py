@@ -142,9 +142,9 @@ def test_a_sandbox_that_nobody_has_is_ended_with_all_that_belongs_to_it(
     deps = any_deps
     run_job(worker_node.submit("s"), deps)
     profile = deps.profiles["lightweight"]
-    place = deps.sandboxes.reserve()
-    assert place is not None
-    orphan = deps.sandboxes.make(profile, effective_limits(Limits(), profile, node_cpus=1.0), {}, place)
+    room = deps.sandboxes.reserve()
+    assert room is not None
+    orphan = deps.sandboxes.make(profile, effective_limits(Limits(), profile, node_cpus=1.0), {}, room)
     place = Place(deps.sandboxes._placement.installation, "n")
     drift = Reconciler(
         worker_node.redis, worker_node.runner, worker_node.keys, place, deps.sandboxes.driver, deps.sandboxes.names

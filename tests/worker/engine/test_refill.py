@@ -23,7 +23,7 @@ from leasebox_worker.lifecycle.pool import Pools
 from leasebox_worker.lifecycle.sweeper import Sweeper
 from leasebox_worker.policy.admit import effective_limits
 from leasebox_worker.policy.profiles import BUILT_IN
-from leasebox_worker.telemetry.metrics import POOL
+from leasebox_worker.telemetry.metrics import POOL, End
 
 NewDeps = Callable[..., Deps]
 pytestmark = pytest.mark.slow
@@ -38,11 +38,14 @@ def new_deps(worker_node: Any, driver: Driver, placement: Placement) -> Iterator
         profiles = {**BUILT_IN, "default": replace(BUILT_IN["default"], pool=pool)}
         deps = Deps(worker_node.tracker, Sandboxes(driver, placement, bound=bound), profiles, cancel_grace_s=0.2)
         sweeper = Sweeper(worker_node.redis, worker_node.runner, worker_node.keys, tombstone_ttl_s=60.0)
-        pools = Pools(worker_node.redis, worker_node.runner, worker_node.keys, worker_node.tracker.identity)
+
+        def end(text: str, reason: str) -> None:
+            deps.sandboxes.end(text, End(reason))
 
         def evicts() -> bool:
-            return evict_after_s is not None and sweeper.evict("n", deps.sandboxes.end_for, evict_after_s)
+            return evict_after_s is not None and sweeper.evict("n", end, idle_after_s=evict_after_s)
 
+        pools = Pools(worker_node.redis, worker_node.runner, worker_node.keys, worker_node.tracker.identity)
         deps.refill = Refill(pools, deps.sandboxes, profiles, deps.intake, Refilling(2, 2.0, evicts))
         made.append(deps)
         return deps

@@ -1,5 +1,6 @@
 """Which sessions end for idleness."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import Any
@@ -20,6 +21,11 @@ def sweeper(worker_node: Any) -> Sweeper:
     return Sweeper(worker_node.redis, worker_node.runner, worker_node.keys, tombstone_ttl_s=60.0)
 
 
+def tell(ended: list[tuple[str, str]]) -> Callable[[str, str], None]:
+    """Note what would be ended, and why."""
+    return lambda sandbox, reason: ended.append((sandbox, reason))
+
+
 def _let_time_pass(worker_node: Any, session: str) -> None:
     line = f"acme/{session}"
     worker_node.redis.hset(worker_node.keys.session_line(line), "used_at", "1")
@@ -33,7 +39,7 @@ def test_an_idle_session_ends_with_its_sandbox_once_its_time_has_come(
     worker_node.run_to_idle("new", "new box")
     _let_time_pass(worker_node, "old")
 
-    assert sweeper.sweep("n", lambda *told: ended.append(told)) == [Swept("acme/old", "idle")]
+    assert sweeper.sweep("n", tell(ended)) == [Swept("acme/old", "idle")]
     assert ended == [("old box", "idle")]
     assert worker_node.session("old")["close_reason"] == "idle"
     assert float(worker_node.session("old")["closed_at"]) > 0
@@ -47,7 +53,7 @@ def test_a_session_of_the_greatest_age_ends_also_when_it_was_just_used(
     worker_node.redis.hset(worker_node.keys.session_line("acme/s"), "age_from", "1")
     worker_node.redis.zadd(worker_node.keys.expiry("n"), {"acme/s": 1.0})
 
-    assert sweeper.sweep("n", lambda *told: ended.append(told)) == [Swept("acme/s", "max_age")]
+    assert sweeper.sweep("n", tell(ended)) == [Swept("acme/s", "max_age")]
 
 
 def test_the_record_of_a_swept_session_says_why_for_a_while(
@@ -56,7 +62,7 @@ def test_the_record_of_a_swept_session_says_why_for_a_while(
     worker_node.run_to_idle("s")
     _let_time_pass(worker_node, "s")
 
-    sweeper.sweep("n", lambda *told: ended.append(told))
+    sweeper.sweep("n", tell(ended))
 
     assert worker_node.session("s")["close_reason"] == "idle"
     assert 0 < worker_node.redis.ttl(worker_node.keys.session_line("acme/s")) <= 60
@@ -69,7 +75,7 @@ def test_touch_puts_the_end_off(worker_node: Any, sweeper: Sweeper, ended: list[
     touched = worker_node.runner.run(client.touch(worker_node.keys, tenant="acme", session="s"))
 
     assert isinstance(touched, answers.Touched)
-    assert sweeper.sweep("n", lambda *told: ended.append(told)) == []
+    assert sweeper.sweep("n", tell(ended)) == []
 
 
 def test_a_job_that_came_before_the_sweep_wins(
@@ -79,7 +85,31 @@ def test_a_job_that_came_before_the_sweep_wins(
     _let_time_pass(worker_node, "s")
     worker_node.submit("s")
 
-    assert sweeper.sweep("n", lambda *told: ended.append(told)) == []
+    assert sweeper.sweep("n", tell(ended)) == []
+    assert ended == []
+
+
+def test_a_full_node_ends_the_session_that_was_idle_longest_and_no_other(
+    worker_node: Any, sweeper: Sweeper, ended: list[tuple[str, str]]
+) -> None:
+    now = worker_node.redis.time()[0]
+    for session, idle_s in (("new", 100), ("old", 200), ("busy", 300)):
+        worker_node.run_to_idle(session, f"{session} box")
+        worker_node.redis.hset(worker_node.keys.session("acme", session), "used_at", str(now - idle_s))
+    worker_node.claim(worker_node.submit("busy"))
+
+    assert sweeper.evict("n", tell(ended), idle_after_s=60.0)
+    assert ended == [("old box", "evicted")]
+    assert worker_node.session("old")["close_reason"] == "evicted"
+    assert worker_node.session("new")["state"] == "idle"
+
+
+def test_no_session_ends_before_the_idle_time_that_the_operator_gave(
+    worker_node: Any, sweeper: Sweeper, ended: list[tuple[str, str]]
+) -> None:
+    worker_node.run_to_idle("s")
+
+    assert not sweeper.evict("n", tell(ended), idle_after_s=60.0)
     assert ended == []
 
 
@@ -162,27 +192,3 @@ class _Race:
         self.barrier.wait()
         found: str = self.node.submit("s")
         return found
-
-
-def test_a_full_node_ends_the_session_that_was_idle_longest_and_no_other(
-    worker_node: Any, sweeper: Sweeper, ended: list[tuple[str, str]]
-) -> None:
-    now = worker_node.redis.time()[0]
-    for session, idle_s in (("new", 100), ("old", 200), ("busy", 300)):
-        worker_node.run_to_idle(session, f"{session} box")
-        worker_node.redis.hset(worker_node.keys.session("acme", session), "used_at", str(now - idle_s))
-    worker_node.claim(worker_node.submit("busy"))
-
-    assert sweeper.evict("n", lambda *told: ended.append(told), 60.0)
-    assert ended == [("old box", "evicted")]
-    assert worker_node.session("old")["close_reason"] == "evicted"
-    assert worker_node.session("new")["state"] == "idle"
-
-
-def test_no_session_ends_before_the_idle_time_that_the_operator_gave(
-    worker_node: Any, sweeper: Sweeper, ended: list[tuple[str, str]]
-) -> None:
-    worker_node.run_to_idle("s")
-
-    assert not sweeper.evict("n", lambda *told: ended.append(told), 60.0)
-    assert ended == []

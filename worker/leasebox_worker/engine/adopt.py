@@ -4,20 +4,17 @@ A Docker sandbox that a session or a pool has is attached again; what still ran 
 comes before script adopt, which gives the old claims up: from then on their jobs may start elsewhere.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import structlog
 
-from leasebox.contract.errors import LeaseboxError, SandboxError
+from leasebox.contract.errors import LeaseboxError
 from leasebox.contract.scripts import answers as a
 from leasebox_worker.drivers.base import Driver, Found
-from leasebox_worker.engine.refill import Refill
 from leasebox_worker.engine.sandboxes import Sandbox, Sandboxes
 from leasebox_worker.lifecycle.owners import Owners, SessionOwner
-from leasebox_worker.policy.profiles import Profile
-from leasebox_worker.telemetry.metrics import End
 
 log = structlog.get_logger()
 
@@ -78,23 +75,10 @@ def take_over(
     kept = {found.line for found in answer.keep}
     for line, sandbox in of_sessions.items():
         if line not in kept:
-            sandboxes.discard(sandbox, End.LOST)
+            sandboxes.discard(sandbox)
     pooled = [Pooled(owners.pooled[s.name], s) for s in attached if s.name in owners.pooled]
     log.info("sandboxes_adopted", sessions=len(kept), pooled=len(pooled), ended=len(plan.end))
     return pooled
-
-
-def offer(found: Sequence[Pooled], profiles: Mapping[str, Profile], refill: Refill, sandboxes: Sandboxes) -> None:
-    """Put never-used sandboxes that still work into the pools of this incarnation; end the others."""
-    for pooled in found:
-        profile = profiles.get(pooled.profile)
-        if profile is None:
-            sandboxes.discard(pooled.sandbox, End.SURPLUS)
-            continue
-        try:
-            refill.offer(pooled.sandbox, profile)
-        except SandboxError as exc:
-            log.warning("sandbox_not_pooled", sandbox=pooled.sandbox.name, reason=str(exc))
 
 
 def _as_found(owner: SessionOwner) -> a.FoundSandbox:

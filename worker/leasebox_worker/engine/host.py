@@ -23,7 +23,7 @@ from leasebox_worker.config import DriverName, OnExit, WorkerSettings
 from leasebox_worker.drivers.base import Driver, DriverSettings, require
 from leasebox_worker.drivers.bubblewrap_arguments import ROOTLESS_LACKS
 from leasebox_worker.drivers.choose import choose
-from leasebox_worker.engine.adopt import offer, take_over
+from leasebox_worker.engine.adopt import take_over
 from leasebox_worker.engine.control import Control, cancel, disown
 from leasebox_worker.engine.deps import Deps
 from leasebox_worker.engine.intake import Gate, Pause
@@ -44,6 +44,7 @@ from leasebox_worker.lifecycle.sweeper import Sweeper
 from leasebox_worker.lifecycle.tracker import Identity, LeaseTracker
 from leasebox_worker.policy import profiles as policy
 from leasebox_worker.telemetry import metrics
+from leasebox_worker.telemetry.metrics import End
 
 log = structlog.get_logger()
 
@@ -186,21 +187,23 @@ def start(settings: WorkerSettings, lost_name: Callable[[], None], *, is_embedde
     try:
         publish(runner, keys, identity, profiles, reclaim_s=reclaim_s)
     except ConfigError:
+        deps.sandboxes.end_all()
         node.leave()
         raise
+    client.hset(keys.settings(), mapping=settings.published)  # type: ignore[arg-type]
     sweeper = Sweeper(client, runner, keys, tombstone_ttl_s=settings.timers.tombstone_ttl_s)
     deps.refill = _refill(settings, deps, Pools(client, runner, keys, identity), sweeper)
-    offer(pooled, profiles, deps.refill, deps.sandboxes)
+    for warm in pooled:
+        deps.refill.take_over(warm.sandbox, warm.profile)
     if not is_embedded:
         deps.refill.ask()
-    client.hset(keys.settings(), mapping=settings.published)  # type: ignore[arg-type]
     beats = _beats(settings, client, runner, keys, deps, node, lost_name)
-    place = Place(installation, identity.node)
-    beats += upkeep(client, runner, keys, place, deps, period_s=settings.sweep_period_s)
     beats += [
-        Beat("sweep", lambda: _sweep(sweeper, deps), settings.sweep_period_s),
+        Beat("sweep", lambda: sweeper.sweep(settings.node, _ending(deps)), settings.sweep_period_s),
         Beat("refill", deps.refill.watch, 0.0),
     ]
+    place = Place(installation, identity.node)
+    beats += upkeep(client, runner, keys, place, deps, period_s=settings.sweep_period_s)
     for beat in beats:
         beat.start()
     log.info("node_registered", node=identity.node, incarnation=identity.incarnation, driver=driver.name)
@@ -243,8 +246,9 @@ def _beats(
     ]
 
 
-def _sweep(sweeper: Sweeper, deps: Deps) -> None:
-    sweeper.sweep(deps.tracker.identity.node, deps.sandboxes.end_for)
+def _ending(deps: Deps) -> Callable[[str, str], None]:
+    """How a sandbox of a session ends, for a reason."""
+    return lambda text, reason: deps.sandboxes.end(text, End(reason))
 
 
 def _refill(settings: WorkerSettings, deps: Deps, pools: Pools, sweeper: Sweeper) -> Refill:
@@ -253,7 +257,7 @@ def _refill(settings: WorkerSettings, deps: Deps, pools: Pools, sweeper: Sweeper
     how = Refilling(
         makers=max(1, cores // 2),  # the other half is for jobs
         node_cpus=float(cores),
-        evicts=lambda: evict_s is not None and sweeper.evict(settings.node, deps.sandboxes.end_for, evict_s),
+        evicts=lambda: evict_s is not None and sweeper.evict(settings.node, _ending(deps), idle_after_s=evict_s),
     )
     return Refill(pools, deps.sandboxes, deps.profiles, deps.intake, how)
 

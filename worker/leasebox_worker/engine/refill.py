@@ -17,7 +17,7 @@ import structlog
 from leasebox.contract.errors import GuestProtocolError, LeaseboxError
 from leasebox.contract.spec import Limits
 from leasebox_worker.engine.intake import Intake, Pause
-from leasebox_worker.engine.sandboxes import Place, Sandbox, Sandboxes
+from leasebox_worker.engine.sandboxes import Place, Sandbox, Sandboxes, sandbox_limits
 from leasebox_worker.guestlink.link import Exec
 from leasebox_worker.lifecycle.pool import Drop, Make, Pools, Shelf, Stock, gives_way, refill_plan
 from leasebox_worker.policy.admit import BASE_ENV, effective_limits
@@ -104,6 +104,17 @@ class Refill:
                 return None
         return place
 
+    def take_over(self, sandbox: Sandbox, profile: str) -> None:
+        """Offer a sandbox that an older incarnation made and no job ever had; one that does not fit any more ends."""
+        served = self._profiles.get(profile)
+        if served is None or sandbox_limits(sandbox.limits) != sandbox_limits(self._limits(served)):
+            self._sandboxes.discard(sandbox, End.SURPLUS)
+            return
+        try:
+            self.offer(sandbox, served)
+        except LeaseboxError as exc:
+            log.warning("warm_sandbox_not_adopted", sandbox=sandbox.name, reason=str(exc))
+
     def offer(self, sandbox: Sandbox, profile: Profile) -> None:
         """Probe a sandbox that no job ever had, and put it into its profile's pool; one that fails is ended.
 
@@ -151,6 +162,9 @@ class Refill:
             time.monotonic() < self._rests_until.get(profile.name, 0.0),
         )
 
+    def _limits(self, profile: Profile) -> Limits:
+        return effective_limits(Limits(), profile, node_cpus=self._how.node_cpus)
+
     def _drop(self, drop: Drop) -> None:
         if self._pools.drop(drop.profile, drop.sandbox):
             if not self._sandboxes.holds(drop.sandbox):
@@ -166,10 +180,9 @@ class Refill:
         self._makers.submit(self._make, profile, place)
 
     def _make(self, profile: Profile, place: Place) -> None:
-        limits = effective_limits(Limits(), profile, node_cpus=self._how.node_cpus)
         labels = {"leasebox.session": "", "leasebox.pool": profile.name}
         try:
-            self.offer(self._sandboxes.make(profile, limits, labels, place, purpose="pool"), profile)
+            self.offer(self._sandboxes.make(profile, self._limits(profile), labels, place, purpose="pool"), profile)
         except (LeaseboxError, redis.RedisError) as exc:
             log.warning("refill_failed", profile=profile.name, reason=str(exc))
             self._rests_until[profile.name] = time.monotonic() + REST_S

@@ -44,8 +44,8 @@ def _acquire(job_id: str, berth: Berth, deps: Deps) -> a.AcquireAnswer:
     lease = deps.tracker.new_lease()
     has_place = berth.take()
     while True:
-        is_draining = deps.is_draining or deps.intake.is_stopped
-        answer = deps.tracker.acquire(job_id, lease, draining=is_draining, room=has_place)
+        draining = deps.is_draining or deps.intake.is_stopped
+        answer = deps.tracker.acquire(job_id, lease, draining=draining, room=has_place)
         if isinstance(answer, a.More):
             continue
         if answer == a.Later("full"):

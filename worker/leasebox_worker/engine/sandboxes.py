@@ -75,9 +75,9 @@ class Sandboxes:
     """All sandboxes of this process by name; thread-safe.
 
     Attributes:
+        on_room: Called after a place came free, from the thread that freed it.
         circuit: Open while no sandbox can be made.
         lost: Set when one was found dead; whoever tells Redis clears it.
-        on_room: Called after a place came free, from the thread that freed it.
     """
 
     def __init__(self, driver: base.Driver, placement: Placement, *, bound: int) -> None:
@@ -95,7 +95,7 @@ class Sandboxes:
         self._undertaker = ThreadPoolExecutor(2, thread_name_prefix="undertaker")
 
     def reserve(self, within_s: float = 0.0) -> Place | None:
-        """Keep a place for one more sandbox; None if the node is full, or its engine down, for `within_s` at least."""
+        """Keep a place for one more sandbox; None if the node is full or its engine down, and stays so `within_s`."""
         with self._lock:
             if not self._has_room.wait_for(lambda: self._free() > 0 and not self.circuit.is_open, within_s):
                 return None
@@ -233,10 +233,6 @@ class Sandboxes:
             sandbox = self._held.get(json.loads(text)["name"])
         if sandbox is not None:
             self.discard(sandbox, reason)
-
-    def end_for(self, text: str, reason: str) -> None:
-        """As `end`, for a session that ended for this reason."""
-        self.end(text, End(reason))
 
     def discard(self, sandbox: Sandbox, reason: End = End.FAILED) -> None:
         """End a sandbox in the background: its end is nothing that a job should wait for."""

@@ -28,8 +28,8 @@ class NewJob:
         blobs: Ids of uploaded files that must still be there.
         wake_head: Text of the wake-up message before the delivery tag, `wake_tail` after it.
         display_name: For Flower and logs.
-        idle_timeout_s: Of the session, if the job makes it; None = the operator's. `max_age_s` likewise.
         own_limits: It asks for limits of the whole sandbox, which no warm sandbox has.
+        idle_timeout_s: Of the session, if the job makes it; None = the operator's. `max_age_s` likewise.
         batch_index: Place in the batch; None = in order of arrival.
     """
 

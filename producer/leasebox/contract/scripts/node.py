@@ -1,6 +1,6 @@
 """Which scripts do nodes and reapers call?
 
-heartbeat adopt detach reclaim overdue forget expire resend sweep pool_push pool_take publish.
+heartbeat adopt detach reclaim overdue forget expire resend sweep pool_push pool_drop publish.
 """
 
 from __future__ import annotations
