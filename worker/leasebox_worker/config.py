@@ -25,6 +25,13 @@ class DriverName(StrEnum):
     PROCESS = "process"
 
 
+class OnExit(StrEnum):
+    """What becomes of idle sandboxes that could outlive the worker, when it stops."""
+
+    KEEP = "keep"
+    DESTROY = "destroy"
+
+
 class Timers(BaseModel):
     """Timers of the protocol, in seconds. Source of numbers and order: PROTOCOL.md (b).
 
@@ -107,6 +114,10 @@ class WorkerSettings(BaseSettings):
     )
     max_sandboxes: int | None = Field(None, ge=1, description="default one per 64 MiB of memory, at most 200")
     sweep_period_s: Seconds = Field(60.0, gt=0, description="how often idle sessions are looked for")
+    drain_timeout_s: Seconds = Field(60.0, ge=0, description="how long a stopping worker waits for what runs")
+    on_exit: OnExit = Field(
+        OnExit.KEEP, description="`keep`: idle Docker sessions wait for the next start; `destroy`: all sandboxes end"
+    )
     accept_missing: Annotated[frozenset[str], NoDecode] = Field(
         frozenset(), description="required protections to do without, by the names that doctor prints"
     )

@@ -11,6 +11,7 @@ from celery.exceptions import Ignore
 from celery.signals import worker_shutting_down
 from celery.worker.control import control_command
 
+from leasebox.contract.errors import ConfigError
 from leasebox.contract.keys import Keys
 from leasebox.contract.queues import TASK_NAME, consumed_by
 from leasebox.contract.scripts import Runner, client
@@ -95,16 +96,17 @@ def serve(settings: WorkerSettings, *, is_embedded: bool) -> None:
     """Start the host, then consume until SIGTERM; returns when nothing runs any more.
 
     Raises:
-        ConfigError, BrokerUnavailable, DriverUnsafe: The worker cannot start.
+        ConfigError, BrokerUnavailable, DriverUnsafe: The worker cannot start; or another one took its name over.
     """
     running = host.start(settings, lambda: os.kill(os.getpid(), signal.SIGTERM), is_embedded=is_embedded)
     _hosts.append(running)
     app = make_app(settings)
 
     def drain(**_: object) -> None:
-        running.deps.is_draining = True
+        running.drain.signalled()
 
-    worker_shutting_down.connect(drain, weak=False)  # `worker_shutdown` comes when the last job has ended
+    # Sent by each SIGTERM, from the signal's handler; `worker_shutdown` comes when the last job has ended.
+    worker_shutting_down.connect(drain, weak=False)
     try:
         app.worker_main(
             [
@@ -121,3 +123,7 @@ def serve(settings: WorkerSettings, *, is_embedded: bool) -> None:
         )
     finally:
         running.stop()
+    if running.is_name_lost:
+        raise ConfigError(
+            f"another live worker took the name {settings.node!r}", hint="set LEASEBOX_NODE to a name of its own"
+        )

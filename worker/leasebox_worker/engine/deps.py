@@ -5,18 +5,26 @@ from dataclasses import dataclass, field
 from leasebox_worker.engine.intake import Intake
 from leasebox_worker.engine.running import Running
 from leasebox_worker.engine.sandboxes import Sandboxes
+from leasebox_worker.lifecycle.fence import Fence
 from leasebox_worker.lifecycle.tracker import LeaseTracker
 from leasebox_worker.policy.profiles import Profile
 
 
 @dataclass(slots=True)
 class Deps:
-    """What running a job needs."""
+    """What running a job needs.
+
+    Attributes:
+        is_draining: Nothing is claimed or started any more; what runs may end.
+        is_leaving: The drain's time is over: what still runs is ended and goes back.
+    """
 
     tracker: LeaseTracker
     sandboxes: Sandboxes
     profiles: dict[str, Profile]
     cancel_grace_s: float
     is_draining: bool = False
+    is_leaving: bool = False
     running: Running = field(default_factory=Running)
     intake: Intake = field(default_factory=Intake)
+    fence: Fence = field(default_factory=Fence)

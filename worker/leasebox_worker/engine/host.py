@@ -1,9 +1,11 @@
 """One worker process put together: what it is made of, which duties run beside the jobs, how it stops."""
 
 import fcntl
+import hashlib
 import json
 import os
 import platform
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,7 +14,7 @@ from pathlib import Path
 
 import redis
 import structlog
-from redis.backoff import ExponentialBackoff
+from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.exceptions import BusyLoadingError
 from redis.retry import Retry
 
@@ -20,16 +22,21 @@ from leasebox.contract.errors import BrokerUnavailable, ConfigError
 from leasebox.contract.keys import Keys
 from leasebox.contract.scripts import Runner
 from leasebox_guest.install import install
-from leasebox_worker.config import DriverName, WorkerSettings
+from leasebox_worker.config import DriverName, OnExit, WorkerSettings
 from leasebox_worker.drivers.base import Driver, DriverSettings, require
 from leasebox_worker.drivers.bubblewrap_arguments import ROOTLESS_LACKS
 from leasebox_worker.drivers.choose import choose
 from leasebox_worker.engine.control import Control, cancel, disown
 from leasebox_worker.engine.deps import Deps
+from leasebox_worker.engine.drain import Drain
+from leasebox_worker.engine.holder import WATCH_S, Holder
 from leasebox_worker.engine.sandboxes import Placement, Sandboxes
+from leasebox_worker.engine.service import Service
 from leasebox_worker.lifecycle.beat import Beat
+from leasebox_worker.lifecycle.fence import Fence
 from leasebox_worker.lifecycle.node import Facts, Node, Orders
-from leasebox_worker.lifecycle.reaper import Reaper
+from leasebox_worker.lifecycle.patient import PatientRunner
+from leasebox_worker.lifecycle.reaper import Graces, Reaper
 from leasebox_worker.lifecycle.sweeper import Sweeper
 from leasebox_worker.lifecycle.tracker import Identity, LeaseTracker
 from leasebox_worker.policy.profiles import BUILT_IN, published
@@ -48,7 +55,7 @@ def connect(url: str) -> redis.Redis:
         BrokerUnavailable: Nobody answers there, or not with this password.
     """
     client = redis.Redis.from_url(
-        url.replace("redis+socket://", "unix://").replace("?virtual_host=", "?db="),
+        _redis_url(url),
         retry=Retry(ExponentialBackoff(cap=1.0, base=0.02), 14),
         retry_on_error=[redis.ConnectionError, redis.TimeoutError, BusyLoadingError],
         health_check_interval=25,
@@ -66,6 +73,20 @@ def connect(url: str) -> redis.Redis:
     return client
 
 
+def connect_for_heartbeats(settings: WorkerSettings) -> redis.Redis:
+    """A client that does not try again: an answer that comes late proves nothing (see `Fence`)."""
+    return redis.Redis.from_url(
+        _redis_url(settings.url),
+        retry=Retry(NoBackoff(), 0),
+        socket_timeout=min(settings.timers.heartbeat_s, settings.timers.fence_s / 4),
+        socket_connect_timeout=min(settings.timers.heartbeat_s, settings.timers.fence_s / 4),
+    )
+
+
+def _redis_url(url: str) -> str:
+    return url.replace("redis+socket://", "unix://").replace("?virtual_host=", "?db=")
+
+
 def installation_of(client: redis.Redis, keys: Keys) -> str:
     """The id of the installation that this Redis holds; made by whoever asks first."""
     client.set(keys.installation(), uuid.uuid4().hex[:12], nx=True)
@@ -76,13 +97,20 @@ def installation_of(client: redis.Redis, keys: Keys) -> str:
 
 @dataclass(slots=True)
 class Host:
-    """A running worker process, less Celery."""
+    """A running worker process, less Celery.
+
+    Attributes:
+        is_name_lost: Another live process has this node's name: starting again cannot help.
+    """
 
     settings: WorkerSettings
     deps: Deps
     beats: list[Beat]
     lock_fd: int
     leave: Callable[[], None]
+    drain: Drain
+    on_exit: OnExit
+    is_name_lost: bool = False
 
     def stop(self) -> None:
         """End the duties and every sandbox, and let its sessions go on elsewhere; call it when no job runs any more."""
@@ -98,12 +126,12 @@ class Host:
         os.close(self.lock_fd)
 
 
-def start(settings: WorkerSettings, lost_name: Callable[[], None], *, is_embedded: bool) -> Host:
+def start(settings: WorkerSettings, stop: Callable[[], None], *, is_embedded: bool) -> Host:
     """Check, register, and begin the duties.
 
     Args:
         is_embedded: Of a private stack of one user: `auto` takes bubblewrap before Docker.
-        lost_name: Called when another process took the node's name over; it must end this process.
+        stop: Begins to end this process, as SIGTERM does.
 
     Raises:
         ConfigError, BrokerUnavailable, DriverUnsafe: The worker cannot start; nothing was left behind.
@@ -115,7 +143,8 @@ def start(settings: WorkerSettings, lost_name: Callable[[], None], *, is_embedde
     installation = installation_of(client, keys)
     driver = _checked_driver(settings, installation, agent_dir, is_embedded=is_embedded)
     identity = Identity(settings.node, uuid.uuid4().hex[:12])
-    tracker = LeaseTracker(runner, keys, identity, start_timeout_s=settings.timers.start_timeout_s)
+    patient = PatientRunner(runner, patience_s=settings.timers.held_max_s + settings.timers.fence_s)
+    tracker = LeaseTracker(patient, keys, identity, start_timeout_s=settings.timers.start_timeout_s)
     placement = Placement(
         installation=installation,
         node=identity.node,
@@ -130,55 +159,72 @@ def start(settings: WorkerSettings, lost_name: Callable[[], None], *, is_embedde
         sandboxes=Sandboxes(driver, placement, bound=settings.sandbox_bound),
         profiles=BUILT_IN,
         cancel_grace_s=settings.timers.cancel_grace_s,
+        fence=Fence(settings.timers.fence_s),
     )
-    node = Node(runner, keys, tracker, _facts(driver, settings))
+    beating = connect_for_heartbeats(settings)
+    node = Node(Runner(beating), keys, tracker, _facts(driver, settings, lock_fd))
     _end_leftovers(driver, placement)
     reclaim_s = settings.timers.reclaim_s
     node.adopt([], has_proof=True, reclaim_s=reclaim_s, wait_s=reclaim_s + 1)
     client.hset(keys.profiles(), mapping=published(BUILT_IN))  # type: ignore[arg-type]
-    beats = _beats(settings, client, runner, keys, deps, node, lost_name)
-    for beat in beats:
+    deps.fence.answered(time.monotonic())
+    drain = Drain(deps, timeout_s=settings.drain_timeout_s, close=patient.close)
+    on_exit = OnExit.DESTROY if is_embedded else settings.on_exit
+    host = Host(settings, deps, [], lock_fd, node.leave, drain, on_exit)
+    host.beats += _duties(host, client, runner, keys, stop) + _standing(host, beating, keys, node, stop)
+    for beat in host.beats:
         beat.start()
     log.info("node_registered", node=identity.node, incarnation=identity.incarnation, driver=driver.name)
-    return Host(settings, deps, beats, lock_fd, node.leave)
+    return host
 
 
-def _beats(
-    settings: WorkerSettings,
-    client: redis.Redis,
-    runner: Runner,
-    keys: Keys,
-    deps: Deps,
-    node: Node,
-    lost_name: Callable[[], None],
-) -> list[Beat]:
-    timers, name = settings.timers, settings.node
+def _standing(host: Host, beating: redis.Redis, keys: Keys, node: Node, stop: Callable[[], None]) -> list[Beat]:
+    """What keeps this node in service, and its agents alive."""
+    deps, timers = host.deps, host.settings.timers
 
     def lose_name() -> None:
-        deps.is_draining = True
-        deps.sandboxes.discard_all()  # what ran here may run elsewhere now
-        lost_name()
+        host.is_name_lost = True
+        stop()
 
-    orders = Orders(
-        cancel=lambda job: cancel(job, deps), disown=lambda job, lease: disown(job, lease, deps), lost_name=lose_name
+    orders = Orders(cancel=lambda job: cancel(job, deps), disown=lambda job, lease: disown(job, lease, deps))
+    holder = Holder(deps, held_max_s=timers.held_max_s)
+    service = Service(beating, keys, node, deps, holder, orders, timers.reclaim_s, lose_name)
+    return [
+        Beat("heartbeat", service.beat, timers.heartbeat_s),
+        Beat("fence", holder.watch, WATCH_S),
+        Beat("ping", deps.sandboxes.ping_all, timers.ping_s),
+    ]
+
+
+def _duties(host: Host, client: redis.Redis, runner: Runner, keys: Keys, stop: Callable[[], None]) -> list[Beat]:
+    deps, settings, timers = host.deps, host.settings, host.settings.timers
+
+    def leave(is_destroying: bool) -> None:
+        if is_destroying:
+            host.on_exit = OnExit.DESTROY
+        stop()
+
+    graces = Graces(
+        look_s=min(1.0, timers.heartbeat_s),
+        reclaim_s=timers.reclaim_s,
+        adopt_grace_s=timers.adopt_grace_s,
+        drained_grace_s=timers.drained_grace_s,
+        resend_grace_s=timers.resend_grace_s,
     )
-    reaper = Reaper(client, runner, keys, resend_grace_s=timers.resend_grace_s)
-    sweeper = Sweeper(client, runner, keys, name, deps.sandboxes.end)
-    control = Control(client, keys, name, deps)
-
-    def heartbeat() -> None:
-        node.heartbeat(orders, busy=len(deps.running), draining=deps.is_draining)
+    reaper = Reaper(client, runner, keys, graces)
+    sweeper = Sweeper(client, runner, keys, settings.node, deps.sandboxes.end)
+    control = Control(client, keys, settings.node, deps, leave)
 
     def sweep() -> None:
         sweeper.sweep()
 
     return [
-        Beat("heartbeat", heartbeat, timers.heartbeat_s),
-        Beat("ping", deps.sandboxes.ping_all, timers.ping_s),
         Beat("control", control.read, 0.0),
         Beat("expire", reaper.expire, 1.0),
+        Beat("reclaim", reaper.reclaim, graces.look_s),
         Beat("overdue", reaper.overdue, timers.resend_s),
         Beat("resend", reaper.resend, timers.resend_s),
+        Beat("seal", reaper.seal, settings.sweep_period_s),
         Beat("sweep", sweep, settings.sweep_period_s),
     ]
 
@@ -233,11 +279,22 @@ def _end_leftovers(driver: Driver, placement: Placement) -> None:
             driver.kill(found.handle)
 
 
-def _facts(driver: Driver, settings: WorkerSettings) -> Facts:
-    machine = Path("/etc/machine-id")
+def _facts(driver: Driver, settings: WorkerSettings, lock_fd: int) -> Facts:
     return Facts(
-        machine_id=machine.read_text().strip() if machine.exists() else platform.node(),
+        machine_id=_place_of_lock(lock_fd),
         driver=driver.name,
         slots=settings.slots,
         versions_json=json.dumps({"leasebox": version("leasebox"), "python": platform.python_version()}),
     )
+
+
+def _place_of_lock(lock_fd: int) -> str:
+    """Where the lock of the state folder proves something: this machine, in this boot, and this very file.
+
+    Cloned machines share their machine id, and workers with folders of their own do not meet at one lock.
+    """
+    where = os.fstat(lock_fd)
+    texts = [f"{where.st_dev}:{where.st_ino}"]
+    for source in ("/etc/machine-id", "/proc/sys/kernel/random/boot_id"):
+        texts.append(Path(source).read_text().strip() if Path(source).exists() else platform.node())
+    return hashlib.sha256(" ".join(texts).encode()).hexdigest()[:32]

@@ -8,7 +8,7 @@ import structlog
 from leasebox.contract.errors import GuestProtocolError, LeaseLost, SandboxDied, SandboxError
 from leasebox.contract.scripts import answers as a
 from leasebox.contract.scripts.worker import Why
-from leasebox_worker.engine.attempt import carry_out
+from leasebox_worker.engine.attempt import Draining, carry_out
 from leasebox_worker.engine.deps import Deps
 
 log = structlog.get_logger()
@@ -28,7 +28,7 @@ def run_job(job_id: str, deps: Deps) -> bool:
         answer = _acquire(job_id, deps)
         while isinstance(answer, a.Leased | a.Cold):
             done += 1
-            may_continue = done < MAX_IN_A_ROW and time.monotonic() - began < MAX_IN_A_ROW_S and not deps.is_draining
+            may_continue = done < MAX_IN_A_ROW and time.monotonic() - began < MAX_IN_A_ROW_S and _may_claim(deps)
             following = _run_claimed(answer, deps, may_continue=may_continue)
             answer = a.Done() if following is None else following
     finally:
@@ -38,8 +38,14 @@ def run_job(job_id: str, deps: Deps) -> bool:
     return done > 0
 
 
+def _may_claim(deps: Deps) -> bool:
+    return not deps.is_draining and not deps.fence.is_shut
+
+
 def _acquire(job_id: str, deps: Deps) -> a.AcquireAnswer:
     """Claim; a place for a new sandbox stays reserved after `Cold`, until the sandbox takes it."""
+    if not deps.fence.wait():
+        return a.Fenced()
     lease = deps.tracker.new_lease()
     room = deps.sandboxes.reserve()
     while True:
@@ -62,10 +68,15 @@ def _run_claimed(answer: a.Leased | a.Cold, deps: Deps, *, may_continue: bool) -
         except LeaseLost:
             log.warning("lease_lost")
             _abandon(work, deps)
+        except Draining:
+            log.info("job_given_back")
+            _give_up(work, Why.DRAIN, "", deps)
+            if work.session is None:
+                _abandon(work, deps)
         except SandboxError as exc:
             log.warning("attempt_failed", reason=str(exc))
             _abandon(work, deps)
-            _give_up(work, _why(exc), str(exc), deps)
+            _give_up(work, Why.DRAIN if deps.is_leaving else _why(exc), str(exc), deps)
         except redis.RedisError as exc:
             # Nothing can be told to Redis now: the lease is dropped below, and a later heartbeat gives the claim up.
             log.error("redis_failed", reason=str(exc))

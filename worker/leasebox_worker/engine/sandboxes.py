@@ -5,7 +5,7 @@ import threading
 import uuid
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
@@ -180,6 +180,15 @@ class Sandboxes:
             except LeaseboxError as exc:
                 log.warning("sandbox_lost", sandbox=sandbox.name, reason=str(exc))
                 self.discard(sandbox)
+
+    def all(self) -> list[Sandbox]:
+        """Every sandbox that is held."""
+        with self._lock:
+            return list(self._held.values())
+
+    def renew(self, incarnation: str) -> None:
+        """Sandboxes made from now on belong to another incarnation of this node."""
+        self._placement = replace(self._placement, incarnation=incarnation)
 
     def count(self) -> int:
         """How many are held."""

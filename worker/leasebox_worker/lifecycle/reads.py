@@ -21,6 +21,22 @@ def members(client: redis.Redis, key: str) -> list[str]:
     return [_text(member) for member in client.zrange(key, 0, -1)]
 
 
+def scores(client: redis.Redis, key: str) -> dict[str, float]:
+    """All members of a sorted set with their scores."""
+    found: Any = client.zrange(key, 0, -1, withscores=True)
+    return {_text(member): float(score) for member, score in found}
+
+
+def members_of_set(client: redis.Redis, key: str) -> list[str]:
+    """All members of a set."""
+    return [_text(member) for member in client.smembers(key)]
+
+
+def run_id(client: redis.Redis) -> str:
+    """Names one life of the server: another one after every start of Redis."""
+    return str(client.info("server")["run_id"])
+
+
 def field(client: redis.Redis, key: str, name: str) -> str | None:
     """One field of a hash; None if it is not there."""
     value = client.hget(key, name)
