@@ -16,6 +16,7 @@ from leasebox_worker.engine.deps import Deps
 from leasebox_worker.engine.holder import Holder
 from leasebox_worker.engine.intake import Pause
 from leasebox_worker.engine.runner import run_job
+from leasebox_worker.guestlink.link import GuestLink
 from leasebox_worker.lifecycle.fence import Fence
 
 TICKS = "import time\nwhile True:\n    print('tick', flush=True)\n    time.sleep(0.01)"
@@ -174,9 +175,11 @@ def test_a_job_that_was_given_away_between_its_start_and_the_exec_frame_is_not_r
         threading.Timer(0.2, lambda: deps.fence.open(time.monotonic())).start()
         return go
 
+    sent: list[str] = []
+    monkeypatch.setattr(GuestLink, "execute", lambda _link, request, *_: sent.append(request.id))
     monkeypatch.setattr(deps.tracker, "start", start_and_stand_still)
     job = worker_node.submit(None, {"code": "print('ran')"})
     run_job(job, deps)
 
     assert worker_node.job(job)["outcome"] == "lost"
-    assert outputs(worker_node, job) == 0
+    assert sent == []

@@ -34,6 +34,7 @@ from leasebox_worker.engine.sandboxes import Placement, Sandboxes
 from leasebox_worker.engine.service import Service
 from leasebox_worker.lifecycle.beat import Beat
 from leasebox_worker.lifecycle.fence import Fence
+from leasebox_worker.lifecycle.name import wait_until_free
 from leasebox_worker.lifecycle.node import Facts, Node, Orders
 from leasebox_worker.lifecycle.patient import PatientRunner
 from leasebox_worker.lifecycle.reaper import Graces, Reaper
@@ -162,9 +163,10 @@ def start(settings: WorkerSettings, stop: Callable[[], None], *, is_embedded: bo
         fence=Fence(settings.timers.fence_s),
     )
     beating = connect_for_heartbeats(settings)
-    node = Node(Runner(beating), keys, tracker, _facts(driver, settings, lock_fd))
+    facts, reclaim_s = _facts(driver, settings, lock_fd), settings.timers.reclaim_s
+    node = Node(Runner(beating), keys, tracker, facts)
+    wait_until_free(client, keys, identity.node, machine_id=facts.machine_id, reclaim_s=reclaim_s, wait_s=reclaim_s + 1)
     _end_leftovers(driver, placement)
-    reclaim_s = settings.timers.reclaim_s
     node.adopt([], has_proof=True, reclaim_s=reclaim_s, wait_s=reclaim_s + 1)
     client.hset(keys.profiles(), mapping=published(BUILT_IN))  # type: ignore[arg-type]
     deps.fence.answered(time.monotonic())

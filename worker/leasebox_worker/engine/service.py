@@ -102,7 +102,7 @@ class Service:
         """Sessions that Redis knows here and whose sandbox is at rest."""
         held = {sandbox.name for sandbox in self.deps.sandboxes.all()}
         found = []
-        for line in reads.members_of_set(self.client, self.keys.node_sessions(self.deps.tracker.identity.node)):
+        for line in reads.set_members(self.client, self.keys.node_sessions(self.deps.tracker.identity.node)):
             sandbox = reads.field(self.client, self.keys.session_line(line), "sandbox")
             generation = reads.field(self.client, self.keys.session_line(line), "generation")
             if sandbox and generation and json.loads(sandbox)["name"] in held:

@@ -27,14 +27,20 @@ def scores(client: redis.Redis, key: str) -> dict[str, float]:
     return {_text(member): float(score) for member, score in found}
 
 
-def members_of_set(client: redis.Redis, key: str) -> list[str]:
-    """All members of a set."""
-    return [_text(member) for member in client.smembers(key)]
+def set_members(client: redis.Redis, key: str) -> list[str]:
+    """All members of a set, in order."""
+    return sorted(_text(member) for member in client.smembers(key))
 
 
 def run_id(client: redis.Redis) -> str:
     """Names one life of the server: another one after every start of Redis."""
     return str(client.info("server")["run_id"])
+
+
+def fields(client: redis.Redis, key: str, *names: str) -> dict[str, str]:
+    """Fields of a hash; "" for each that is not there."""
+    values = client.hmget(key, names)
+    return {name: "" if value is None else _text(value) for name, value in zip(names, values, strict=True)}
 
 
 def field(client: redis.Redis, key: str, name: str) -> str | None:
