@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import redis
-from tests.acceptance.conftest import START_WITHIN_S, wait_until_registered, worker_process
+from tests.acceptance.conftest import START_WITHIN_S, worker_process
 from tests.acceptance.relay import Relay
 from tests.acceptance.witness import Witness, command
 from tests.conftest import Eventually, RedisServer
@@ -38,7 +38,7 @@ Start = Callable[..., subprocess.Popen[bytes]]
 
 
 @pytest.fixture
-def start(bwrap: Path, timers: dict[str, float]) -> Iterator[Start]:
+def start(bwrap: Path, timers: dict[str, float], eventually: Eventually) -> Iterator[Start]:
     """Start workers, each with a state folder of its own; all end with the test, stopped ones too."""
     with ExitStack() as stack:
         homes: dict[str, Path] = {}
@@ -48,12 +48,15 @@ def start(bwrap: Path, timers: dict[str, float]) -> Iterator[Start]:
             if name not in homes:
                 homes[name] = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lbn-", dir="/tmp")))
                 homes[name].chmod(0o755)
+            log, registered = homes[name] / f"{node}.log", '"event": "node_registered"'
+            before = log.read_text().count(registered) if log.exists() else 0
             driver = str(settings.pop("driver", "bubblewrap"))
             child = stack.enter_context(worker_process(url, homes[name], driver, node, {**timers, **settings}))
             stack.callback(signal_if_alive, child, signal.SIGCONT)
-            child.log = homes[name] / f"{node}.log"
-            if wait:
-                wait_until_registered(url, node, child, child.log)
+            child.log = log
+            if wait:  # in the log: in Redis the one that was killed still stands
+                eventually(lambda: child.poll() is not None or log.read_text().count(registered) > before, 60.0)
+                assert child.poll() is None, log.read_text()[-4000:]
             return child
 
         yield make
@@ -85,9 +88,10 @@ def signal_if_alive(child: subprocess.Popen[bytes], number: int) -> None:
 
 
 def submit(url: str, witness: Witness, seconds: float, **spec: Any) -> JobHandle:
-    """The ticking program, once it runs."""
-    handle = Client(url).submit(command=command(witness._name.decode(), seconds), **spec)
+    """The ticking program, once the witness has seen it."""
+    handle = Client(url).submit(command=command(witness.name, seconds), **spec)
     next(event for event in handle.events(timeout_s=WAIT_S) if event.type == "stdout")
+    assert witness.has_seen.wait(10.0)
     return handle
 
 
@@ -97,8 +101,9 @@ def assert_one_after_the_other(witness: Witness, count: int) -> None:
     assert all(before[1] < after[0] for before, after in pairwise(runs)), runs
 
 
-def node_of(handle: JobHandle) -> str:
-    return [event.node for event in handle.events() if event.type == "started"][-1]
+def span_s(timers: dict[str, float]) -> float:
+    """Longer than an agent's dead-man and a node's fence take, shorter than what follows them."""
+    return 5.0 if timers is SHORT else 20.0
 
 
 @timers
@@ -106,7 +111,7 @@ def test_a_stopped_workers_job_ends_before_another_node_begins_it_again(
     start: Start, server: RedisServer, witness: Witness, eventually: Eventually, timers: dict[str, float]
 ) -> None:
     first = start(server.url, "a")
-    handle = submit(server.url, witness, 4.0, retries=1)
+    handle = submit(server.url, witness, span_s(timers), retries=1)
     first.send_signal(signal.SIGSTOP)
     start(server.url, "b")
     result = handle.result(timeout_s=WAIT_S)
@@ -124,7 +129,7 @@ def test_a_partitioned_nodes_job_is_stopped_before_another_node_begins_it_again(
     server: RedisServer, relay: Relay, start: Start, witness: Witness, eventually: Eventually, timers: dict[str, float]
 ) -> None:
     first = start(relay.url, "a")
-    handle = submit(server.url, witness, 4.0, retries=1)
+    handle = submit(server.url, witness, span_s(timers), retries=1)
     relay.cut()
     start(server.url, "b")
     result = handle.result(timeout_s=WAIT_S)
@@ -142,7 +147,7 @@ def test_a_node_that_is_back_before_it_was_given_up_goes_on_with_its_jobs(
     server: RedisServer, relay: Relay, start: Start, witness: Witness, eventually: Eventually, timers: dict[str, float]
 ) -> None:
     start(relay.url, "a", timers__reclaim_s=40.0, timers__adopt_grace_s=60.0)
-    handle = submit(server.url, witness, 12.0)
+    handle = submit(server.url, witness, 2 * span_s(timers), limits={"timeout_s": 300.0})
     relay.cut()
     start(server.url, "b", timers__reclaim_s=40.0, timers__adopt_grace_s=60.0)
     eventually(lambda: witness.states() == {"T"}, within_s=30)
@@ -167,7 +172,7 @@ def test_a_killed_workers_program_stops_and_the_job_goes_to_another_node(
     if driver == "docker":
         request.getfixturevalue("python_image")
     first = start(server.url, "a", driver=driver)
-    handle = submit(server.url, witness, 4.0, retries=1)
+    handle = submit(server.url, witness, span_s(timers), retries=1)
     first.kill()
     first.wait()
     start(server.url, "b")
@@ -248,7 +253,8 @@ def test_jobs_outlive_a_redis_that_is_away(
     first = start(restartable.url, "a")
     start(restartable.url, "b")
     chatty = Client(restartable.url).submit("import time\nfor n in range(80): print(n, flush=True); time.sleep(0.05)")
-    held = submit(restartable.url, witness, 6.0)
+    seconds = span_s(timers) + 1.0
+    held = submit(restartable.url, witness, seconds)
     with restartable.away(how):
         eventually(lambda: witness.states() == {"T"}, within_s=60)
         until = time.monotonic() + away_s
@@ -258,7 +264,7 @@ def test_jobs_outlive_a_redis_that_is_away(
 
     assert [(result.outcome, result.attempt) for result in results] == [("ok", 1), ("ok", 1)]
     assert results[0].stdout == "".join(f"{n}\n" for n in range(80))
-    assert results[1].usage.run_s < 6.0 + away_s / 2
+    assert results[1].usage.run_s < seconds + away_s / 2
     assert len(witness.runs()) == 1
     if how.startswith("killed"):
         eventually(lambda: "redis_restarted" in first.log.read_text(), within_s=20)
@@ -269,8 +275,7 @@ def test_a_second_process_of_a_live_name_is_refused_and_the_first_keeps_its_jobs
     start: Start, server: RedisServer, witness: Witness, timers: dict[str, float]
 ) -> None:
     start(server.url, "a")
-    seconds = 25.0 if timers is REAL else 12.0
-    handle = submit(server.url, witness, seconds)
+    handle = submit(server.url, witness, 2 * span_s(timers), limits={"timeout_s": 60.0})
     second = start(server.url, "a", home="elsewhere", wait=False)
     assert second.wait(START_WITHIN_S) == 78
     assert "set LEASEBOX_NODE" in second.log.read_text()
@@ -284,7 +289,7 @@ def test_a_silent_processs_name_is_taken_over_and_it_leaves_when_it_comes_back(
     start: Start, server: RedisServer, witness: Witness, eventually: Eventually, timers: dict[str, float]
 ) -> None:
     first = start(server.url, "a")
-    handle = submit(server.url, witness, 4.0, retries=1)
+    handle = submit(server.url, witness, span_s(timers), retries=1)
     first.send_signal(signal.SIGSTOP)
     second = start(server.url, "a", home="elsewhere", wait=False)
     result = handle.result(timeout_s=WAIT_S)

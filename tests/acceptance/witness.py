@@ -28,7 +28,8 @@ class Witness:
     """Follows every process that runs `command(name, ...)`, until `close`."""
 
     def __init__(self, name: str) -> None:
-        self._name = name.encode()
+        self.name = name
+        self.has_seen = threading.Event()
         self._ticks: dict[int, str] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow, daemon=True)
@@ -59,7 +60,7 @@ class Witness:
         found = []
         for pid in os.listdir("/proc"):  # noqa: PTH208
             with suppress(OSError):
-                if pid.isdigit() and self._name in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+                if pid.isdigit() and self.name.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
                     found.append(int(pid))
         return found
 
@@ -69,3 +70,5 @@ class Witness:
                 with suppress(OSError):
                     root = Path(f"/proc/{pid}/cwd")
                     self._ticks[pid] = (root / "ticks").read_text()
+                    if self._ticks[pid]:
+                        self.has_seen.set()
