@@ -74,13 +74,13 @@ def connect(url: str) -> redis.Redis:
     return client
 
 
-def connect_for_heartbeats(settings: WorkerSettings) -> redis.Redis:
-    """A client that does not try again: an answer that comes late proves nothing (see `Fence`)."""
+def connect_once(settings: WorkerSettings, timeout_s: float) -> redis.Redis:
+    """A client that fails when it has no answer in time: its user knows when to ask again, or that it is too late."""
     return redis.Redis.from_url(
         _redis_url(settings.url),
         retry=Retry(NoBackoff(), 0),
-        socket_timeout=min(settings.timers.heartbeat_s, settings.timers.fence_s / 4),
-        socket_connect_timeout=min(settings.timers.heartbeat_s, settings.timers.fence_s / 4),
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
     )
 
 
@@ -144,7 +144,9 @@ def start(settings: WorkerSettings, stop: Callable[[], None], *, is_embedded: bo
     installation = installation_of(client, keys)
     driver = _checked_driver(settings, installation, agent_dir, is_embedded=is_embedded)
     identity = Identity(settings.node, uuid.uuid4().hex[:12])
-    patient = PatientRunner(runner, patience_s=settings.timers.held_max_s + settings.timers.fence_s)
+    timers = settings.timers
+    acting = Runner(connect_once(settings, timers.fence_s))
+    patient = PatientRunner(acting, patience_s=timers.held_max_s + timers.fence_s)
     tracker = LeaseTracker(patient, keys, identity, start_timeout_s=settings.timers.start_timeout_s)
     placement = Placement(
         installation=installation,
@@ -162,7 +164,7 @@ def start(settings: WorkerSettings, stop: Callable[[], None], *, is_embedded: bo
         cancel_grace_s=settings.timers.cancel_grace_s,
         fence=Fence(settings.timers.fence_s),
     )
-    beating = connect_for_heartbeats(settings)
+    beating = connect_once(settings, min(timers.heartbeat_s, timers.fence_s / 4))
     facts, reclaim_s = _facts(driver, settings, lock_fd), settings.timers.reclaim_s
     node = Node(Runner(beating), keys, tracker, facts)
     wait_until_free(client, keys, identity.node, machine_id=facts.machine_id, reclaim_s=reclaim_s, wait_s=reclaim_s + 1)

@@ -112,6 +112,7 @@ class Service:
     def _lose_name(self) -> None:
         log.error("node_name_lost", node=self.deps.tracker.identity.node)
         self.deps.is_draining = self.deps.is_leaving = True
+        self.deps.fence.shut()
         self.deps.fence.end()
         self.deps.sandboxes.discard_all()  # what ran here may run elsewhere now
         self.lost_name()

@@ -57,14 +57,14 @@ class Fence:
         return 0.0 if shut_at is None else time.monotonic() - shut_at
 
     def end(self) -> None:
-        """This process leaves: nobody waits for the fence any more."""
+        """This process leaves: nobody waits for a shut fence any more."""
         with self._changed:
             self._is_over = True
             self._changed.notify_all()
 
     def wait(self) -> bool:
-        """Wait until it is open; False if this process leaves and nothing may be done any more."""
+        """Wait until it is open; False if it is shut and this process leaves."""
         with self._changed:
-            while not self._is_over and self.is_shut:
+            while self.is_shut and not self._is_over:
                 self._changed.wait(POLL_S)
-            return not self._is_over
+            return not self.is_shut
