@@ -10,7 +10,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from leasebox.aio import AsyncClient
-    from leasebox.client import Client, JobHandle
+    from leasebox.client import Client, JobHandle, Session
     from leasebox.contract.events import Event
     from leasebox.contract.result import JobStatus, Outcome, Result
     from leasebox.contract.spec import JobSpec, Limits
@@ -19,6 +19,7 @@ _HOMES = {
     "AsyncClient": "leasebox.aio",
     "Client": "leasebox.client",
     "JobHandle": "leasebox.client",
+    "Session": "leasebox.client",
     "Event": "leasebox.contract.events",
     "JobStatus": "leasebox.contract.result",
     "Outcome": "leasebox.contract.result",
@@ -40,6 +41,7 @@ __all__ = [
     "Limits",
     "Outcome",
     "Result",
+    "Session",
     "__version__",
 ]
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from leasebox import _reads
+from leasebox import _reads, _sessions
 from leasebox._redis import Flow
 from leasebox._stream import START, EventReader
 from leasebox._submit import Profile
@@ -51,6 +51,8 @@ def submit(keys: Keys, record: NewJob) -> Flow[Submitted]:
         LeaseboxError: The class that belongs to the script's refusal; nothing was queued.
     """
     answer = yield scripts.submit(keys, record=record)
+    if isinstance(answer, answers.Expired) and record.session is not None:
+        raise (yield from _sessions.gone(keys, record.tenant, record.session, answer.reason))
     return told(answer, record)
 
 
@@ -66,26 +68,20 @@ def told(answer: object, record: NewJob) -> Submitted:
             raise errors.IdempotencyConflict(
                 f"idempotency_key: {record.idempotency_key!r} belongs to job {answer.job}, which has another spec"
             )
-        case answers.Quota():
-            raise errors.QuotaExceeded(
-                f"tenant {record.tenant} is at its quota ({answer.which})", hint=_later(answer.retry_after)
-            )
         case answers.Full():
-            raise errors.QueueFull(f"queue {record.priority} is full", hint=_later(answer.retry_after))
-        case answers.ProfileDiffers():
-            raise errors.InvalidSpec(f"profile: session {record.session} lives with profile {answer.profile!r}")
+            raise errors.QueueFull(
+                f"queue {record.priority} is full",
+                hint=_sessions.later(answer.retry_after),
+                retry_after_s=answer.retry_after,
+            )
+        case answers.ProfileDiffers() | answers.Quota() | answers.Beyond() | answers.Expired():
+            raise _sessions.refusal(answer, record.tenant, record.session)
         case answers.Refused():
             raise errors.BatchClosed(f"batch: {answer.reason}")
         case answers.BlobGone():
             raise errors.InvalidSpec(f"files: upload {answer.blob} is gone", hint="upload it again")
-        case answers.Expired():
-            raise errors.SessionExpired(f"session {record.session} is gone: {answer.reason}")
         case _:
             raise TypeError(f"submit answered {answer!r}")
-
-
-def _later(retry_after_s: float) -> str:
-    return f"try again in {max(retry_after_s, 0.1):.3g} s"
 
 
 def fields(keys: Keys, tenant: str, job: str) -> Flow[dict[str, str]]:

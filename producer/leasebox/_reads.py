@@ -15,6 +15,8 @@ A = TypeVar("A")
 Argument = str | bytes | int | float
 Fields = Mapping[str, str]
 
+SILENT_AFTER_S = 15.0
+"""Source: PROTOCOL.md, timers: reclaim."""
 JOB_FIELDS = (
     "state", "outcome", "queue", "session", "node", "runs", "submitted_at", "started_at", "finished_at",
     "cancel_requested", "profile", "language", "priority", "metadata", "tenant", "kind",
@@ -31,21 +33,35 @@ class Query(Generic[A]):
 
 @dataclass(frozen=True, slots=True)
 class NodeStatus:
-    """A node as it last reported; `heartbeat` is a counter, not a time."""
+    """A node as it last reported; `heartbeat` is a counter, not a time, `silent_s` since when, by Redis' clock."""
 
     name: str
     heartbeat: int
+    silent_s: float
     fields: Mapping[str, str]
+
+    @property
+    def state(self) -> str:
+        """`up`, `draining`, `silent` (its jobs are about to be given to others) or `dead` (they have been)."""
+        if self.fields.get("dead"):
+            return "dead"
+        if self.silent_s > SILENT_AFTER_S:
+            return "silent"
+        return "draining" if self.fields.get("draining") else "up"
 
 
 @dataclass(frozen=True, slots=True)
 class QueueStatus:
-    """One class of jobs: runnable lines, wake-ups not yet taken, and all queued jobs."""
+    """One class of jobs: all queued jobs, runnable lines, wake-ups not yet taken, and how many jobs may queue.
+
+    `max_jobs` is None until a node has published it.
+    """
 
     name: str
     queued: int
     waiting_lines: int
     messages: int
+    max_jobs: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +175,15 @@ def next_entries(keys: Keys, reader: EventReader, block_ms: int) -> Query[list[E
     return Query((command,), _entries)
 
 
+def retried_reason(newest: Any) -> str | None:
+    """Why an attempt was given up, if the newest event (reply to XREVRANGE) says that."""
+    for _, flat in newest or ():
+        event = fields_of(flat)
+        if event.get("type") == "retried":
+            return str(json.loads(event["json"])["reason"])
+    return None
+
+
 def _entries(replies: list[Any]) -> list[Entry]:
     streams = replies[0]
     if not streams:
@@ -193,10 +218,14 @@ def node_fields(keys: Keys, named: Sequence[tuple[str, int]]) -> Query[list[Node
     """What each of the nodes last reported."""
 
     def parse(replies: list[Any]) -> list[NodeStatus]:
-        found = zip(named, replies, strict=True)
-        return [NodeStatus(name, beat, fields_of(reply)) for (name, beat), reply in found]
+        now = int(replies[0][0]) + int(replies[0][1]) / 1e6
+        records = [fields_of(reply) for reply in replies[1:]]
+        return [
+            NodeStatus(name, beat, max(0.0, now - float(record.get("seen_at") or 0)), record)
+            for (name, beat), record in zip(named, records, strict=True)
+        ]
 
-    return Query(tuple(("HGETALL", keys.node(name)) for name, _ in named), parse)
+    return Query((("TIME",), *(("HGETALL", keys.node(name)) for name, _ in named)), parse)
 
 
 def queues(keys: Keys) -> Query[list[QueueStatus]]:
@@ -206,8 +235,14 @@ def queues(keys: Keys) -> Query[list[QueueStatus]]:
     for name in names:
         commands += [("SCARD", keys.queued(name)), ("ZCARD", keys.waiting(name)), ("LLEN", name)]
 
+    commands.append(("HGET", keys.settings(), "queue_max_jobs"))
+
     def parse(replies: list[Any]) -> list[QueueStatus]:
-        return [QueueStatus(name, *(int(n) for n in replies[i * 3 : i * 3 + 3])) for i, name in enumerate(names)]
+        counts, bound = replies[:-1], int(replies[-1]) if replies[-1] else None
+        return [
+            QueueStatus(name, int(counts[3 * i]), int(counts[3 * i + 1]), int(counts[3 * i + 2]), bound)
+            for i, name in enumerate(names)
+        ]
 
     return Query(tuple(commands), parse)
 

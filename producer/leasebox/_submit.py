@@ -99,13 +99,22 @@ def check_profile(spec: JobSpec, profiles: Mapping[str, Profile]) -> None:
         _check_env(spec, frozenset(name for profile in profiles.values() for name in profile.env_allow), "any profile")
         return
     name = spec.profile or "default"
-    if name not in profiles:
-        raise errors.UnknownProfile(f"profile: no node serves {name!r}", hint=f"known: {', '.join(sorted(profiles))}")
+    check_served(name, profiles)
     profile = profiles[name]
     _check_env(spec, frozenset(profile.env_allow), f"profile {name}")
     wrong = _beyond(spec, profile)
     if wrong:
         raise errors.InvalidSpec("; ".join(f"{what} (profile {name})" for what in wrong))
+
+
+def check_served(name: str | None, profiles: Mapping[str, Profile]) -> None:
+    """Refuse a profile that no node serves; passes when no node has published profiles yet.
+
+    Raises:
+        UnknownProfile: Names those that are served.
+    """
+    if name is not None and profiles and name not in profiles:
+        raise errors.UnknownProfile(f"profile: no node serves {name!r}", hint=f"known: {', '.join(sorted(profiles))}")
 
 
 def _check_env(spec: JobSpec, allowed: frozenset[str], by: str) -> None:

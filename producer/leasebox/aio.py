@@ -8,18 +8,19 @@ from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from leasebox import _flows, _submit
+from leasebox import _flows, _sessions, _standing, _submit
 from leasebox._flows import JobFilter
 from leasebox._message import template
 from leasebox._reads import NodeStatus, QueueStatus
 from leasebox._redis import MAX_BLOCK_S, AsyncRedisTransport, Flow
+from leasebox._sessions import SessionPlan
 from leasebox._stream import EventReader, Pace
 from leasebox._submit import Profile
 from leasebox.config import ClientSettings, with_given
 from leasebox.contract.errors import BrokerUnavailable, StreamExpired
 from leasebox.contract.events import Event, Finished
 from leasebox.contract.keys import Keys
-from leasebox.contract.result import JobStatus, Result
+from leasebox.contract.result import JobStatus, Result, SessionInfo
 from leasebox.contract.spec import JobSpec
 
 if TYPE_CHECKING:
@@ -70,10 +71,14 @@ class AsyncClient:
 
     async def submit_spec(self, spec: JobSpec) -> "AsyncJobHandle":
         """Queue a job that is a JobSpec already; as `submit`."""
-        _submit.checked(spec, self.settings)
+        return await self._enqueue(_submit.checked(spec, self.settings), None)
+
+    async def _enqueue(self, spec: JobSpec, plan: SessionPlan | None) -> "AsyncJobHandle":
+        """Queue a checked spec; `plan`: of the Session that it comes from."""
         async with self._held():
             _submit.check_profile(spec, await self._fresh_profiles())
             record = _submit.record(spec, self.settings, template(self.settings.home / "cache"))
+            record = plan.onto(record) if plan is not None else record
             accepted = await self._run(_flows.submit(self._keys, record))
         return AsyncJobHandle(self, accepted.job, existing=accepted.is_existing)
 
@@ -91,6 +96,31 @@ class AsyncClient:
         """The tenant's newest jobs that match, newest first; `state` may be a state or an outcome."""
         wanted = JobFilter(state, session, metadata)
         return await self._run(_flows.jobs(self._keys, self.settings.tenant, wanted, limit))
+
+    async def session(
+        self,
+        name: str | None = None,
+        *,
+        profile: str | None = None,
+        idle_timeout_s: float | None = None,
+        max_age_s: float | None = None,
+        stateful: bool | None = None,
+        must_exist: bool = False,
+        env: Mapping[str, str] | None = None,
+    ) -> "AsyncSession":
+        """Make a session, or find the live one of that name. As `Client.session`."""
+        wanted = _sessions.plan(
+            name, profile=profile, idle_timeout_s=idle_timeout_s, max_age_s=max_age_s, stateful=stateful, env=env
+        )
+        flow = _sessions.open_session(self._keys, self.settings.tenant, wanted, must_exist=must_exist)
+        async with self._held():
+            _submit.check_served(profile, await self._fresh_profiles())
+            found = await self._run(flow)
+        return AsyncSession(self, wanted.found(found), closes_at_exit=name is None)
+
+    async def sessions(self) -> list[SessionInfo]:
+        """The tenant's live sessions, the last used first."""
+        return await self._run(_sessions.sessions(self._keys, self.settings.tenant))
 
     async def profiles(self) -> dict[str, Profile]:
         """The profiles that jobs may name; empty before the first node came up."""
@@ -170,6 +200,10 @@ class AsyncJobHandle:
         """How the job stands. As `JobHandle.status`."""
         return await self._client._run(_flows.status(self._client._keys, self._client.settings.tenant, self.id))
 
+    async def why(self) -> list[str]:
+        """Where the job stands and what it waits for, in sentences. As `JobHandle.why`."""
+        return await self._client._run(_standing.why(self._client._keys, self._client.settings.tenant, self.id))
+
     def events(self, after: str | None = None, timeout_s: float | None = None) -> AsyncIterator[Event]:
         """What the job tells, from its beginning or after an event, to `finished`. As `JobHandle.events`."""
         return self._read(EventReader(self.id, after), timeout_s)
@@ -222,3 +256,77 @@ class AsyncJobHandle:
 
     def _marked(self, result: Result) -> Result:
         return result.model_copy(update={"existing": True}) if self.existing else result
+
+
+class AsyncSession:
+    """Jobs that run one after the other in one sandbox and share its files; made by `AsyncClient.session`.
+
+    After its end (`info().close_reason`) a further job begins it anew: its files are gone, and a
+    `session_restarted` event says so.
+
+    Attributes:
+        name: Under which any client of the tenant finds it.
+    """
+
+    def __init__(self, client: AsyncClient, plan: SessionPlan, *, closes_at_exit: bool = False) -> None:
+        self.name = plan.name
+        self._client = client
+        self._plan = plan
+        self._closes_at_exit = closes_at_exit
+
+    def __repr__(self) -> str:
+        return f"AsyncSession({self.name!r})"
+
+    async def run(
+        self,
+        code: str | None = None,
+        *,
+        check: bool = False,
+        wait_s: float | None = None,
+        on_event: Callable[[Event], object] | None = None,
+        stateful: bool | None = None,
+        **spec: Any,
+    ) -> Result:
+        """Submit a job of this session and wait for its end. As `AsyncClient.run`."""
+        handle = await self.submit(code, stateful=stateful, **spec)
+        result = await handle._follow(on_event, wait_s)
+        return result.raise_for_outcome() if check else result
+
+    async def submit(self, code: str | None = None, *, stateful: bool | None = None, **spec: Any) -> "AsyncJobHandle":
+        """Queue a job of this session. As `AsyncClient.submit`."""
+        fields = self._plan.spec({**spec, "stateful": stateful})
+        settings = self._client.settings
+        made = await asyncio.to_thread(_submit.spec_of, code, fields, settings)
+        return await self._client._enqueue(made, self._plan)
+
+    async def info(self) -> SessionInfo:
+        """How it stands, also for a day after its end.
+
+        Raises:
+            UnknownSession: Its record is gone.
+        """
+        return await self._client._run(_sessions.info(self._client._keys, self._client.settings.tenant, self.name))
+
+    async def touch(self) -> float:
+        """Start its idle time anew; when it ends (unix seconds) if nothing else happens.
+
+        Raises:
+            SessionExpired: It has ended; says why.
+        """
+        return await self._client._run(_sessions.touch(self._client._keys, self._client.settings.tenant, self.name))
+
+    async def close(self) -> SessionInfo:
+        """End it: queued jobs are cancelled, a running one is asked to end and completes the close.
+
+        A session that has ended stays as it is.
+        """
+        return await self._client._run(_sessions.close(self._client._keys, self._client.settings.tenant, self.name))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._closes_at_exit:
+            await self.close()

@@ -6,18 +6,19 @@ from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from leasebox import _flows, _submit
+from leasebox import _flows, _sessions, _standing, _submit
 from leasebox._flows import JobFilter
 from leasebox._message import template
 from leasebox._reads import NodeStatus, QueueStatus
 from leasebox._redis import MAX_BLOCK_S, Flow, RedisTransport
+from leasebox._sessions import SessionPlan
 from leasebox._stream import EventReader, Pace
 from leasebox._submit import Profile
 from leasebox.config import ClientSettings, with_given
 from leasebox.contract.errors import BrokerUnavailable, StreamExpired
 from leasebox.contract.events import Event, Finished
 from leasebox.contract.keys import Keys
-from leasebox.contract.result import JobStatus, Result
+from leasebox.contract.result import JobStatus, Result, SessionInfo
 from leasebox.contract.spec import JobSpec
 
 if TYPE_CHECKING:
@@ -96,10 +97,14 @@ class Client:
 
     def submit_spec(self, spec: JobSpec) -> "JobHandle":
         """Queue a job that is a JobSpec already; as `submit`."""
-        _submit.checked(spec, self.settings)
+        return self._enqueue(_submit.checked(spec, self.settings), None)
+
+    def _enqueue(self, spec: JobSpec, plan: SessionPlan | None) -> "JobHandle":
+        """Queue a checked spec; `plan`: of the Session that it comes from."""
         with self._held():
             _submit.check_profile(spec, self._fresh_profiles())
             record = _submit.record(spec, self.settings, template(self.settings.home / "cache"))
+            record = plan.onto(record) if plan is not None else record
             accepted = self._run(_flows.submit(self._keys, record))
         return JobHandle(self, accepted.job, existing=accepted.is_existing)
 
@@ -117,6 +122,50 @@ class Client:
         """The tenant's newest jobs that match, newest first; `state` may be a state or an outcome."""
         wanted = JobFilter(state, session, metadata)
         return self._run(_flows.jobs(self._keys, self.settings.tenant, wanted, limit))
+
+    def session(
+        self,
+        name: str | None = None,
+        *,
+        profile: str | None = None,
+        idle_timeout_s: float | None = None,
+        max_age_s: float | None = None,
+        stateful: bool | None = None,
+        must_exist: bool = False,
+        env: Mapping[str, str] | None = None,
+    ) -> "Session":
+        """Make a session, or find the live one of that name.
+
+        Its jobs run one after the other in one sandbox, and share its files; each is a program of its own. As a context
+        manager it closes at the end of the block if it was made without a name; a named one lives on.
+
+        Args:
+            name: None makes one that nobody else has.
+            profile: None = the live session's, else `default`.
+            idle_timeout_s: It ends so long after its last use; None = the operator's. One that is found keeps its own.
+            max_age_s: It ends, or gets a new sandbox, at this age; None = the operator's.
+            stateful: True asks for a kept interpreter, which this version does not have.
+            must_exist: Find it, never make it.
+            env: Environment of each of its jobs.
+
+        Raises:
+            InvalidSpec: It lives with another profile, a time is beyond the operator's bound, or `stateful` was asked.
+            UnknownProfile: No node serves it.
+            SessionExpired: It must exist and does not; says why it ended.
+            QuotaExceeded: The tenant has as many sessions as it may.
+        """
+        wanted = _sessions.plan(
+            name, profile=profile, idle_timeout_s=idle_timeout_s, max_age_s=max_age_s, stateful=stateful, env=env
+        )
+        flow = _sessions.open_session(self._keys, self.settings.tenant, wanted, must_exist=must_exist)
+        with self._held():
+            _submit.check_served(profile, self._fresh_profiles())
+            found = self._run(flow)
+        return Session(self, wanted.found(found), closes_at_exit=name is None)
+
+    def sessions(self) -> list[SessionInfo]:
+        """The tenant's live sessions, the last used first."""
+        return self._run(_sessions.sessions(self._keys, self.settings.tenant))
 
     def profiles(self) -> dict[str, Profile]:
         """The profiles that jobs may name; empty before the first node came up."""
@@ -194,6 +243,10 @@ class JobHandle:
         """
         return self._client._run(_flows.status(self._client._keys, self._client.settings.tenant, self.id))
 
+    def why(self) -> list[str]:
+        """Where the job stands and what it waits for, in sentences; raises as `status` does."""
+        return self._client._run(_standing.why(self._client._keys, self._client.settings.tenant, self.id))
+
     def events(self, after: str | None = None, timeout_s: float | None = None) -> Iterator[Event]:
         """What the job tells, from its beginning or after the event of the given id, up to and including `finished`.
 
@@ -268,3 +321,77 @@ class JobHandle:
 
     def _marked(self, result: Result) -> Result:
         return result.model_copy(update={"existing": True}) if self.existing else result
+
+
+class Session:
+    """Jobs that run one after the other in one sandbox and share its files; made by `Client.session`.
+
+    After its end (`info().close_reason`) a further job begins it anew: its files are gone, and a
+    `session_restarted` event says so.
+
+    Attributes:
+        name: Under which any client of the tenant finds it.
+    """
+
+    def __init__(self, client: Client, plan: SessionPlan, *, closes_at_exit: bool = False) -> None:
+        self.name = plan.name
+        self._client = client
+        self._plan = plan
+        self._closes_at_exit = closes_at_exit
+
+    def __repr__(self) -> str:
+        return f"Session({self.name!r})"
+
+    def run(
+        self,
+        code: str | None = None,
+        *,
+        check: bool = False,
+        wait_s: float | None = None,
+        on_event: Callable[[Event], object] | None = None,
+        stateful: bool | None = None,
+        **spec: Any,
+    ) -> Result:
+        """Submit a job of this session and wait for its end. As `Client.run`."""
+        handle = self.submit(code, stateful=stateful, **spec)
+        result = handle._follow(on_event, wait_s)
+        return result.raise_for_outcome() if check else result
+
+    def submit(self, code: str | None = None, *, stateful: bool | None = None, **spec: Any) -> "JobHandle":
+        """Queue a job of this session. As `Client.submit`."""
+        fields = self._plan.spec({**spec, "stateful": stateful})
+        settings = self._client.settings
+        made = _submit.spec_of(code, fields, settings)
+        return self._client._enqueue(made, self._plan)
+
+    def info(self) -> SessionInfo:
+        """How it stands, also for a day after its end.
+
+        Raises:
+            UnknownSession: Its record is gone.
+        """
+        return self._client._run(_sessions.info(self._client._keys, self._client.settings.tenant, self.name))
+
+    def touch(self) -> float:
+        """Start its idle time anew; when it ends (unix seconds) if nothing else happens.
+
+        Raises:
+            SessionExpired: It has ended; says why.
+        """
+        return self._client._run(_sessions.touch(self._client._keys, self._client.settings.tenant, self.name))
+
+    def close(self) -> SessionInfo:
+        """End it: queued jobs are cancelled, a running one is asked to end and completes the close.
+
+        A session that has ended stays as it is.
+        """
+        return self._client._run(_sessions.close(self._client._keys, self._client.settings.tenant, self.name))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._closes_at_exit:
+            self.close()

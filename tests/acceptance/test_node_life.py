@@ -51,7 +51,8 @@ def start(bwrap: Path, timers: dict[str, float], eventually: Eventually) -> Iter
             log, registered = homes[name] / f"{node}.log", '"event": "node_registered"'
             before = log.read_text().count(registered) if log.exists() else 0
             driver = str(settings.pop("driver", "bubblewrap"))
-            child = stack.enter_context(worker_process(url, homes[name], driver, node, {**timers, **settings}))
+            named = {f"LEASEBOX_{key.upper()}": str(value) for key, value in {**timers, **settings}.items()}
+            child = stack.enter_context(worker_process(url, homes[name], driver, node, **named))
             stack.callback(signal_if_alive, child, signal.SIGCONT)
             child.log = log
             if wait:  # in the log: in Redis the one that was killed still stands

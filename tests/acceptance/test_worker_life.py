@@ -86,27 +86,3 @@ def test_a_second_worker_of_the_same_name_and_folder_is_refused(new_redis, home:
 
         assert code == 78
         assert Client(url).run("print(1)", wait_s=WAIT_S).stdout == "1\n"
-
-
-def test_an_idle_session_is_swept_and_the_next_job_starts_afresh(new_redis, home: Path, bwrap, eventually) -> None:
-    url = new_redis().url
-    client = Client(url)
-    with worker_process(url, home, "bubblewrap", "n"):
-        client.run("open('f', 'w')", session="s", wait_s=WAIT_S)
-        # No setting shortens the idle time of a session yet: let its hour come by moving it in the index.
-        redis = new_redis_client(url)
-        redis.hset("lb:session:default/s", "idle_timeout_s", 0)
-        redis.zadd("lb:node:n:expiry", {"default/s": 0}, xx=True)
-        eventually(lambda: redis.hget("lb:session:default/s", "state") == b"closed", within_s=10)
-
-        assert redis.hget("lb:session:default/s", "close_reason") == b"idle"
-        result = client.run("import os; print(os.listdir())", session="s", wait_s=WAIT_S)
-
-    assert "'f'" not in result.stdout
-
-
-def new_redis_client(url: str):
-    """A plain client of the server at `url`."""
-    import redis
-
-    return redis.Redis(unix_socket_path=url.removeprefix("redis+socket://"))

@@ -260,6 +260,12 @@ class Protocol(NamedTuple):
             w = self.rouse(w.change("lines", number, home=SHARED), number) if line.home == node else w
         return w
 
+    def detach(self, w: World, line: int) -> World:
+        """The sandbox of an idle session does not exist any more."""
+        pending = w.lines[line].pending
+        is_idle = not pending or w.jobs[pending[0]].node is None
+        return self.rouse(w.change("lines", line, home=SHARED), line) if is_idle else w
+
     # What can happen next.
     def moves(self, w: World) -> Iterator[Move]:
         yield from self.client_moves(w)
@@ -303,6 +309,9 @@ class Protocol(NamedTuple):
             yield Kind.FAULT, f"{who} crashes", w._replace(nodes=put(w.nodes, number, crashed))
             if node.linked:
                 yield Kind.FAULT, f"{who} loses Redis", w.change("nodes", number, linked=False)
+                for line in self.scenario.sessions:
+                    if w.lines[line].home == number:
+                        yield Kind.FAULT, f"{who}: the sandbox of session {line} dies", self.detach(w, line)
         if not node.linked:
             yield Kind.DUTY, f"{who} freezes its sandboxes", w.change("nodes", number, frozen=True)
             yield comeback, f"{who} reaches Redis again", w.change("nodes", number, linked=True)

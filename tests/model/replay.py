@@ -215,6 +215,14 @@ class Replay:
     def restart_empty(self, _: World, number: int) -> None:
         self.adopt(number, [])
 
+    def detach(self, _: World, __: int, line: int) -> None:
+        session = self.session(line)
+        self.run(
+            node.detach(
+                self.keys, line=self.line_name(line), generation=int(session["generation"]), sandbox=session["sandbox"]
+            )
+        )
+
     def reclaim(self, _: World, number: int) -> None:
         counter = self.redis.zscore(self.keys.nodes(), f"n{number}")
         if counter is not None:
@@ -325,6 +333,7 @@ MOVES: Sequence[tuple[str, Callable[..., None]]] = (
     (r"node (\d) restarts", Replay.restart),
     (r"node (\d) restarts, sandboxes gone", Replay.restart_empty),
     (r"node (\d) heartbeat", Replay.heartbeat),
+    (r"node (\d): the sandbox of session (\d) dies", Replay.detach),
     (r"node (\d) (?:acquires job \d by|drops) " + WAKE_UP + "(?:, answer lost)?", Replay.acquire),
     (r"node (\d) acquires job \d by " + WAKE_UP + ", doubled", partial(Replay.acquire, doubled=True)),
     (WAKE_UP + " is lost", Replay.lose_wakeup),

@@ -60,6 +60,23 @@ def drain(
 
 
 @app.command()
+def sweep() -> None:
+    """End the sessions of all nodes that are due, now instead of within a minute; prints each with its reason."""
+    from leasebox.contract.keys import Keys
+    from leasebox.contract.scripts import Runner
+    from leasebox_worker.engine.host import connect
+    from leasebox_worker.lifecycle.sweeper import Sweeper
+    from leasebox_worker.telemetry import log
+
+    settings = config.load()
+    log.configure("warning", settings.log_format)
+    client = connect(settings.url)
+    sweeper = Sweeper(client, Runner(client), Keys(settings.prefix), tombstone_ttl_s=settings.timers.tombstone_ttl_s)
+    for line, reason in sweeper.sweep_all():
+        print(f"{line}\t{reason}")  # noqa: T201
+
+
+@app.command()
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON array on stdout.")] = False,
     driver: Annotated[str | None, typer.Option(help="Check this driver; default all.")] = None,

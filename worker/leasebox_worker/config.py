@@ -59,6 +59,8 @@ class Timers(BaseModel):
     """Between two looks for wake-ups that are missing."""
     resend_grace_s: Seconds = Field(10.0, gt=0)
     """Age from which a wake-up counts as missing."""
+    stall_s: Seconds = Field(10.0, gt=0)
+    """Jobs wait, slots are free, nothing is taken: after so long the consumer is started again."""
     start_timeout_s: Seconds = Field(120.0, gt=0)
     """From claim to start, a new sandbox included."""
     overdue_grace_s: Seconds = Field(10.0, gt=0)
@@ -112,7 +114,14 @@ class WorkerSettings(BaseSettings):
         le=256,
         description="jobs at the same time; default 4 per core, at least 4",
     )
+    interactive_slots: int = Field(
+        1, ge=0, description="of the slots, those that only interactive jobs may take; one is always left to the others"
+    )
     max_sandboxes: int | None = Field(None, ge=1, description="default one per 64 MiB of memory, at most 200")
+    idle_timeout_s: Seconds = Field(1800.0, gt=0, description="a session ends so long after its last use")
+    max_idle_timeout_s: Seconds = Field(86400.0, gt=0, description="the longest idle time that a session may ask for")
+    max_age_s: Seconds = Field(86400.0, gt=0, description="the oldest that a sandbox of a session may become")
+    queue_max_jobs: int = Field(100_000, ge=1, description="queued jobs of a class beyond which submits are refused")
     sweep_period_s: Seconds = Field(60.0, gt=0, description="how often idle sessions are looked for")
     drain_timeout_s: Seconds = Field(60.0, ge=0, description="how long a stopping worker waits for what runs")
     on_exit: OnExit = Field(
@@ -126,6 +135,12 @@ class WorkerSettings(BaseSettings):
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")
     log_format: str = Field("auto", pattern="^(auto|json|console)$", description="auto: console on a terminal")
     timers: Timers = Field(default_factory=Timers, description="`LEASEBOX_TIMERS__HEARTBEAT_S` and so on, see below")
+
+    @model_validator(mode="after")
+    def _idle_within_bounds(self) -> "WorkerSettings":
+        if self.idle_timeout_s > self.max_idle_timeout_s:
+            raise ValueError("idle_timeout_s must not be above max_idle_timeout_s")
+        return self
 
     @field_validator("accept_missing", mode="before")
     @classmethod
@@ -145,6 +160,12 @@ class WorkerSettings(BaseSettings):
         sources = (init_settings, env_settings, dotenv_settings, file_secret_settings)
         named = os.environ.get("LEASEBOX_CONFIG")
         return (*sources, TomlConfigSettingsSource(settings_cls, Path(named))) if named else sources
+
+    @property
+    def published(self) -> dict[str, float]:
+        """What the scripts read of the operator's settings: bounds of sessions and queues, by their names in Redis."""
+        names = ("idle_timeout_s", "max_idle_timeout_s", "max_age_s", "queue_max_jobs")
+        return {name: getattr(self, name) for name in names}
 
     @property
     def sandbox_bound(self) -> int:

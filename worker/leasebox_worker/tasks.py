@@ -2,25 +2,35 @@
 
 import os
 import signal
+import threading
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
 from celery import Celery
 from celery.exceptions import Ignore
-from celery.signals import worker_shutting_down
+from celery.signals import worker_ready, worker_shutting_down
 from celery.worker.control import control_command
 
 from leasebox.contract.errors import ConfigError
 from leasebox.contract.keys import Keys
 from leasebox.contract.queues import TASK_NAME, consumed_by
 from leasebox.contract.scripts import Runner, client
+from leasebox_worker.celery_pool import OpenQueues
 from leasebox_worker.config import WorkerSettings
 from leasebox_worker.engine import host
+from leasebox_worker.engine.intake import Gate, Slots
 from leasebox_worker.engine.runner import run_job
 from leasebox_worker.lifecycle import reads
 
 log = structlog.get_logger()
+
+HEALTH_S = 5
+"""A BRPOP without an answer for so long (beyond its own second) waits on a dead connection, which is dropped."""
+STALLED = 75
+"""Exit status when the consumer cannot be revived (sysexits EX_TEMPFAIL): starting the process again helps."""
+END_WITHIN_S = 20.0
 
 _hosts: list[host.Host] = []
 """The one host of this process, from its start on; Celery's hooks find it here."""
@@ -34,9 +44,10 @@ def broker_url(url: str) -> str:
     return url
 
 
-def make_app(settings: WorkerSettings) -> Celery:
+def make_app(settings: WorkerSettings, gate: Gate) -> Celery:
     """The app, with the settings of CELERY.md; it has no result backend: scripts alone write results."""
     app = Celery("leasebox", broker=broker_url(settings.url), backend=None)
+    app.gate = gate  # for the pool and the consumer, which Celery makes
     app.conf.update(
         task_ignore_result=True,
         task_acks_late=False,
@@ -45,11 +56,15 @@ def make_app(settings: WorkerSettings) -> Celery:
         worker_disable_prefetch=True,  # with threads only together with the wake pool
         broker_transport_options={
             "ack_emulation": False,
-            "queue_order_strategy": "round_robin",
+            "queue_order_strategy": partial(OpenQueues, app),
             "priority_steps": [0],
             "socket_keepalive": True,
-            "health_check_interval": 25,
+            "socket_timeout": host.ANSWER_WITHIN_S,
+            "socket_connect_timeout": host.ANSWER_WITHIN_S,
+            "health_check_interval": HEALTH_S,
         },
+        worker_consumer="leasebox_worker.celery_pool:Consumer",
+        broker_channel_error_retry=True,  # a refused command (no memory, read-only) is no reason to end the worker
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         worker_cancel_long_running_tasks_on_connection_loss=False,
@@ -82,14 +97,22 @@ def execute(job_id: str) -> None:
 @control_command(args=[("task_id", str)], signature="[id1 [id2 [... [idN]]]]")  # type: ignore[untyped-decorator]
 def revoke(_state: Any, task_id: Any, *_: Any, **__: Any) -> dict[str, str]:
     """Celery's and Flower's revoke, as a true cancel of the job."""
-    settings = _hosts[0].settings
-    keys, redis = Keys(settings.prefix), host.connect(settings.url)
+    running = _hosts[0]
+    keys, redis = Keys(running.settings.prefix), running.client
     ids = task_id if isinstance(task_id, list) else [task_id]
     for job in ids:
         tenant = reads.field(redis, keys.job(job), "tenant")
         if tenant is not None:
             Runner(redis).run(client.cancel(keys, job=job, tenant=tenant))
     return {"ok": f"cancelled {', '.join(ids)}"}
+
+
+def _end(running: host.Host) -> None:
+    """End the process from a duty's thread, with the sandboxes if that can be done in time."""
+    stopping = threading.Thread(target=running.stop, daemon=True)
+    stopping.start()
+    stopping.join(END_WITHIN_S)
+    os._exit(STALLED)  # the loop hangs: nothing that Celery would do on its way out can be waited for
 
 
 def serve(settings: WorkerSettings, *, is_embedded: bool) -> None:
@@ -100,30 +123,42 @@ def serve(settings: WorkerSettings, *, is_embedded: bool) -> None:
     """
     running = host.start(settings, lambda: os.kill(os.getpid(), signal.SIGTERM), is_embedded=is_embedded)
     _hosts.append(running)
-    app = make_app(settings)
+    intake = running.deps.intake
+    gate = Gate(settings.node, Slots(settings.slots, settings.interactive_slots), intake)
+    app = make_app(settings, gate)
 
     def drain(**_: object) -> None:
         running.drain.signalled()
 
+    def watch(sender: Any, **_: object) -> None:
+        intake.changed = sender.pool.wake
+        running.watch(gate, restart=sender.restart, end=lambda: _end(running))
+
     # Sent by each SIGTERM, from the signal's handler; `worker_shutdown` comes when the last job has ended.
     worker_shutting_down.connect(drain, weak=False)
+    worker_ready.connect(watch, weak=False)
     try:
-        app.worker_main(
-            [
-                "worker",
-                "--pool=custom",
-                f"--concurrency={settings.slots}",
-                f"--queues={','.join(consumed_by(settings.node))}",
-                f"--hostname={settings.node}",
-                "--without-gossip",
-                "--without-mingle",
-                "--without-heartbeat",
-                "--loglevel=WARNING",
-            ]
-        )
+        consume(app, settings)
     finally:
         running.stop()
     if running.is_name_lost:
         raise ConfigError(
             f"another live worker took the name {settings.node!r}", hint="set LEASEBOX_NODE to a name of its own"
         )
+
+
+def consume(app: Celery, settings: WorkerSettings) -> None:
+    """Take wake-ups and hand them to the slots' threads, until SIGTERM."""
+    app.worker_main(
+        [
+            "worker",
+            "--pool=custom",
+            f"--concurrency={settings.slots}",
+            f"--queues={','.join(consumed_by(settings.node))}",
+            f"--hostname={settings.node}",
+            "--without-gossip",
+            "--without-mingle",
+            "--without-heartbeat",
+            "--loglevel=WARNING",
+        ]
+    )

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from leasebox.cli import request
+from leasebox.cli import request, sessions
 from leasebox.contract.errors import UnknownJob
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ app = typer.Typer(
 )
 profiles_app = typer.Typer(no_args_is_help=True, help="Presets of image, languages, limits and network.")
 app.add_typer(profiles_app, name="profiles")
+app.add_typer(sessions.sessions_app, name="sessions")
+app.command("create", help="Short for `sessions create`.")(sessions.create)
+app.command("destroy", help="Short for `sessions close`.")(sessions.close)
 
 Json = Annotated[bool, typer.Option("--json", help="Exact data as JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No last line about the outcome.")]
@@ -149,10 +152,10 @@ def logs(
 
 @app.command()
 def status(job: Job, json: Json = False) -> None:
-    """Show how a job stands."""
-    from leasebox.cli.stored import show_status
+    """Show how a job stands, what it waits for, and why it was tried again."""
+    from leasebox.cli.stored import show_standing
 
-    _known(lambda: show_status(_client().job(job).status(), is_json=json))
+    _known(lambda: show_standing(_client().job(job), is_json=json))
 
 
 @app.command()

@@ -11,12 +11,14 @@ from typing import BinaryIO
 import typer
 
 from leasebox._event_json import event_json
+from leasebox._sessions import reason_text
 from leasebox.cli.ending import CANCELLED, exit_status, last_line
 from leasebox.cli.show import as_json, line, say
 from leasebox.client import JobHandle
 from leasebox.contract.errors import LeaseboxError, StreamExpired
 from leasebox.contract.events import Event, Finished, Retried, SessionRestarted, Stderr, Stdout
 from leasebox.contract.result import Result
+from leasebox.contract.wire import MESSAGES
 
 CANCEL_WAIT_S = 10.0
 _BROKEN_PIPE = 128 + 13
@@ -87,9 +89,9 @@ def show(event: Event) -> None:
         case Stderr(data=data):
             write(sys.stderr.buffer, data)
         case SessionRestarted(reason=reason):
-            say(f"leasebox: the session starts anew, its files and state are gone: {reason}")
+            say(f"leasebox: the session starts anew, its files are gone: it {reason_text(reason)}")
         case Retried(attempt=attempt, reason=reason):
-            say(f"leasebox: attempt {attempt} was given up, trying again: {reason}")
+            say(f"leasebox: attempt {attempt - 1} was given up, trying again. {MESSAGES.get(reason, reason)}")
         case _:
             pass
 

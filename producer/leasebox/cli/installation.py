@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 
 from leasebox._reads import NodeStatus, QueueStatus
+from leasebox._sessions import duration_text
 from leasebox._submit import Profile
 from leasebox.cli.ending import size_text
 from leasebox.cli.show import as_json, pairs, table
@@ -46,10 +47,29 @@ def show_profile(found: Mapping[str, Profile], name: str, *, is_json: bool) -> N
 def show_nodes(found: list[NodeStatus], *, is_json: bool) -> None:
     """Print the nodes."""
     if is_json:
-        as_json([{"name": node.name, "heartbeat": node.heartbeat, **node.fields} for node in found])
+        as_json([_node_fields(node) for node in found])
         return
-    columns = ("driver", "slots", "busy", "draining")
-    table(("node", *columns), [(node.name, *(node.fields.get(column) for column in columns)) for node in found])
+    table(
+        ("node", "state", "driver", "slots", "busy", "takes no work because", "last seen"),
+        [
+            (
+                node.name,
+                node.state,
+                *(node.fields.get(name) for name in ("driver", "slots", "busy", "paused")),
+                _ago(node),
+            )
+            for node in found
+        ],
+    )
+
+
+def _node_fields(node: NodeStatus) -> dict[str, object]:
+    told = {"name": node.name, "state": node.state, "silent_s": node.silent_s, "heartbeat": node.heartbeat}
+    return {**told, **node.fields}
+
+
+def _ago(node: NodeStatus) -> str:
+    return f"{duration_text(round(node.silent_s))} ago"
 
 
 def show_queues(found: list[QueueStatus], *, is_json: bool) -> None:
@@ -57,7 +77,10 @@ def show_queues(found: list[QueueStatus], *, is_json: bool) -> None:
     if is_json:
         as_json(found)
     else:
-        table(("queue", "queued", "waiting lines", "messages"), [tuple(asdict(queue).values()) for queue in found])
+        table(
+            ("queue", "queued jobs", "runnable lines", "wake-ups", "bound"),
+            [tuple(asdict(queue).values()) for queue in found],
+        )
 
 
 def show_config(*, is_json: bool) -> None:

@@ -50,6 +50,13 @@ def show_status(status: JobStatus, *, is_json: bool) -> None:
     pairs([(name, clock(value) if name in times else value) for name, value in shown.items() if value is not False])
 
 
+def show_standing(handle: JobHandle, *, is_json: bool) -> None:
+    """Print how a job stands, and in sentences why; JSON is the status alone."""
+    show_status(handle.status(), is_json=is_json)
+    if not is_json:
+        pairs([("why", " ".join(handle.why()))])
+
+
 def show_result(result: Result, *, is_json: bool, is_quiet: bool) -> None:
     """Print the kept output and exit as the job did.
 

@@ -104,10 +104,18 @@ class ConfigError(LeaseboxError):
 
 
 class QueueError(LeaseboxError):
-    """The queue did not take the request."""
+    """The queue did not take the request.
+
+    Attributes:
+        retry_after_s: When it makes sense to try again, where that is known.
+    """
 
     code = "queue_error"
     http_status = 503
+
+    def __init__(self, detail: str = "", *, hint: str | None = None, retry_after_s: float | None = None) -> None:
+        super().__init__(detail, hint=hint)
+        self.retry_after_s = retry_after_s
 
 
 class BrokerUnavailable(QueueError):

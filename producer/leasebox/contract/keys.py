@@ -34,7 +34,7 @@ No other module and no script writes key text: scripts get `Keys.names` (prefixe
 | `lb:batch:{id}`, `:jobs`, `:events` | hash, list, stream | a batch | `result_ttl_s` after its end |
 | `lb:batches` | zset | unsealed batches -> last submit | script seal |
 | `lb:webhook:due`, `lb:webhook:log` | zset, stream | the outbox: job id, or a batch's key -> when | the deliverer |
-| `lb:profiles`, `lb:tenants` | hash | published by nodes | installation |
+| `lb:profiles`, `lb:tenants`, `lb:settings` | hash | published by nodes | installation |
 | `lb:key:{id}`, `lb:audit` | hash, stream | API keys, audit chain | installation |
 | `lb:installation` | string | id, in the labels of sandboxes | installation |
 | `lb:bell` | channel | id of a job that has new events | - |
@@ -78,7 +78,7 @@ class Keys:
                 "tenant": f"{p}:tenant:", "running": ":running", "parked": ":parked", "recent": ":recent",
                 "usage": ":usage:", "submits": ":submits:",
                 "batch": f"{p}:batch:", "batches": f"{p}:batches", "webhook": f"{p}:webhook:due",
-                "tenants": f"{p}:tenants", "bell": f"{p}:bell",
+                "tenants": f"{p}:tenants", "settings": f"{p}:settings", "bell": f"{p}:bell",
                 "class": f"{q}.", "node_class": f"{q}.node.", "dot": ".", "colon": ":",
             },
             separators=(",", ":"),
@@ -206,6 +206,10 @@ class Keys:
 
     def tenants(self) -> str:
         return f"{self.prefix}:tenants"
+
+    def settings(self) -> str:
+        """What the operator allows sessions and queues, by name: `worker.config`."""
+        return f"{self.prefix}:settings"
 
     def api_key(self, key: str) -> str:
         return f"{self.prefix}:key:{key}"

@@ -1,4 +1,4 @@
-"""How a job stands and how it ended: `JobStatus`, `Outcome`, `Result`."""
+"""How a job stands and how it ended, and how a session stands: `JobStatus`, `Outcome`, `Result`, `SessionInfo`."""
 
 import base64
 from enum import StrEnum
@@ -36,6 +36,17 @@ class State(StrEnum):
     STARTING = "starting"
     RUNNING = "running"
     FINISHED = "finished"
+
+
+class SessionState(StrEnum):
+    """State of a session: `new` has no sandbox, `starting` makes one, `closing` waits for the end of its job."""
+
+    NEW = "new"
+    STARTING = "starting"
+    IDLE = "idle"
+    BUSY = "busy"
+    CLOSING = "closing"
+    CLOSED = "closed"
 
 
 class _Part(BaseModel):
@@ -180,3 +191,33 @@ class JobStatus(_Part):
     language: str | None = None
     priority: Priority = Priority.DEFAULT
     metadata: dict[str, str] = Field(default_factory=dict)
+
+
+class SessionInfo(_Part):
+    """How a session stands now.
+
+    Attributes:
+        generation: How many sandboxes it has had; a change means that its files are new.
+        expires_at: When it ends if nothing happens until then; None while a job has it, and once it is closed.
+        pending: Jobs that have not ended, the running one included.
+        executions: Programs started.
+        close_reason: Why it ended or is about to: `closed`, `idle`, `max_age` or `evicted`.
+        lost_reason: Its last sandbox ended for this reason, and no program has started in a new one since.
+    """
+
+    name: str
+    state: SessionState
+    profile: str
+    node: str | None = None
+    generation: int = 0
+    created_at: float
+    used_at: float
+    expires_at: float | None = None
+    idle_timeout_s: float
+    max_age_s: float
+    pending: int = 0
+    executions: int = 0
+    last_exit_code: int | None = None
+    close_reason: str | None = None
+    closed_at: float | None = None
+    lost_reason: str | None = None

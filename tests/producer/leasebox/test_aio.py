@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from leasebox import AsyncClient, Client, JobHandle, errors
-from leasebox.aio import AsyncJobHandle
+from leasebox import AsyncClient, Client, JobHandle, Session, errors
+from leasebox.aio import AsyncJobHandle, AsyncSession
 from leasebox.config import ClientSettings
 from leasebox.contract.events import Finished, Queued, Started, Stdout
 from leasebox.contract.result import Outcome
@@ -21,7 +21,9 @@ async def aclient(settings: ClientSettings) -> AsyncIterator[AsyncClient]:
         yield made
 
 
-@pytest.mark.parametrize(("one", "other"), [(Client, AsyncClient), (JobHandle, AsyncJobHandle)])
+@pytest.mark.parametrize(
+    ("one", "other"), [(Client, AsyncClient), (JobHandle, AsyncJobHandle), (Session, AsyncSession)]
+)
 def test_the_twins_have_the_same_names_and_parameters(one: type, other: type):
     def public(of: type) -> dict[str, list[str]]:
         named = inspect.getmembers(of, inspect.isfunction)

@@ -121,6 +121,74 @@ def test_an_agent_that_says_nothing_is_a_failed_start(pair: tuple[GuestLink, Pee
         link.open(0.02)
 
 
+def _answer_resync(peer: Peer, before: bytes, portions: int) -> None:
+    """Wait for a RESYNC, then say what the former host was told, and READY with the token, in small portions."""
+    kinds: list[tuple[int, bytes]] = []
+    while not kinds:
+        select.select([peer.socket], [], [], 5.0)
+        kinds = peer.told()
+    token = json.loads(kinds[-1][1])["token"]
+    said = before + pack_json(Kind.READY, {"token": token, **READY})
+    step = max(1, len(said) // portions)
+    for at in range(0, len(said), step):
+        peer.socket.sendall(said[at : at + step])
+
+
+@pytest.mark.parametrize("portions", [1, 7, 1000])
+@pytest.mark.parametrize(
+    "before",
+    [b"", b"half a frame\xff\xff\xff", pack(Kind.STDOUT, b'{"token": "' + b"x" * 5000)],
+    ids=["nothing", "half a frame", "output that looks alike"],
+)
+def test_an_agent_of_another_worker_is_found_by_the_token_whatever_it_said_before(
+    pair: tuple[GuestLink, Peer, SocketChannel], before: bytes, portions: int
+) -> None:
+    link, peer, _ = pair
+    agent = threading.Thread(target=_answer_resync, args=(peer, before, portions))
+    agent.start()
+    link.open_again(5.0)
+    agent.join(5.0)
+
+    assert link.python == "3.11.9"
+    link.check()
+    assert not link.is_broken
+
+
+def test_an_agent_that_takes_the_first_words_for_the_rest_of_a_frame_is_asked_again(
+    pair: tuple[GuestLink, Peer, SocketChannel],
+) -> None:
+    link, peer, _ = pair
+    opener = threading.Thread(target=link.open_again, args=(0.3,))
+    opener.start()
+    select.select([peer.socket], [], [], 5.0)
+    first = json.loads(peer.told()[0][1])["token"]
+    _answer_resync(peer, b"", 1)
+    opener.join(5.0)
+
+    assert link.python == "3.11.9"
+    assert first
+
+
+def test_an_agent_that_answers_nobody_is_dead(pair: tuple[GuestLink, Peer, SocketChannel]) -> None:
+    link, _, _ = pair
+
+    with pytest.raises(SandboxDied, match="did not answer"):
+        link.open_again(0.02)
+
+
+def test_an_idle_agent_that_ended_is_found_out_without_a_word_to_it(
+    pair: tuple[GuestLink, Peer, SocketChannel],
+) -> None:
+    link, peer, _ = pair
+    link.check()
+    told = peer.told()
+    peer.socket.close()
+
+    assert told == []
+    with pytest.raises(SandboxDied):
+        link.check()
+
+
 def test_input_goes_out_in_the_window_and_on_credit_and_is_then_closed(
     pair: tuple[GuestLink, Peer, SocketChannel],
 ) -> None:

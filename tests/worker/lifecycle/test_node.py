@@ -43,6 +43,16 @@ def test_a_heartbeat_tells_of_cancels_and_of_leases_given_away(worker_node: Any)
     assert worker_node.tracker.held() == [(cancelled.job, cancelled.lease, None)]
 
 
+def test_a_node_says_why_it_takes_no_work(worker_node: Any, new_node: Callable[[str, str], Any]) -> None:
+    told = Told()
+    worker_node.node.heartbeat(told.orders, busy=0, draining=False, paused=["engine_down", "full"])
+    said = worker_node.redis.hget(worker_node.keys.node("n"), "paused")
+    new_node("n", "n-2").adopt()
+
+    assert said == b"engine_down,full"
+    assert worker_node.redis.hget(worker_node.keys.node("n"), "paused") is None
+
+
 def test_a_live_name_is_taken_only_with_proof(worker_node: Any, new_node: Callable[[str, str], Any]) -> None:
     second, told = new_node("n", "n-2"), Told()
     with pytest.raises(ConfigError, match="in use"):

@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from leasebox.contract.errors import DriverUnsafe
+from leasebox.contract.errors import DriverUnsafe, StartFailed
 
 
 class Isolation(StrEnum):
@@ -138,6 +138,10 @@ class DriverSettings:
     accept_missing: frozenset[str] = field(default_factory=frozenset)
 
 
+class EngineDown(StartFailed):
+    """The engine itself refuses or does not answer in time: no sandbox can be made now, whoever asks."""
+
+
 class ChannelClosed(ConnectionError):
     """The other end is gone: the agent exited, the sandbox was killed, or `close` was called."""
 
@@ -174,10 +178,19 @@ class Driver(Protocol):
     """Makes, finds and ends sandboxes. Synchronous; every method may be called from any thread."""
 
     name: str
+    outlives_worker: bool
+    """Whether its sandboxes go on without their worker, so that the next one finds and attaches them."""
 
     @property
     def isolation(self) -> Isolation:
         """How far this driver, on this host, holds hostile code."""
+
+    def ping(self) -> None:
+        """Ask the engine for a sign of life, within seconds; without an engine nothing happens.
+
+        Raises:
+            EngineDown: There was none.
+        """
 
     def check(self) -> list[Check]:
         """Facts about engine and host; makes no sandbox and raises nothing for a missing protection."""
@@ -194,6 +207,7 @@ class Driver(Protocol):
 
         Raises:
             ImageMissing: The image is not there; nothing is pulled.
+            EngineDown: Nobody can start one now. What the engine makes of it later is reconcile's to find.
             StartFailed: It did not start; nothing is left behind.
         """
 

@@ -14,6 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import structlog
+
 from leasebox.contract.errors import LeaseboxError, SandboxDied, StartFailed
 from leasebox_worker.drivers import bubblewrap_arguments as arguments
 from leasebox_worker.drivers import cgroup, hardening, process_tree, tmpfs
@@ -36,6 +38,8 @@ from leasebox_worker.drivers.state_folder import Record, StateFolder, process
 from leasebox_worker.drivers.uid_pool import UidClaim, UidPool
 from leasebox_worker.drivers.verify import verify_driver
 
+log = structlog.get_logger()
+
 _LABEL_INSTALLATION = "leasebox.installation"
 _LABEL_NODE = "leasebox.node"
 
@@ -55,6 +59,7 @@ class BubblewrapDriver:
     """Namespaces of one host; see `base.Driver` for every method."""
 
     name = "bubblewrap"
+    outlives_worker = False
 
     def __init__(self, settings: DriverSettings, mode: Mode | None = None) -> None:
         """Sweeps what a worker that was killed left behind in this state folder.
@@ -84,6 +89,9 @@ class BubblewrapDriver:
     def verify(self, agent_dir: Path) -> list[Check]:
         """See `base.Driver`."""
         return verify_driver(self, agent_dir, "", self._limits_seen)
+
+    def ping(self) -> None:
+        """See `base.Driver`: there is no engine."""
 
     def create(self, request: SandboxRequest) -> tuple[Handle, Channel]:
         """See `base.Driver`. A mount that bwrap refuses ends the channel: its reason is the `crash_text`."""
@@ -228,7 +236,10 @@ class BubblewrapDriver:
     def _sweep(self) -> None:
         for record in self._folder.records():
             if not record.owner.is_alive():
-                self.kill(Handle(self.name, record.name, record.name))
+                try:
+                    self.kill(Handle(self.name, record.name, record.name))
+                except OSError as exc:  # its folder stays, so that it is found again
+                    log.warning("sandbox_not_removed", sandbox=record.name, reason=str(exc))
 
     def _is_ours(self, record: Record) -> bool:
         return all(record.labels.get(name) == value for name, value in self._labels.items())

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import docker.errors
 import requests.exceptions
+import structlog
 from docker import APIClient
 from docker.utils import kwargs_from_env
 
@@ -19,6 +20,7 @@ from leasebox_worker.drivers.base import (
     Channel,
     Check,
     DriverSettings,
+    EngineDown,
     Found,
     Handle,
     Isolation,
@@ -28,11 +30,15 @@ from leasebox_worker.drivers.base import (
 from leasebox_worker.drivers.docker_checks import engine_checks
 from leasebox_worker.drivers.verify import verify_driver
 
+log = structlog.get_logger()
+
 LABEL_INSTALLATION = "leasebox.installation"
 LABEL_NODE = "leasebox.node"
 
 _API_VERSION = "1.41"
-_TIMEOUT_S = 60
+_TIMEOUT_S = 20
+"""Of one request: a start takes under 2 s on two loaded cores, and an engine that hangs must not hold a job long."""
+_PING_TIMEOUT_S = 5
 _APPARMOR_LOADED = Path("/sys/kernel/security/apparmor/profiles")
 _DEFAULT_HOST = "unix:///var/run/docker.sock"
 
@@ -42,6 +48,7 @@ class DockerDriver:
 
     name = "docker"
     isolation = Isolation.FULL
+    outlives_worker = True
 
     def __init__(self, settings: DriverSettings) -> None:
         """Connects to nothing yet.
@@ -70,9 +77,20 @@ class DockerDriver:
         """See `base.Driver`."""
         return verify_driver(self, agent_dir, self._settings.probe_image, self._limits_seen)
 
+    def ping(self) -> None:
+        """See `base.Driver`; by a connection of its own, since those of the pool may be broken."""
+        client = APIClient(base_url=self._host, version=_API_VERSION, timeout=_PING_TIMEOUT_S)
+        try:
+            with _engine_errors("a ping"):
+                client.ping()
+        except StartFailed as exc:
+            raise EngineDown(exc.detail, hint=exc.hint) from exc
+        finally:
+            client.close()
+
     def create(self, request: SandboxRequest) -> tuple[Handle, Channel]:
         """See `base.Driver`."""
-        with _engine_errors(request.image):
+        with _engine_errors(request.image, makes=request.image):
             body = self._body(request)
             created = self._api.create_container_from_config(body, name=request.name)  # type: ignore[no-untyped-call]
             container = str(created["Id"])
@@ -80,12 +98,13 @@ class DockerDriver:
         channel: Channel | None = None
         try:
             channel = docker_attach.attach(self._host, _API_VERSION, container)
-            with _engine_errors(request.image):
+            with _engine_errors(f"the start of {request.name}"):
                 self._api.start(container)
-        except LeaseboxError:
+        except LeaseboxError as exc:
             if channel:
                 channel.close()
-            self.kill(handle)
+            if not isinstance(exc, EngineDown):  # else the job would wait for the engine once more
+                self._try_to_kill(handle)
             raise
         return handle, channel
 
@@ -108,6 +127,13 @@ class DockerDriver:
                     raise
                 # Somebody else removes it already; "it is gone" is what kill() promises, so wait for that.
                 self._wait_removed(handle)
+
+    def _try_to_kill(self, handle: Handle) -> None:
+        """Kill, and let the reason for which it must be killed go first."""
+        try:
+            self.kill(handle)
+        except LeaseboxError as exc:
+            log.warning("sandbox_not_removed", sandbox=handle.name, reason=str(exc))
 
     def list(self) -> list[Found]:
         """See `base.Driver`."""
@@ -151,11 +177,11 @@ class DockerDriver:
         return self._facts
 
     def _inspect(self, handle: Handle) -> Mapping[str, dict[str, object]]:
-        try:
-            with _engine_errors(handle.name):
+        with _engine_errors(handle.name):
+            try:
                 found: Mapping[str, dict[str, object]] = self._api.inspect_container(handle.id)
-        except ImageMissing as exc:
-            raise SandboxDied(f"container {handle.name} is gone") from exc
+            except docker.errors.NotFound as exc:
+                raise SandboxDied(f"container {handle.name} is gone") from exc
         return found
 
     def _pid(self, handle: Handle) -> int:
@@ -214,14 +240,25 @@ def _found(row: Mapping[str, object]) -> Found:
 
 
 @contextmanager
-def _engine_errors(subject: str) -> Iterator[None]:
-    """The one border where the SDK's exceptions become ours."""
+def _engine_errors(subject: str, *, makes: str | None = None) -> Iterator[None]:
+    """The one border where the SDK's exceptions become ours.
+
+    Args:
+        makes: The image, where a container is made of it; only there "not found" means that it is missing.
+    """
     try:
         yield
     except docker.errors.NotFound as exc:
-        hint = f"leasebox-worker images build {subject.rpartition('/')[2]}"
-        raise ImageMissing(f"the engine has no {subject}: {exc.explanation}", hint=hint) from exc
+        if makes is None:
+            raise StartFailed(f"the engine does not know {subject}: {exc.explanation}") from exc
+        raise ImageMissing(f"the engine has no image {makes}", hint=_how_to_get(makes)) from exc
     except docker.errors.DockerException as exc:
         raise StartFailed(f"the engine refused {subject}: {exc}") from exc
     except requests.exceptions.RequestException as exc:
-        raise StartFailed(f"the engine did not answer: {exc}", hint="is dockerd running?") from exc
+        raise EngineDown(f"the engine did not answer: {exc}", hint="is dockerd running?") from exc
+
+
+def _how_to_get(image: str) -> str:
+    """The command that brings an image: ours are built, any other is pulled."""
+    owner, _, name = image.partition("/")
+    return f"leasebox-worker images build {name.partition(':')[0]}" if owner == "leasebox" else f"docker pull {image}"

@@ -10,9 +10,10 @@ import socket
 from urllib.parse import urlsplit
 
 from leasebox.contract.errors import ConfigError, SandboxDied, StartFailed
+from leasebox_worker.drivers.base import EngineDown
 from leasebox_worker.drivers.channels import AttachChannel
 
-_CONNECT_TIMEOUT_S = 30.0
+_CONNECT_TIMEOUT_S = 20.0
 _MAX_HEAD_BYTES = 65536
 
 
@@ -21,7 +22,8 @@ def attach(docker_host: str, api_version: str, container: str) -> AttachChannel:
 
     Raises:
         SandboxDied: The engine knows no such container.
-        StartFailed: The engine refused or did not answer.
+        EngineDown: The engine did not answer.
+        StartFailed: The engine refused.
     """
     connection = _connect(docker_host)
     try:
@@ -29,7 +31,7 @@ def attach(docker_host: str, api_version: str, container: str) -> AttachChannel:
         head, first = _response(connection)
     except OSError as exc:
         connection.close()
-        raise StartFailed(f"the engine did not answer the attach of {container}: {exc}") from exc
+        raise EngineDown(f"the engine did not answer the attach of {container}: {exc}") from exc
     status = head.split(" ", 2)[1] if " " in head else ""
     if status not in ("101", "200"):
         connection.close()
@@ -50,7 +52,7 @@ def _connect(docker_host: str) -> socket.socket:
         if url.scheme in ("tcp", "http") and url.hostname:
             return socket.create_connection((url.hostname, url.port or 2375), _CONNECT_TIMEOUT_S)
     except OSError as exc:
-        raise StartFailed(f"no engine at {docker_host}: {exc}", hint="is dockerd running?") from exc
+        raise EngineDown(f"no engine at {docker_host}: {exc}", hint="is dockerd running?") from exc
     raise ConfigError(f"engine address {docker_host!r} is not supported", hint="use unix:///path or tcp://host:port")
 
 

@@ -65,6 +65,7 @@ class ProcessDriver:
     """Processes of this worker; see `base.Driver` for every method."""
 
     name = "process"
+    outlives_worker = False
     isolation = Isolation.WEAK
 
     def __init__(self, settings: DriverSettings, root_folder: Path = ROOT_FOLDER) -> None:
@@ -106,6 +107,9 @@ class ProcessDriver:
             Check(check.name, check.ok, check.required and check.name not in lacks, check.detail, check.hint)
             for check in found
         ]
+
+    def ping(self) -> None:
+        """See `base.Driver`: there is no engine."""
 
     def create(self, request: SandboxRequest) -> tuple[Handle, Channel]:
         """See `base.Driver`; the handle tells where the workspace is, since there is no /workspace."""

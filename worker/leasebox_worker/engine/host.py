@@ -14,8 +14,7 @@ from pathlib import Path
 
 import redis
 import structlog
-from redis.backoff import ExponentialBackoff, NoBackoff
-from redis.exceptions import BusyLoadingError
+from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from leasebox.contract.errors import BrokerUnavailable, ConfigError
@@ -26,18 +25,24 @@ from leasebox_worker.config import DriverName, OnExit, WorkerSettings
 from leasebox_worker.drivers.base import Driver, DriverSettings, require
 from leasebox_worker.drivers.bubblewrap_arguments import ROOTLESS_LACKS
 from leasebox_worker.drivers.choose import choose
+from leasebox_worker.engine.adopt import refill, take_over
 from leasebox_worker.engine.control import Control, cancel, disown
 from leasebox_worker.engine.deps import Deps
 from leasebox_worker.engine.drain import Drain
 from leasebox_worker.engine.holder import WATCH_S, Holder
+from leasebox_worker.engine.intake import Gate
 from leasebox_worker.engine.sandboxes import Placement, Sandboxes
 from leasebox_worker.engine.service import Service
+from leasebox_worker.engine.upkeep import upkeep
+from leasebox_worker.engine.watchdog import Watchdog
+from leasebox_worker.lifecycle import owners
 from leasebox_worker.lifecycle.beat import Beat
 from leasebox_worker.lifecycle.fence import Fence
 from leasebox_worker.lifecycle.name import wait_until_free
 from leasebox_worker.lifecycle.node import Facts, Node, Orders
-from leasebox_worker.lifecycle.patient import PatientRunner
+from leasebox_worker.lifecycle.patience import PatientRunner
 from leasebox_worker.lifecycle.reaper import Graces, Reaper
+from leasebox_worker.lifecycle.reconcile import Place
 from leasebox_worker.lifecycle.sweeper import Sweeper
 from leasebox_worker.lifecycle.tracker import Identity, LeaseTracker
 from leasebox_worker.policy.profiles import BUILT_IN, published
@@ -45,23 +50,32 @@ from leasebox_worker.policy.profiles import BUILT_IN, published
 log = structlog.get_logger()
 
 READY_WITHIN_S = 30.0
+ANSWER_WITHIN_S = 5.0
+"""Longer than the longest block (1 s) and than any of our scripts."""
 MIN_REDIS = (7, 0)
 
 
-def connect(url: str) -> redis.Redis:
-    """A client that tries again for some 14 s while Redis is away, restarts or loads.
+def connect(url: str, *, timeout_s: float = ANSWER_WITHIN_S) -> redis.Redis:
+    """A client that reconnects at once when its connection was cut, and then tells: who may wait, waits by itself.
+
+    Args:
+        timeout_s: Without an answer for so long a connection is given up, so that no thread hangs on a dead peer.
 
     Raises:
         ConfigError: The URL is none of redis, rediss, redis+socket.
         BrokerUnavailable: Nobody answers there, or not with this password.
     """
-    client = redis.Redis.from_url(
-        _redis_url(url),
-        retry=Retry(ExponentialBackoff(cap=1.0, base=0.02), 14),
-        retry_on_error=[redis.ConnectionError, redis.TimeoutError, BusyLoadingError],
-        health_check_interval=25,
-    )
+    url = url.replace("redis+socket://", "unix://").replace("?virtual_host=", "?db=")
+    is_tcp = not url.startswith("unix:")
     try:
+        client = redis.Redis.from_url(
+            url,
+            retry=Retry(NoBackoff(), 1),
+            retry_on_error=[redis.ConnectionError],
+            health_check_interval=25,
+            socket_timeout=timeout_s,
+            **({"socket_connect_timeout": timeout_s, "socket_keepalive": True} if is_tcp else {}),
+        )
         version = client.info("server")["redis_version"]
     except redis.AuthenticationError as exc:
         raise ConfigError("Redis refused the password", hint="check LEASEBOX_URL") from exc
@@ -72,20 +86,6 @@ def connect(url: str) -> redis.Redis:
     if tuple(int(part) for part in version.split(".")[:2]) < MIN_REDIS:
         raise ConfigError(f"Redis {version} is too old", hint="Redis or Valkey 7.0 or later is needed")
     return client
-
-
-def connect_once(settings: WorkerSettings, timeout_s: float) -> redis.Redis:
-    """A client that fails when it has no answer in time: its user knows when to ask again, or that it is too late."""
-    return redis.Redis.from_url(
-        _redis_url(settings.url),
-        retry=Retry(NoBackoff(), 0),
-        socket_timeout=timeout_s,
-        socket_connect_timeout=timeout_s,
-    )
-
-
-def _redis_url(url: str) -> str:
-    return url.replace("redis+socket://", "unix://").replace("?virtual_host=", "?db=")
 
 
 def installation_of(client: redis.Redis, keys: Keys) -> str:
@@ -105,25 +105,40 @@ class Host:
     """
 
     settings: WorkerSettings
+    client: redis.Redis
     deps: Deps
     beats: list[Beat]
     lock_fd: int
-    leave: Callable[[], None]
+    keeps_sandboxes: bool
+    node: Node
     drain: Drain
-    on_exit: OnExit
     is_name_lost: bool = False
 
+    def watch(self, gate: Gate, *, restart: Callable[[], None], end: Callable[[], None]) -> None:
+        """Let nobody stop the consumer in silence: see `Watchdog`."""
+        stall_s = self.settings.timers.stall_s
+        watchdog = Watchdog(self.client, gate, stall_s=stall_s, restart=restart, end=end)
+        beat = Beat("watchdog", watchdog.look, stall_s / 5)
+        self.beats.append(beat)
+        beat.start()
+
     def stop(self) -> None:
-        """End the duties and every sandbox, and let its sessions go on elsewhere; call it when no job runs any more."""
+        """End the duties, and the sandboxes that do not wait for the next start; call it when no job runs any more."""
         self.deps.is_draining = True
         for beat in self.beats:
             beat.stop()
-        self.deps.sandboxes.end_all()
+        if self.keeps_sandboxes:
+            self.deps.sandboxes.leave_all()
+        else:
+            self.deps.sandboxes.end_all()
         self.deps.sandboxes.driver.close()
         try:
-            self.leave()
+            if self.keeps_sandboxes:
+                self.node.rest()
+            else:
+                self.node.leave()
         except redis.RedisError as exc:
-            log.warning("node_not_forgotten", reason=str(exc))
+            log.warning("leave_not_told", reason=str(exc))
         os.close(self.lock_fd)
 
 
@@ -135,7 +150,7 @@ def start(settings: WorkerSettings, stop: Callable[[], None], *, is_embedded: bo
         stop: Begins to end this process, as SIGTERM does.
 
     Raises:
-        ConfigError, BrokerUnavailable, DriverUnsafe: The worker cannot start; nothing was left behind.
+        ConfigError, BrokerUnavailable, DriverUnsafe, EngineDown: The worker cannot start; nothing was left behind.
     """
     client = connect(settings.url)
     keys, runner = Keys(settings.prefix), Runner(client)
@@ -145,8 +160,7 @@ def start(settings: WorkerSettings, stop: Callable[[], None], *, is_embedded: bo
     driver = _checked_driver(settings, installation, agent_dir, is_embedded=is_embedded)
     identity = Identity(settings.node, uuid.uuid4().hex[:12])
     timers = settings.timers
-    acting = Runner(connect_once(settings, timers.fence_s))
-    patient = PatientRunner(acting, patience_s=timers.held_max_s + timers.fence_s)
+    patient = PatientRunner(client, within_s=timers.held_max_s + timers.fence_s)
     tracker = LeaseTracker(patient, keys, identity, start_timeout_s=settings.timers.start_timeout_s)
     placement = Placement(
         installation=installation,
@@ -164,25 +178,33 @@ def start(settings: WorkerSettings, stop: Callable[[], None], *, is_embedded: bo
         cancel_grace_s=settings.timers.cancel_grace_s,
         fence=Fence(settings.timers.fence_s),
     )
-    beating = connect_once(settings, min(timers.heartbeat_s, timers.fence_s / 4))
-    facts, reclaim_s = _facts(driver, settings, lock_fd), settings.timers.reclaim_s
-    node = Node(Runner(beating), keys, tracker, facts)
+    facts, reclaim_s = _facts(driver, settings, lock_fd), timers.reclaim_s
+    # The fence counts from the last answered heartbeat: one that hangs must be given up and sent again in time.
+    pulse = connect(settings.url, timeout_s=min(ANSWER_WITHIN_S, timers.heartbeat_s, timers.fence_s / 4))
+    node = Node(Runner(pulse), keys, tracker, facts)
     wait_until_free(client, keys, identity.node, machine_id=facts.machine_id, reclaim_s=reclaim_s, wait_s=reclaim_s + 1)
-    _end_leftovers(driver, placement)
-    node.adopt([], has_proof=True, reclaim_s=reclaim_s, wait_s=reclaim_s + 1)
+    pooled = take_over(
+        deps.sandboxes,
+        owners.read(client, keys, identity.node),
+        lambda found: node.adopt(found, has_proof=True, reclaim_s=reclaim_s, wait_s=reclaim_s + 1),
+    )
+    refill(pooled, runner, keys, identity, deps.sandboxes)
     client.hset(keys.profiles(), mapping=published(BUILT_IN))  # type: ignore[arg-type]
+    client.hset(keys.settings(), mapping=settings.published)  # type: ignore[arg-type]
     deps.fence.answered(time.monotonic())
     drain = Drain(deps, timeout_s=settings.drain_timeout_s, close=patient.close)
-    on_exit = OnExit.DESTROY if is_embedded else settings.on_exit
-    host = Host(settings, deps, [], lock_fd, node.leave, drain, on_exit)
-    host.beats += _duties(host, client, runner, keys, stop) + _standing(host, beating, keys, node, stop)
+    keeps = driver.outlives_worker and settings.on_exit is OnExit.KEEP and not is_embedded
+    host = Host(settings, client, deps, [], lock_fd, keeps, node, drain)
+    host.beats += _duties(host, runner, keys, stop) + _standing(host, pulse, keys, stop)
+    place = Place(installation, identity.node)
+    host.beats += upkeep(client, runner, keys, place, deps, period_s=settings.sweep_period_s)
     for beat in host.beats:
         beat.start()
     log.info("node_registered", node=identity.node, incarnation=identity.incarnation, driver=driver.name)
     return host
 
 
-def _standing(host: Host, beating: redis.Redis, keys: Keys, node: Node, stop: Callable[[], None]) -> list[Beat]:
+def _standing(host: Host, pulse: redis.Redis, keys: Keys, stop: Callable[[], None]) -> list[Beat]:
     """What keeps this node in service, and its agents alive."""
     deps, timers = host.deps, host.settings.timers
 
@@ -192,7 +214,7 @@ def _standing(host: Host, beating: redis.Redis, keys: Keys, node: Node, stop: Ca
 
     orders = Orders(cancel=lambda job: cancel(job, deps), disown=lambda job, lease: disown(job, lease, deps))
     holder = Holder(deps, held_max_s=timers.held_max_s)
-    service = Service(beating, keys, node, deps, holder, orders, timers.reclaim_s, lose_name)
+    service = Service(pulse, keys, host.node, deps, holder, orders, timers.reclaim_s, lose_name)
     return [
         Beat("heartbeat", service.beat, timers.heartbeat_s),
         Beat("fence", holder.watch, WATCH_S),
@@ -200,12 +222,12 @@ def _standing(host: Host, beating: redis.Redis, keys: Keys, node: Node, stop: Ca
     ]
 
 
-def _duties(host: Host, client: redis.Redis, runner: Runner, keys: Keys, stop: Callable[[], None]) -> list[Beat]:
-    deps, settings, timers = host.deps, host.settings, host.settings.timers
+def _duties(host: Host, runner: Runner, keys: Keys, stop: Callable[[], None]) -> list[Beat]:
+    client, deps, settings, timers = host.client, host.deps, host.settings, host.settings.timers
 
     def leave(is_destroying: bool) -> None:
         if is_destroying:
-            host.on_exit = OnExit.DESTROY
+            host.keeps_sandboxes = False
         stop()
 
     graces = Graces(
@@ -216,11 +238,11 @@ def _duties(host: Host, client: redis.Redis, runner: Runner, keys: Keys, stop: C
         resend_grace_s=timers.resend_grace_s,
     )
     reaper = Reaper(client, runner, keys, graces)
-    sweeper = Sweeper(client, runner, keys, settings.node, deps.sandboxes.end)
+    sweeper = Sweeper(client, runner, keys, tombstone_ttl_s=timers.tombstone_ttl_s)
     control = Control(client, keys, settings.node, deps, leave)
 
     def sweep() -> None:
-        sweeper.sweep()
+        sweeper.sweep(settings.node, deps.sandboxes.end)
 
     return [
         Beat("control", control.read, 0.0),
@@ -252,6 +274,7 @@ def _checked_driver(settings: WorkerSettings, installation: str, agent_dir: Path
     if is_embedded:  # a private stack of one user may do without what rootless bubblewrap lacks
         asked = replace(asked, accept_missing=asked.accept_missing | ROOTLESS_LACKS)
     driver = choose(settings.driver, asked, prefer=prefer)
+    driver.ping()  # an engine that is not up yet is no unsafe one: starting again can help
     for check in require([*driver.check(), *driver.verify(agent_dir)], asked.accept_missing):
         log.warning("protection_missing", name=check.name, detail=check.detail)
     return driver
@@ -271,16 +294,6 @@ def _lock_state_folder(settings: WorkerSettings) -> int:
             hint="stop the other worker, or set LEASEBOX_NODE to another name",
         ) from exc
     return fd
-
-
-def _end_leftovers(driver: Driver, placement: Placement) -> None:
-    """End what an older process of this node left: its jobs are given up anyway, its sessions start afresh."""
-    for found in driver.list():
-        labels = found.labels
-        is_ours = labels.get("leasebox.installation") == placement.installation
-        if is_ours and labels.get("leasebox.node") == placement.node:
-            log.info("leftover_ended", sandbox=found.handle.name)
-            driver.kill(found.handle)
 
 
 def _facts(driver: Driver, settings: WorkerSettings, lock_fd: int) -> Facts:

@@ -49,7 +49,7 @@ def _acquire(job_id: str, deps: Deps) -> a.AcquireAnswer:
     lease = deps.tracker.new_lease()
     room = deps.sandboxes.reserve()
     while True:
-        answer = deps.tracker.acquire(job_id, lease, draining=deps.is_draining, room=room)
+        answer = deps.tracker.acquire(job_id, lease, draining=deps.is_draining or deps.intake.is_stopped, room=room)
         if not isinstance(answer, a.More):
             log.debug("acquired", job_id=job_id, answer=type(answer).__name__)
             if not isinstance(answer, a.Cold):
@@ -75,7 +75,7 @@ def _run_claimed(answer: a.Leased | a.Cold, deps: Deps, *, may_continue: bool) -
                 _abandon(work, deps)
         except SandboxError as exc:
             log.warning("attempt_failed", reason=str(exc))
-            _abandon(work, deps)
+            _end_sandbox(work, deps)
             if deps.is_leaving:
                 _give_up(work, Why.DRAIN, "", deps)
             else:
@@ -99,6 +99,13 @@ def _abandon(work: a.Work, deps: Deps) -> None:
     sandbox = deps.running.take(work.job, work.lease)
     if sandbox is not None:
         deps.sandboxes.discard(sandbox)
+
+
+def _end_sandbox(work: a.Work, deps: Deps) -> None:
+    """End the sandbox of an attempt before the job is given up: nothing of it may run when the next one starts."""
+    sandbox = deps.running.take(work.job, work.lease)
+    if sandbox is not None:
+        deps.sandboxes.destroy(sandbox)
 
 
 def _give_up(work: a.Work, why: Why, detail: str, deps: Deps) -> None:

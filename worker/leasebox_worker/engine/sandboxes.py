@@ -5,18 +5,24 @@ import threading
 import uuid
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import structlog
 
-from leasebox.contract.errors import LeaseboxError, StartFailed
+from leasebox.contract.errors import LeaseboxError, SandboxDied, StartFailed
 from leasebox.contract.spec import Limits
 from leasebox_worker.drivers import base
+from leasebox_worker.engine.circuit import Circuit
 from leasebox_worker.guestlink.link import GuestLink
 from leasebox_worker.policy.profiles import Profile
 
 log = structlog.get_logger()
+
+LIMITS = "leasebox.limits"
+"""The label by which a later incarnation knows what a sandbox was made with."""
+RESYNC_MARGIN_S = 2.0
+"""Beyond the dead-man time, after which an agent listens again."""
 
 
 @dataclass(slots=True)
@@ -52,10 +58,17 @@ class Placement:
 
 
 class Sandboxes:
-    """All sandboxes of this process by name; thread-safe."""
+    """All sandboxes of this process by name; thread-safe.
+
+    Attributes:
+        circuit: Open while no sandbox can be made.
+        lost: Set when one was found dead; whoever tells Redis clears it.
+    """
 
     def __init__(self, driver: base.Driver, placement: Placement, *, bound: int) -> None:
         self.driver = driver
+        self.circuit = Circuit(driver.ping)
+        self.lost = threading.Event()
         self._placement = placement
         self._bound = bound
         self._held: dict[str, Sandbox] = {}
@@ -66,12 +79,12 @@ class Sandboxes:
         self._undertaker = ThreadPoolExecutor(2, thread_name_prefix="undertaker")
 
     def reserve(self) -> bool:
-        """Keep a place for one more sandbox for this thread; False if the node is full.
+        """Keep a place for one more sandbox for this thread; False if the node is full or its engine down.
 
         The place is taken by the thread's next `make`, or given back by `release`.
         """
         with self._lock:
-            if len(self._held) + len(self._reserved) >= self._bound:
+            if not self._has_place():
                 return False
             self._reserved.add(threading.get_ident())
             return True
@@ -85,7 +98,10 @@ class Sandboxes:
     def wait_for_room(self, within_s: float) -> None:
         """Wait until there may be a place, at most `within_s`."""
         with self._lock:
-            self._has_room.wait_for(lambda: len(self._held) + len(self._reserved) < self._bound, within_s)
+            self._has_room.wait_for(self._has_place, within_s)
+
+    def _has_place(self) -> bool:
+        return len(self._held) + len(self._reserved) < self._bound and not self.circuit.is_open
 
     def make(self, profile: Profile, limits: Limits, labels: Mapping[str, str]) -> Sandbox:
         """Start a sandbox and wait for its agent.
@@ -94,18 +110,19 @@ class Sandboxes:
             SandboxError: It did not start; nothing of it is left.
         """
         name = f"lb-{uuid.uuid4().hex[:12]}"
-        where = self._placement
+        where, shared = self._placement, sandbox_limits(limits)
         request = base.SandboxRequest(
             name=name,
             profile=profile.name,
             image=profile.image,
-            limits=sandbox_limits(limits),
+            limits=shared,
             seccomp=profile.seccomp,
             labels={
                 "leasebox.installation": where.installation,
                 "leasebox.node": where.node,
                 "leasebox.incarnation": where.incarnation,
                 "leasebox.profile": profile.name,
+                LIMITS: json.dumps(asdict(shared)),
                 **labels,
             },
             agent_dir=where.agent_dir,
@@ -113,13 +130,17 @@ class Sandboxes:
             dead_man_s=where.dead_man_s,
             agent_exit_after_s=where.agent_exit_s,
         )
-        handle, channel = self.driver.create(request)
+        try:
+            handle, channel = self.driver.create(request)
+        except base.EngineDown as exc:
+            self.circuit.trip(exc)
+            raise
         sandbox = Sandbox(name, handle, GuestLink(channel), limits)
         try:
             sandbox.link.open(where.ready_within_s)
         except LeaseboxError:
             sandbox.link.close()
-            self.driver.kill(handle)
+            self._bury(sandbox)
             raise
         with self._lock:
             self._reserved.discard(threading.get_ident())
@@ -127,8 +148,29 @@ class Sandboxes:
                 self._held[name] = sandbox
                 return sandbox
         sandbox.link.close()
-        self.driver.kill(handle)
+        self._bury(sandbox)
         raise StartFailed("the worker is stopping")
+
+    def attach(self, found: base.Found) -> Sandbox:
+        """Hold a sandbox that an older incarnation made; what ran in it has been killed.
+
+        Raises:
+            SandboxError: It is gone, does not answer, or nobody knows its limits.
+        """
+        try:
+            limits = Limits(**asdict(base.Limits(**json.loads(found.labels[LIMITS]))))
+        except (KeyError, TypeError, ValueError) as exc:
+            raise SandboxDied(f"sandbox {found.handle.name} does not say its limits") from exc
+        sandbox = Sandbox(found.handle.name, found.handle, GuestLink(self.driver.attach(found.handle)), limits)
+        try:
+            sandbox.link.open_again(self._placement.dead_man_s + RESYNC_MARGIN_S)
+        except LeaseboxError:
+            sandbox.link.close()
+            raise
+        self.was_oom(sandbox)  # what was killed before is no news
+        with self._lock:
+            self._held[sandbox.name] = sandbox
+        return sandbox
 
     def find(self, text: str) -> Sandbox | None:
         """The sandbox that a record names; None if this process does not hold it.
@@ -138,7 +180,13 @@ class Sandboxes:
         name = json.loads(text)["name"]
         with self._lock:
             sandbox = self._held.get(name)
-        if sandbox is not None and (sandbox.link.is_broken or sandbox.link.is_busy):
+        if sandbox is None:
+            return None
+        try:
+            sandbox.link.check()  # one that died since the last ping must not cost its next job an attempt
+        except LeaseboxError as exc:
+            log.warning("sandbox_lost", sandbox=sandbox.name, reason=str(exc))
+        if sandbox.link.is_broken or sandbox.link.is_busy:
             self.discard(sandbox)
             return None
         return sandbox
@@ -180,6 +228,7 @@ class Sandboxes:
             except LeaseboxError as exc:
                 log.warning("sandbox_lost", sandbox=sandbox.name, reason=str(exc))
                 self.discard(sandbox)
+                self.lost.set()
 
     def all(self) -> list[Sandbox]:
         """Every sandbox that is held."""
@@ -192,8 +241,12 @@ class Sandboxes:
 
     def count(self) -> int:
         """How many are held."""
+        return len(self.names())
+
+    def names(self) -> frozenset[str]:
+        """Those that are held."""
         with self._lock:
-            return len(self._held)
+            return frozenset(self._held)
 
     def discard_all(self) -> None:
         """End every sandbox in the background."""
@@ -201,6 +254,18 @@ class Sandboxes:
             held = list(self._held.values())
         for sandbox in held:
             self.discard(sandbox)
+
+    def leave_all(self) -> None:
+        """Let go of idle sandboxes, for the next incarnation to find, and end the others; none is made any more."""
+        with self._lock:
+            self._is_closed = True
+            held = list(self._held.values())
+        for sandbox in held:
+            if sandbox.link.is_busy or sandbox.link.is_broken:
+                self.discard(sandbox)
+            else:
+                sandbox.link.close()
+        self._undertaker.shutdown(wait=True)
 
     def end_all(self) -> None:
         """End every sandbox, and wait until all are gone; none is made any more."""
@@ -222,7 +287,7 @@ class Sandboxes:
     def _bury(self, sandbox: Sandbox) -> None:
         try:
             self.driver.kill(sandbox.handle)
-        except LeaseboxError as exc:
+        except (LeaseboxError, OSError) as exc:  # reconcile tries again
             log.warning("sandbox_not_removed", sandbox=sandbox.name, reason=str(exc))
 
 

@@ -53,7 +53,12 @@ class Service:
             return
         self._look_at_redis()
         sent_at = time.monotonic()
-        standing = self.node.heartbeat(self.orders, busy=len(self.deps.running), draining=self.deps.is_draining)
+        standing = self.node.heartbeat(
+            self.orders,
+            busy=len(self.deps.running),
+            draining=self.deps.is_draining,
+            paused=sorted(self.deps.intake.reasons),
+        )
         match standing:
             case Standing.ALIVE:
                 self.holder.answered(sent_at)

@@ -1,6 +1,7 @@
 """How to speak with one agent: open the channel, start a job, read what it says, feed it, stop it."""
 
 import json
+import secrets
 import struct
 import threading
 import time
@@ -8,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 
 from leasebox.contract.errors import GuestProtocolError, SandboxDied, StartFailed
-from leasebox_guest.frames import STDIN_WINDOW, Decoder, FrameError, Kind, pack, pack_json
+from leasebox_guest.frames import STDIN_WINDOW, Decoder, FrameError, Kind, find_ready, pack, pack_json
 from leasebox_worker.drivers.base import Channel, ChannelClosed
 from leasebox_worker.guestlink.messages import Credit, Exited, Held, Message, Output, Ready, Refused, decode
 
@@ -16,6 +17,8 @@ CHUNK = 64 << 10
 CANCEL_PATIENCE_S = 0.5
 """A cancel that cannot be sent for so long is left to the next heartbeat: nodes must not wait for one sandbox."""
 HOLD_POLL_S = 0.05
+_READY_BEGINS_WITHIN = 256
+"""More bytes than READY has up to the end of its token: so many are kept of a stream that is searched for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,27 +62,60 @@ class GuestLink:
         self.is_broken = False
         self.python = ""
 
-    def open(self, within_s: float, *, again: bool = False) -> None:
-        """Wait until the agent serves.
+    def open(self, within_s: float) -> None:
+        """Wait until the agent of a new sandbox serves.
 
         Args:
             within_s: No READY by then: the sandbox is of no use.
-            again: Attached to an agent that served another worker: it drops what it was doing.
 
         Raises:
             StartFailed: No READY in time, or the agent ended; its last words are in the detail.
         """
         deadline = time.monotonic() + within_s
         try:
-            self._send(pack_json(Kind.RESYNC if again else Kind.HELLO, {}))
+            self._send(pack_json(Kind.HELLO, {}))
             while (left := deadline - time.monotonic()) > 0:
-                for message in self.read(left):
-                    if isinstance(message, Ready):
-                        self.python = message.python
-                        return
+                if self._has_ready(self.read(left)):
+                    return
         except SandboxDied as exc:
             raise StartFailed(f"the agent ended at its start: {self._channel.crash_text.strip() or exc}") from exc
         raise StartFailed(f"no sign of the agent within {within_s:g} s")
+
+    def open_again(self, patience_s: float) -> None:
+        """Take over an agent that served another worker: what ran there has been killed when this returns.
+
+        Args:
+            patience_s: For each of two tries; longer than the agent's dead-man time. After a host that died inside a
+                frame of its own, the agent takes our first words for the rest of that frame, and gives it up once it
+                has heard nothing for so long.
+
+        Raises:
+            SandboxDied: The agent is gone, or did not answer; nobody knows what runs in there.
+            GuestProtocolError: It answered nonsense.
+        """
+        if not (self._resync(patience_s) or self._resync(patience_s)):
+            raise SandboxDied(f"the agent did not answer twice within {patience_s:g} s")
+
+    def _resync(self, within_s: float) -> bool:
+        """Ask the agent to begin anew; whether it has answered. All it says before that was for the former host."""
+        token, seen, is_found = secrets.token_hex(16), b"", False
+        self._send(pack_json(Kind.RESYNC, {"token": token}))
+        deadline = time.monotonic() + within_s
+        while (left := deadline - time.monotonic()) > 0:
+            data = self._heard(left)
+            if not is_found:
+                seen = seen[-_READY_BEGINS_WITHIN:] + data
+                at = find_ready(seen, token)
+                data, is_found = seen[max(at, 0) :], at >= 0
+            if is_found and self._has_ready(self._taken(data)):
+                return True
+        return False
+
+    def _has_ready(self, messages: Iterable[Message]) -> bool:
+        ready = next((message for message in messages if isinstance(message, Ready)), None)
+        if ready is not None:
+            self.python = ready.python
+        return ready is not None
 
     def execute(self, request: Exec, code: bytes, stdin: Iterable[bytes]) -> None:
         """Start a job; `stdin` is fed as the agent grants credit, then closed.
@@ -223,6 +259,14 @@ class GuestLink:
                 self._send_locked(pack(Kind.PING, b""))
             finally:
                 self._send_lock.release()
+        self.check()
+
+    def check(self) -> None:
+        """Find out, without a word to the agent, whether an idle one has ended or said what it may not.
+
+        Raises:
+            SandboxDied, GuestProtocolError: As `read`.
+        """
         if self._running is None and self._read_lock.acquire(blocking=False):
             try:
                 if self._running is None:
@@ -236,14 +280,20 @@ class GuestLink:
         self._channel.close()
 
     def _receive(self, timeout_s: float) -> list[Message]:
+        return self._taken(self._heard(timeout_s))
+
+    def _heard(self, timeout_s: float) -> bytes:
         try:
-            data = self._channel.receive(timeout_s)
-            frames = self._decoder.feed(data) if data else []
-            messages = (decode(kind, payload) for kind, payload in frames)
-            return [message for message in messages if message is not None and self._accept(message)]
+            return self._channel.receive(timeout_s) or b""
         except ChannelClosed as exc:
             self.is_broken = True
             raise SandboxDied("the sandbox ended") from exc
+
+    def _taken(self, data: bytes) -> list[Message]:
+        """The messages that `data` completes, less those that only keep the state machine."""
+        try:
+            messages = (decode(kind, payload) for kind, payload in self._decoder.feed(data))
+            return [message for message in messages if message is not None and self._accept(message)]
         except FrameError as exc:
             self.is_broken = True
             raise GuestProtocolError(str(exc)) from exc

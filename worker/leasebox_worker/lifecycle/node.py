@@ -120,7 +120,11 @@ class Node:
         while isinstance(answer := self._run(call), a.Forgotten) and answer.more:
             pass
 
-    def heartbeat(self, orders: Orders, *, busy: int, draining: bool) -> Standing:
+    def rest(self) -> None:
+        """Say that this incarnation ends, but its sandboxes wait for the next one, for the longer grace of a drain."""
+        self.heartbeat(Orders(lambda _: None, lambda *_: None), busy=0, draining=True)
+
+    def heartbeat(self, orders: Orders, *, busy: int, draining: bool, paused: Sequence[str] = ()) -> Standing:
         """Say that we live, and what we hold; carry out what Redis answers.
 
         Raises:
@@ -137,6 +141,7 @@ class Node:
                     slots=self._facts.slots,
                     busy=busy,
                     draining=draining,
+                    paused=paused,
                 )
             )
             match answer:

@@ -32,6 +32,11 @@ def set_members(client: redis.Redis, key: str) -> list[str]:
     return sorted(_text(member) for member in client.smembers(key))
 
 
+def items(client: redis.Redis, key: str) -> list[str]:
+    """All items of a list."""
+    return [_text(item) for item in client.lrange(key, 0, -1)]
+
+
 def run_id(client: redis.Redis) -> str:
     """Names one life of the server: another one after every start of Redis."""
     return str(client.info("server")["run_id"])

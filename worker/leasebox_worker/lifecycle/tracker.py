@@ -15,7 +15,6 @@ from leasebox.contract.keys import Keys
 from leasebox.contract.scripts import Runner, worker
 from leasebox.contract.scripts import answers as a
 from leasebox.contract.scripts.call import Call
-from leasebox_worker.lifecycle.patient import PatientRunner
 
 log = structlog.get_logger()
 
@@ -45,9 +44,7 @@ class LeaseTracker:
     A lease id is `<incarnation>:<n>`, chosen here, so that a script whose answer was lost can be asked again.
     """
 
-    def __init__(
-        self, runner: Runner | PatientRunner, keys: Keys, identity: Identity, *, start_timeout_s: float
-    ) -> None:
+    def __init__(self, runner: Runner, keys: Keys, identity: Identity, *, start_timeout_s: float) -> None:
         self._run = runner.run
         self._keys = keys
         self.identity = identity

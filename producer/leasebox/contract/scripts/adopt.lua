@@ -19,7 +19,7 @@ if is_new and record.incarnation and not given(record.dead) then
 end
 if is_new or given(record.dead) then
   write('ZINCRBY', K.nodes, 1, node)              -- whoever counted silence of the old one is wrong from now on
-  write('HDEL', key, 'dead', 'dead_at', 'draining')
+  write('HDEL', key, 'dead', 'dead_at', 'draining', 'paused')
   write('HSET', key, 'incarnation', incarnation, 'machine_id', ARGV[4], 'driver', ARGV[6], 'slots', ARGV[7],
     'versions', ARGV[8], 'seen_at', NOW, 'started_at', NOW, 'busy', 0)
 end

@@ -100,6 +100,13 @@ class Expired(NamedTuple):
     reason: str
 
 
+class Beyond(NamedTuple):
+    """The operator allows `field` this much at most; nothing was made."""
+
+    field: str
+    bound: float
+
+
 class SessionRecord(NamedTuple):
     """A session as `open` made or found it; times are unix seconds."""
 
@@ -117,6 +124,7 @@ class SessionRecord(NamedTuple):
     executions: int
     last_exit_code: int | None
     close_reason: str | None
+    lost_reason: str | None
 
 
 class Fed(NamedTuple):
@@ -313,6 +321,12 @@ class Adopted(NamedTuple):
     more: bool
 
 
+class Detached(NamedTuple):
+    """The session has no sandbox any more. `woken`: the queue of its next job, or ''."""
+
+    woken: str
+
+
 class StillAlive(NamedTuple):
     """Of `reclaim`: the node moved; nothing was done."""
 
@@ -360,9 +374,9 @@ class Pooled(NamedTuple):
 # By script.
 
 SubmitAnswer: TypeAlias = (
-    Accepted | Existing | Conflict | Quota | Full | ProfileDiffers | Refused | BlobGone | Expired
+    Accepted | Existing | Conflict | Quota | Full | ProfileDiffers | Refused | BlobGone | Expired | Beyond
 )  # fmt: skip
-OpenAnswer: TypeAlias = SessionRecord | ProfileDiffers | Expired | Quota
+OpenAnswer: TypeAlias = SessionRecord | ProfileDiffers | Expired | Quota | Beyond
 FeedAnswer: TypeAlias = Fed | WrongState | Full | Gone
 SealAnswer: TypeAlias = Sealed | Gone
 CancelAnswer: TypeAlias = Cancelled | Requested | AlreadyFinished | Gone
@@ -377,6 +391,7 @@ SettleAnswer: TypeAlias = Next | Free | LeaseLost | Gone
 GiveUpAnswer: TypeAlias = Requeued | Ended | LeaseLost | Gone
 HeartbeatAnswer: TypeAlias = Alive | NameTaken | Fenced
 AdoptAnswer: TypeAlias = Adopted | NameTaken
+DetachAnswer: TypeAlias = Detached | Kept
 ReclaimAnswer: TypeAlias = Reclaimed | StillAlive
 OverdueAnswer: TypeAlias = Requeued | Ended | Kept | Gone
 ForgetAnswer: TypeAlias = Forgotten | Kept

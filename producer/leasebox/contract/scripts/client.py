@@ -28,6 +28,7 @@ class NewJob:
         blobs: Ids of uploaded files that must still be there.
         wake_head: Text of the wake-up message before the delivery tag, `wake_tail` after it.
         display_name: For Flower and logs.
+        idle_timeout_s: Of the session, if the job makes it; None = the operator's. `max_age_s` likewise.
         batch_index: Place in the batch; None = in order of arrival.
     """
 
@@ -47,11 +48,10 @@ class NewJob:
     batch: str | None = None
     callback: bool = False
     blobs: tuple[str, ...] = ()
-    idle_timeout_s: float = 1800.0
-    max_age_s: float = 86400.0
+    idle_timeout_s: float | None = None
+    max_age_s: float | None = None
     result_ttl_s: float = 86400.0
     events_ttl_s: float = 600.0
-    queue_max_jobs: int | None = None
     wake_head: bytes = b""
     wake_tail: bytes = b""
     metadata_json: str = "{}"
@@ -77,8 +77,9 @@ def submit(keys: Keys, *, record: NewJob) -> Call[answers.SubmitAnswer]:
         fields += ["batch_key", r.batch_key]
     args = (
         keys.names, r.job, keys.line(r.job, r.tenant, r.session), r.tenant, r.session or "", _flag(r.must_exist),
-        r.digest, r.idempotency_key or "", _or_empty(r.expires_in_s), _or_empty(r.queue_max_jobs), r.batch or "",
-        json.dumps(r.blobs) if r.blobs else "", r.profile or "", r.idle_timeout_s, r.max_age_s, r.result_ttl_s,
+        r.digest, r.idempotency_key or "", _or_empty(r.expires_in_s), r.batch or "",
+        json.dumps(r.blobs) if r.blobs else "", r.profile or "", _or_empty(r.idle_timeout_s),
+        _or_empty(r.max_age_s), r.result_ttl_s,
         r.priority, r.wake_head, r.wake_tail, _flag(r.batch_callback), *fields,
     )  # fmt: skip
     return Call("submit", (keys.job(r.job),), args, _submit_answer)
@@ -90,12 +91,15 @@ def open_session(
     tenant: str,
     session: str,
     profile: str | None,
-    idle_timeout_s: float,
-    max_age_s: float,
+    idle_timeout_s: float | None = None,
+    max_age_s: float | None = None,
     must_exist: bool = False,
 ) -> Call[answers.OpenAnswer]:
-    """Make or find a session."""
-    args = (keys.names, f"{tenant}/{session}", tenant, profile or "", idle_timeout_s, max_age_s, _flag(must_exist))
+    """Make or find a session; one that is found keeps its times. None = the operator's."""
+    args = (
+        keys.names, f"{tenant}/{session}", tenant, profile or "", _or_empty(idle_timeout_s), _or_empty(max_age_s),
+        _flag(must_exist),
+    )  # fmt: skip
     return Call("open", (keys.session(tenant, session),), args, _open_answer)
 
 
@@ -154,7 +158,9 @@ def _or_empty(value: float | int | None) -> str | float | int:
 
 
 def _session_record(created: bool, *fields: bytes | int) -> answers.SessionRecord:
-    state, profile, node, generation, created_at, used_at, idle, age, pending, executions, code, reason, since = fields
+    state, profile, node, generation, created_at, used_at, idle, age, pending, executions, code, reason, since, lost = (
+        fields
+    )
     idle_s, age_s = float(idle), float(age)
     return answers.SessionRecord(
         created=created,
@@ -171,6 +177,7 @@ def _session_record(created: bool, *fields: bytes | int) -> answers.SessionRecor
         executions=int(executions),
         last_exit_code=int(code) if code else None,
         close_reason=_text(reason) or None,
+        lost_reason=_text(lost) or None,
     )
 
 
@@ -189,6 +196,7 @@ _submit_answer: Reader[answers.SubmitAnswer] = reader(
         b"refused": lambda reason: answers.Refused(text(reason)),
         b"blob_gone": lambda blob: answers.BlobGone(text(blob)),
         b"expired": lambda reason: answers.Expired(text(reason) or "lost"),
+        b"beyond": lambda field, bound: answers.Beyond(text(field), float(bound)),
     }
 )
 _open_answer: Reader[answers.OpenAnswer] = reader(
@@ -198,6 +206,7 @@ _open_answer: Reader[answers.OpenAnswer] = reader(
         b"profile_differs": lambda profile: answers.ProfileDiffers(text(profile)),
         b"expired": lambda reason: answers.Expired(text(reason) or "lost"),
         b"quota": lambda which, after: answers.Quota(text(which), float(after)),
+        b"beyond": lambda field, bound: answers.Beyond(text(field), float(bound)),
     }
 )
 _feed_answer: Reader[answers.FeedAnswer] = reader(

@@ -33,7 +33,7 @@ end
 for _, id in ipairs(unbound) do
   local line = load_session(id)
   if line.state == 'new' and not head_of(line) and not given(line.sandbox) then
-    close_session(line, 'idle', TOMBSTONE_S)
+    close_session(line, num(line.age_from) + num(line.max_age_s) <= now and 'max_age' or 'idle', TOMBSTONE_S)
     closed = closed + 1
   else
     write('ZREM', K.unbound, id)

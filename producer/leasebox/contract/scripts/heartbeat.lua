@@ -3,6 +3,7 @@
 -- KEYS    1 the node's record
 -- ARGV    2 node  3 incarnation  4 held: JSON list of [job, lease, deadline_s from now or null]  5 slots  6 busy
 --         7 draining ('1')  8 disown_after_s  9 endings  10 backoff  11 max_starts
+--         12 paused: why the node takes no work from the shared queues, with commas
 -- answer  alive [jobs whose lease is not ours] [jobs to cancel] more ('1' or '') | name_taken | fenced
 -- caller  node, 3 s
 
@@ -35,6 +36,7 @@ for _, id in ipairs(call('ZRANGE', key .. K.claims, 0, -1)) do
   end
 end
 write('ZINCRBY', K.nodes, 1, node)
-write('HSET', key, 'seen_at', NOW, 'slots', ARGV[5], 'busy', ARGV[6], 'draining', ARGV[7])
+write('HSET', key, 'seen_at', NOW, 'slots', ARGV[5], 'busy', ARGV[6], 'draining', ARGV[7],
+  'paused', ARGV[12])
 commit()
 return {'alive', not_ours, cancelled, disowned == BOUND and '1' or ''}

@@ -1,4 +1,7 @@
-"""Which scripts do nodes and reapers call? heartbeat adopt reclaim overdue forget expire resend sweep pool_push."""
+"""Which scripts do nodes and reapers call?
+
+heartbeat adopt detach reclaim overdue forget expire resend sweep pool_push.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +33,7 @@ def heartbeat(
     slots: int,
     busy: int,
     draining: bool = False,
+    paused: Sequence[str] = (),
     disown_after_s: float = DISOWN_AFTER_S,
     endings: Endings = ENDINGS,
     backoff_s: Sequence[float] = BACKOFF_S,
@@ -40,10 +44,11 @@ def heartbeat(
     Args:
         held: (job, lease) of every lease that the process holds; a third item moves the claim's deadline to so many
             seconds from now (after a hold: PROTOCOL.md flaw 3).
+        paused: Why the node takes no work that others could take; for people who look at the node's record.
     """
     args = (
         keys.names, node, incarnation, json.dumps(held), slots, busy, "1" if draining else "", disown_after_s,
-        endings.text, json.dumps(backoff_s), max_starts,
+        endings.text, json.dumps(backoff_s), max_starts, ",".join(paused),
     )  # fmt: skip
     return Call("heartbeat", (keys.node(node),), args, _heartbeat_answer)
 
@@ -82,6 +87,11 @@ def adopt(
         )
 
     return Call("adopt", (keys.node(node),), args, parse)
+
+
+def detach(keys: Keys, *, line: str, generation: int, sandbox: str, reason: str = "lost") -> Call[answers.DetachAnswer]:
+    """Say that the sandbox of an idle session is gone; `sandbox` as the record names it."""
+    return Call("detach", (keys.session_line(line),), (keys.names, line, generation, sandbox, reason), _detach_answer)
 
 
 def reclaim(
@@ -147,10 +157,15 @@ def sweep(
     generation: int,
     evict_idle_after_s: float | None = None,
     tombstone_ttl_s: float = TOMBSTONE_TTL_S,
+    tell_node: bool = False,
 ) -> Call[answers.SweepAnswer]:
-    """End an idle session (`line` is `tenant/session`, as in the node's expiry index) if its time has come."""
+    """End an idle session (`line` is `tenant/session`, as in the node's expiry index) if its time has come.
+
+    Args:
+        tell_node: The caller cannot kill the sandbox itself: its node is told to.
+    """
     evict = "" if evict_idle_after_s is None else evict_idle_after_s
-    args = (keys.names, line, generation, evict, tombstone_ttl_s)
+    args = (keys.names, line, generation, evict, tombstone_ttl_s, "1" if tell_node else "")
     return Call("sweep", (keys.session_line(line),), args, _sweep_answer)
 
 
@@ -173,6 +188,9 @@ _heartbeat_answer: Reader[answers.HeartbeatAnswer] = reader(
 )
 _reclaim_answer: Reader[answers.ReclaimAnswer] = reader(
     {b"reclaimed": lambda jobs, more: answers.Reclaimed(jobs, bool(more)), b"alive": answers.StillAlive}
+)
+_detach_answer: Reader[answers.DetachAnswer] = reader(
+    {b"detached": lambda woken: answers.Detached(text(woken)), b"kept": answers.Kept}
 )
 _overdue_answer: Reader[answers.OverdueAnswer] = reader(
     {

@@ -248,7 +248,7 @@ local function close_session(line, reason, tombstone_s)
     set(line, 'state', 'new', 'closing', '', 'close_reason', '', 'age_from', NOW)
     return kill
   end
-  set(line, 'state', 'closed', 'closing', '', 'close_reason', reason)
+  set(line, 'state', 'closed', 'closing', '', 'close_reason', reason, 'closed_at', NOW)
   write('SREM', K.tenant .. line.tenant .. K.sessions, line.id)
   write('ZREM', K.unbound, line.id)
   write('EXPIRE', line.key, tombstone_s)

@@ -1,4 +1,22 @@
--- Quota: put after the prelude, before submit and open: what a tenant may do, and how a session begins.
+-- Quota: put after the prelude, before submit and open: what operator and tenant may do, and how a session begins.
+
+-- What holds until the first node has published its settings; CONTRACT.md section 7.
+local DEFAULTS = {idle_timeout_s = 1800, max_idle_timeout_s = 86400, max_age_s = 86400, queue_max_jobs = 100000}
+
+local published = {}
+
+local function allowed(name)
+  if not published[name] then published[name] = tonumber(call('HGET', K.settings, name)) or DEFAULTS[name] end
+  return published[name]
+end
+
+-- How long a session may live, '' = as long as the operator says. Beyond the operator's bound: the third answer.
+local function session_times(idle_timeout_s, max_age_s)
+  local idle_max, age_max = allowed('max_idle_timeout_s'), allowed('max_age_s')
+  if num(idle_timeout_s) > idle_max then return nil, nil, {'beyond', 'idle_timeout_s', tostring(idle_max)} end
+  if num(max_age_s) > age_max then return nil, nil, {'beyond', 'max_age_s', tostring(age_max)} end
+  return given(idle_timeout_s) and idle_timeout_s or allowed('idle_timeout_s'), given(max_age_s) and max_age_s or age_max
+end
 
 local DAY_S = 86400
 
@@ -33,7 +51,7 @@ end
 -- A session begins, or begins anew: its generation goes on, so that no old sandbox is taken for the new one's.
 local function open_session(line, tenant, profile, idle_timeout_s, max_age_s)
   set(line, 'state', 'new', 'tenant', tenant, 'profile', profile, 'node', '', 'sandbox', '', 'closing', '',
-    'close_reason', '', 'generation', num(line.generation), 'created_at', NOW, 'used_at', NOW, 'age_from', NOW,
+    'close_reason', '', 'closed_at', '', 'generation', num(line.generation), 'created_at', NOW, 'used_at', NOW, 'age_from', NOW,
     'idle_timeout_s', idle_timeout_s, 'max_age_s', max_age_s, 'executions', 0, 'last_exit_code', '')
   write('PERSIST', line.key)
   write('SADD', K.tenant .. tenant .. K.sessions, line.id)

@@ -1,11 +1,11 @@
 -- submit: accept a job, put it at the end of its line, and wake the line's queue if it was empty.
 -- KEYS    1 the job's record
 -- ARGV    2 job  3 line  4 tenant  5 session or ''  6 session must exist ('1')  7 digest  8 idempotency key or ''
---         9 expires_in_s or ''  10 queue_max_jobs or ''  11 batch or ''  12 blobs (JSON list or '')  13 profile
---         14 idle_timeout_s  15 max_age_s  16 result_ttl_s  17 priority  18 wake_head  19 wake_tail  20 batch: callback
---         21... further fields of the record, name and value in turn
+--         9 expires_in_s or ''  10 batch or ''  11 blobs (JSON list or '')  12 profile
+--         13 idle_timeout_s or ''  14 max_age_s or ''  15 result_ttl_s  16 priority  17 wake_head  18 wake_tail
+--         19 batch: callback  20... further fields of the record, name and value in turn
 -- answer  accepted job position woken | existing job state | conflict job | quota which retry_after | full retry_after
---         | profile_differs profile | refused reason | blob_gone blob | expired reason
+--         | profile_differs profile | refused reason | blob_gone blob | expired reason | beyond field bound
 -- caller  client
 -- Not allow-oom: at maxmemory nothing new is accepted (PROTOCOL.md flaw 24).
 
@@ -22,7 +22,7 @@ if known then
 end
 
 -- Batch, session and quotas: checks.
-local batch = ARGV[11] ~= '' and load_batch(ARGV[11])
+local batch = ARGV[10] ~= '' and load_batch(ARGV[10])
 if batch and (batch.cancelled == '1' or batch.sealed == '1' or (batch.tenant and batch.tenant ~= tenant)) then
   return {'refused', 'batch_closed'}
 end
@@ -33,21 +33,24 @@ if is_session and ARGV[6] == '1' then
   if not is_live then return {'expired', line.close_reason or 'lost'} end
   if given(line.closing) then return {'expired', line.close_reason or 'closed'} end
 end
-if is_live and ARGV[13] ~= '' and line.profile ~= ARGV[13] then return {'profile_differs', line.profile} end
-local profile = ARGV[13] ~= '' and ARGV[13] or (is_live and line.profile) or 'default'
+if is_live and ARGV[12] ~= '' and line.profile ~= ARGV[12] then return {'profile_differs', line.profile} end
+local idle_timeout_s, max_age_s, beyond
+if is_session and not is_live then idle_timeout_s, max_age_s, beyond = session_times(ARGV[13], ARGV[14]) end
+if beyond then return beyond end
+local profile = ARGV[12] ~= '' and ARGV[12] or (is_live and line.profile) or 'default'
 
 local which, retry_after = over_quota(tenant, is_session and not is_live, true)
 if which then return {'quota', which, tostring(retry_after)} end
-j.priority, j.tenant, j.line = ARGV[17], tenant, line_id
+j.priority, j.tenant, j.line = ARGV[16], tenant, line_id
 local backlog = K.queue .. class_of(j) .. K.queued
-if ARGV[10] ~= '' and is_full(tonumber(ARGV[10]), backlog) then return {'full', '1'} end
-local blobs = ARGV[12] ~= '' and cjson.decode(ARGV[12]) or {}
+if is_full(allowed('queue_max_jobs'), backlog) then return {'full', '1'} end
+local blobs = ARGV[11] ~= '' and cjson.decode(ARGV[11]) or {}
 for _, blob in ipairs(blobs) do
   if call('EXISTS', K.blob .. blob) == 0 then return {'blob_gone', blob} end
 end
 
 -- Effects.
-if is_session and not is_live then open_session(line, tenant, profile, ARGV[14], ARGV[15]) end
+if is_session and not is_live then open_session(line, tenant, profile, idle_timeout_s, max_age_s) end
 local was_empty = not is_session or not head_of(line)
 local before = is_session and call('LLEN', line.pending) or 0
 local runnable = K.queue .. queue_of(line, j) .. K.waiting
@@ -56,10 +59,10 @@ checked[runnable] = 'zset'
 
 set(j, 'state', 'queued', 'line', line_id, 'tenant', tenant, 'session', ARGV[5], 'must_exist', ARGV[6],
   'digest', ARGV[7], 'idem', ARGV[8], 'expires_at', ARGV[9] ~= '' and string.format('%.6f', now + ARGV[9]) or '',
-  'batch', ARGV[11], 'blobs', ARGV[12], 'profile', profile, 'result_ttl_s', ARGV[16], 'priority', ARGV[17],
-  'wake_head', ARGV[18], 'wake_tail', ARGV[19], 'queue', queue_of(line, j), 'submitted_at', NOW,
+  'batch', ARGV[10], 'blobs', ARGV[11], 'profile', profile, 'result_ttl_s', ARGV[15], 'priority', ARGV[16],
+  'wake_head', ARGV[17], 'wake_tail', ARGV[18], 'queue', queue_of(line, j), 'submitted_at', NOW,
   'claims', 0, 'starts', 0, 'runs', 0, 'node', '', 'lease', '')
-set(j, unpack(ARGV, 21))
+set(j, unpack(ARGV, 20))
 write('XADD', j.key .. K.events, '0-1', 'type', 'queued', 'at', NOW, 'json',
   string.format('{"queue":%s,"position":%d}', cjson.encode(j.queue), position))
 if idem then write('SET', idem, id .. ' ' .. ARGV[7]) end
@@ -74,10 +77,10 @@ for _, blob in ipairs(blobs) do
 end
 if batch then
   if not batch.tenant then set(batch, 'tenant', tenant, 'created_at', NOW, 'done', 0, 'sealed', '', 'cancelled', '') end
-  set(batch, 'total', num(batch.total) + 1, 'result_ttl_s', ARGV[16], 'callback', ARGV[20])
+  set(batch, 'total', num(batch.total) + 1, 'result_ttl_s', ARGV[15], 'callback', ARGV[19])
   write('HSETNX', j.key, 'batch_index', num(batch.total) - 1)
   write('RPUSH', batch.key .. K.jobs, id)
-  write('ZADD', K.batches, now, ARGV[11])
+  write('ZADD', K.batches, now, ARGV[10])
 end
 if given(j.expires_at) then write('ZADD', K.expiring, j.expires_at, id) end
 if is_session then
@@ -87,7 +90,7 @@ if is_session then
     line.head = j
   end
 end
-j.wake = {ARGV[18], ARGV[19]}
+j.wake = {ARGV[17], ARGV[18]}
 local queue = was_empty and rouse(line) or ''
 commit()
 return {'accepted', id, position, queue}

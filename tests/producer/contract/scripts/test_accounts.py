@@ -65,9 +65,34 @@ def test_the_cpu_time_of_a_day_is_counted(desk):
 
 
 def test_a_full_queue_takes_no_more(desk):
-    desk.new(queue_max_jobs=1)
+    desk.redis.hset(desk.keys.settings(), "queue_max_jobs", 1)
+    desk.new()
 
-    assert desk.submit(queue_max_jobs=1) == answers.Full(1.0)
+    assert desk.submit() == answers.Full(1.0)
+    assert desk.submit(priority="batch").job
+
+
+@pytest.mark.parametrize(("field", "bound"), [("idle_timeout_s", 20.0), ("max_age_s", 60.0)])
+def test_a_session_may_live_as_long_as_the_operator_allows_and_no_longer(desk, field, bound):
+    desk.redis.hset(desk.keys.settings(), mapping={"idle_timeout_s": 5, "max_idle_timeout_s": 20, "max_age_s": 60})
+    given = {"tenant": "acme", "profile": None}
+
+    assert desk.run(client.open_session(desk.keys, session="s", **given, **{field: bound})).created
+    assert desk.run(client.open_session(desk.keys, session="t", **given, **{field: bound + 0.1})) == answers.Beyond(
+        field, bound
+    )
+    assert desk.submit(session="u", **{field: bound + 0.1}) == answers.Beyond(field, bound)
+    assert desk.session("t") == desk.session("u") == {}
+
+
+def test_a_session_takes_the_operators_times_where_it_asks_for_none(desk):
+    opened = desk.run(client.open_session(desk.keys, tenant="acme", session="a", profile=None))
+    assert (opened.idle_timeout_s, opened.max_age_s) == (1800.0, 86400.0)
+
+    desk.redis.hset(desk.keys.settings(), mapping={"idle_timeout_s": 5, "max_age_s": 60})
+    desk.new(session="b")
+
+    assert (desk.session("b")["idle_timeout_s"], desk.session("b")["max_age_s"]) == ("5", "60")
 
 
 def test_an_idempotency_key_names_its_job_and_lives_a_while_after_it(desk):

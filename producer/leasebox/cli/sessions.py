@@ -1,0 +1,111 @@
+"""The verbs of `leasebox sessions`, and their short forms; what they need is imported when they run."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from leasebox.contract.errors import InvalidSpec, SessionExpired, UnknownSession
+from leasebox.contract.sizes import parse_seconds
+
+if TYPE_CHECKING:
+    from leasebox.client import Client, Session
+
+sessions_app = typer.Typer(no_args_is_help=True, help="Named lines of jobs that share a sandbox and its files.")
+
+Json = Annotated[bool, typer.Option("--json", help="Exact data as JSON on stdout.")]
+Name = Annotated[str, typer.Argument(metavar="SESSION", help="Name of a session.")]
+NewName = Annotated[str | None, typer.Argument(metavar="[NAME]", help="Name; without one it gets one.")]
+Profile = Annotated[str | None, typer.Option(help="Preset; default `default`.")]
+Idle = Annotated[str | None, typer.Option(metavar="S", help="Ends so long after its last use: 90, 30m, 2h.")]
+Age = Annotated[str | None, typer.Option(metavar="S", help="Ends, or gets a new sandbox, at this age.")]
+
+
+@sessions_app.command("list")
+def list_sessions(json: Json = False) -> None:
+    """List the live sessions, the last used first."""
+    from leasebox.cli.session_view import show_sessions
+
+    show_sessions(_client().sessions(), is_json=json)
+
+
+@sessions_app.command("show")
+def show(
+    name: Name,
+    watch: Annotated[bool, typer.Option("--watch", help="A line for each change, until the session ends.")] = False,
+    json: Json = False,
+) -> None:
+    """Show how a session stands; one that has ended says why for a day."""
+    from leasebox.cli.session_view import show_session, watch_session
+
+    with_session(name, lambda s: watch_session(s, is_json=json) if watch else show_session(s.info(), is_json=json))
+
+
+@sessions_app.command("create")
+def create(
+    name: NewName = None,
+    profile: Profile = None,
+    idle_timeout: Idle = None,
+    max_age: Age = None,
+    json: Json = False,
+) -> None:
+    """Make a session, or find the live one of that name; prints its name."""
+    from leasebox.cli.show import as_json, line
+
+    idle_timeout_s, max_age_s = _seconds("--idle-timeout", idle_timeout), _seconds("--max-age", max_age)
+    session = _client().session(name, profile=profile, idle_timeout_s=idle_timeout_s, max_age_s=max_age_s)
+    if json:
+        as_json(session.info())
+    else:
+        line(session.name)
+
+
+@sessions_app.command("close")
+def close(name: Name, json: Json = False) -> None:
+    """End a session: what waits is cancelled, what runs is asked to end."""
+    from leasebox.cli.session_view import show_session
+
+    with_session(name, lambda session: show_session(session.close(), is_json=json))
+
+
+@sessions_app.command("touch")
+def touch(name: Name, json: Json = False) -> None:
+    """Start a session's idle time anew."""
+    from leasebox.cli.session_view import show_session
+
+    def touched(session: "Session") -> None:
+        session.touch()
+        show_session(session.info(), is_json=json)
+
+    with_session(name, touched)
+
+
+def with_session(name: str, action: "Callable[[Session], None]") -> None:
+    """Carry out a verb about a session; 1 when it is not there (any more)."""
+    from leasebox._sessions import SessionPlan, checked_name
+    from leasebox.cli.show import say
+    from leasebox.client import Session
+
+    checked_name(name)
+    try:
+        action(Session(_client(), SessionPlan(name)))
+    except (UnknownSession, SessionExpired) as exc:
+        say(f"leasebox: {exc}")
+        raise typer.Exit(1) from None
+
+
+def _client() -> "Client":
+    from leasebox.client import Client
+
+    return Client()
+
+
+def _seconds(option: str, given: str | None) -> float | None:
+    if given is None:
+        return None
+    try:
+        seconds = parse_seconds(given)
+    except ValueError as exc:
+        raise InvalidSpec(f"{option}: {exc}") from exc
+    assert isinstance(seconds, float)
+    return seconds

@@ -1,0 +1,42 @@
+"""Every command and program of the how-to pages works as it stands there, on an embedded stack of its own."""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
+BLOCK = re.compile(r"```(bash|python)\n(.*?)```(?:\n\n```text\n(.*?)```)?", re.DOTALL)
+PAGES = sorted((ROOT / "docs" / "how-to").glob("*.md"))
+
+
+@pytest.fixture
+def environment(bwrap) -> Iterator[dict[str, str]]:
+    """Settings under which commands start a stack that nobody else uses."""
+    with tempfile.TemporaryDirectory(prefix="lbr-", dir="/tmp") as home:
+        Path(home).chmod(0o755)
+        bin_folder = str(Path(sys.executable).parent)
+        made = {**os.environ, "LEASEBOX_HOME": home, "PATH": f"{bin_folder}:{os.environ['PATH']}"}
+        yield made
+        subprocess.run([sys.executable, "-m", "leasebox.cli", "down"], env=made, check=True, timeout=60)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_does_what_it_says(page: Path, environment: dict[str, str]) -> None:
+    blocks = BLOCK.findall(page.read_text())
+    assert blocks
+
+    for kind, text, expected in blocks:
+        command = ["bash", "-euc", text] if kind == "bash" else [sys.executable, "-c", text]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=90)
+        assert done.returncode == 0, f"{text}\n{done.stderr}"
+        if expected:
+            assert done.stdout == expected
+        if "leasebox destroy build" in text:
+            assert "It was closed." in done.stdout

@@ -1,0 +1,40 @@
+"""Which duties keep engine, records and this process in agreement about sandboxes? Reconcile, detach, probe."""
+
+import redis
+
+from leasebox.contract.keys import Keys
+from leasebox.contract.scripts import Runner
+from leasebox_worker.engine.deps import Deps
+from leasebox_worker.engine.intake import Pause
+from leasebox_worker.lifecycle.beat import Beat
+from leasebox_worker.lifecycle.reconcile import Place, Reconciler
+
+LOOK_S = 1.0
+
+
+def upkeep(client: redis.Redis, runner: Runner, keys: Keys, place: Place, deps: Deps, *, period_s: float) -> list[Beat]:
+    """The duties, not begun yet; from now on the engine's state opens and closes the intake.
+
+    Args:
+        period_s: Between two comparisons of engine and records.
+    """
+    sandboxes = deps.sandboxes
+    reconciler = Reconciler(client, runner, keys, place, sandboxes.driver, sandboxes.names)
+
+    def reconcile() -> None:
+        reconciler.reconcile()
+
+    def detach() -> None:
+        if sandboxes.lost.is_set():
+            sandboxes.lost.clear()
+            reconciler.detach_dead()
+
+    def obey_engine(is_down: bool) -> None:
+        (deps.intake.pause if is_down else deps.intake.resume)(Pause.ENGINE_DOWN)
+
+    sandboxes.circuit.changed = obey_engine
+    return [
+        Beat("reconcile", reconcile, period_s),
+        Beat("detach", detach, LOOK_S),  # not by the ping's thread, which must never wait for Redis
+        Beat("engine", sandboxes.circuit.probe, LOOK_S),
+    ]
