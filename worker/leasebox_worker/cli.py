@@ -4,6 +4,7 @@ import json
 import sys
 import time
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -94,6 +95,19 @@ def doctor(
             if not check.ok and check.hint:
                 print(f"      {check.hint}")  # noqa: T201
     raise typer.Exit(0 if all(check.ok or not check.required for check in checks) else 1)
+
+
+@app.command(hidden=True)
+def profiles(file: Annotated[Path | None, typer.Argument(help="Default LEASEBOX_PROFILES_FILE.")] = None) -> None:
+    """Check a file of profiles; one JSON object on stdout, for `leasebox profiles validate`."""
+    from leasebox_worker.policy.profiles import faults_of, load
+
+    file = file or config.load().profiles_file
+    faults = faults_of(file)
+    names = [] if faults else sorted(load(file))
+    found = {"ok": not faults, "file": str(file) if file else None, "profiles": names, "faults": faults}
+    print(json.dumps(found))  # noqa: T201
+    raise typer.Exit(1 if faults else 0)
 
 
 @app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

@@ -118,6 +118,9 @@ class WorkerSettings(BaseSettings):
         1, ge=0, description="of the slots, those that only interactive jobs may take; one is always left to the others"
     )
     max_sandboxes: int | None = Field(None, ge=1, description="default one per 64 MiB of memory, at most 200")
+    evict_idle_after_s: Seconds | None = Field(
+        None, gt=0, description="a full node may end a session that was idle for so long; default never"
+    )
     idle_timeout_s: Seconds = Field(1800.0, gt=0, description="a session ends so long after its last use")
     max_idle_timeout_s: Seconds = Field(86400.0, gt=0, description="the longest idle time that a session may ask for")
     max_age_s: Seconds = Field(86400.0, gt=0, description="the oldest that a sandbox of a session may become")
@@ -126,6 +129,10 @@ class WorkerSettings(BaseSettings):
     drain_timeout_s: Seconds = Field(60.0, ge=0, description="how long a stopping worker waits for what runs")
     on_exit: OnExit = Field(
         OnExit.KEEP, description="`keep`: idle Docker sessions wait for the next start; `destroy`: all sandboxes end"
+    )
+    profiles_file: Path | None = Field(None, description="TOML, see `ops/profiles.toml`; default the built-in profiles")
+    metrics_port: int | None = Field(
+        None, ge=1, le=65535, description="of Prometheus metrics on 127.0.0.1; default none are offered"
     )
     accept_missing: Annotated[frozenset[str], NoDecode] = Field(
         frozenset(), description="required protections to do without, by the names that doctor prints"

@@ -225,6 +225,17 @@ def profiles_show(name: str, json: Json = False) -> None:
     show_profile(_client().profiles(), name, is_json=json)
 
 
+@profiles_app.command("validate")
+def profiles_validate(
+    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="Default LEASEBOX_PROFILES_FILE.")] = None,
+    json: Json = False,
+) -> None:
+    """Check a file of profiles as a worker would read it; needs no Redis."""
+    from leasebox.cli.validation import validate_profiles
+
+    validate_profiles(file, is_json=json)
+
+
 @app.command()
 def nodes(json: Json = False) -> None:
     """List the worker nodes."""

@@ -18,10 +18,17 @@ def show_profiles(found: Mapping[str, Profile], *, is_json: bool) -> None:
         as_json([{"name": name, **profile.published} for name, profile in found.items()])
         return
     rows = [
-        (name, ",".join(p.languages or ()), p.limits.get("cpus"), _size(p, "memory_bytes"), _size(p, "disk_bytes"))
+        (
+            name,
+            ",".join(p.languages or ()),
+            p.limits.get("cpus"),
+            _size(p, "memory_bytes"),
+            _size(p, "disk_bytes"),
+            p.published.get("pool"),
+        )
         for name, p in found.items()
     ]
-    table(("profile", "languages", "cpus", "memory", "disk"), rows)
+    table(("profile", "languages", "cpus", "memory", "disk", "pool"), rows)
 
 
 def _size(profile: Profile, name: str) -> str:

@@ -38,6 +38,8 @@ ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 ENV_REFUSED = re.compile(
     r"LD_.*|PYTHON(STARTUP|PATH|HOME|INSPECT|BREAKPOINT|USERBASE|EXECUTABLE|WARNINGS)|BASH_ENV|ENV|IFS|PATH|NODE_OPTIONS"
 )
+SANDBOX_LIMITS = ("cpus", "memory_bytes", "pids", "open_files", "disk_bytes", "tmp_bytes")
+"""Limits that belong to the sandbox as a whole; a session's jobs share them."""
 SESSION_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 LABEL = r"^[a-z0-9][a-z0-9-]{0,31}$"
 SECRET_NAME = r"^[A-Z][A-Z0-9_]{0,63}$"

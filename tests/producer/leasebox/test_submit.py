@@ -88,6 +88,14 @@ def test_the_record_says_what_the_spec_says():
 
 
 @pytest.mark.parametrize(
+    ("limits", "expected"),
+    [({}, False), ({"timeout_s": 5, "cpu_s": 1, "output_bytes": 9}, False), ({"pids": 8}, True), ({"cpus": 2}, True)],
+)
+def test_the_record_says_whether_a_warm_sandbox_would_do(limits: dict[str, Any], expected: bool):
+    assert _submit.record(spec(limits=limits), SETTINGS, template()).own_limits is expected
+
+
+@pytest.mark.parametrize(
     ("fields", "told"),
     [
         ({"language": "go"}, "language: 'go' is not among python"),

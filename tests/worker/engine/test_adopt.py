@@ -12,13 +12,15 @@ from leasebox.contract.spec import Limits
 from leasebox_guest.frames import Kind
 from leasebox_worker.drivers.base import Found, Handle
 from leasebox_worker.drivers.docker import DockerDriver
-from leasebox_worker.engine.adopt import adoption_plan, refill, take_over
+from leasebox_worker.engine.adopt import adoption_plan, offer, take_over
 from leasebox_worker.engine.deps import Deps
+from leasebox_worker.engine.refill import Refill, Refilling
 from leasebox_worker.engine.runner import run_job
 from leasebox_worker.engine.sandboxes import Sandbox, Sandboxes
 from leasebox_worker.guestlink.link import Exec
 from leasebox_worker.lifecycle import owners
 from leasebox_worker.lifecycle.owners import Owners, SessionOwner
+from leasebox_worker.lifecycle.pool import Pools
 from leasebox_worker.lifecycle.tracker import Identity
 from leasebox_worker.policy.admit import effective_limits
 from leasebox_worker.policy.profiles import BUILT_IN
@@ -59,7 +61,9 @@ def test_only_a_living_sandbox_of_a_session_or_a_pool_is_attached(
 
 def make(deps: Deps, **labels: str) -> Sandbox:
     profile = BUILT_IN["lightweight"]
-    return deps.sandboxes.make(profile, effective_limits(Limits(pids=50), profile, node_cpus=1.0), labels)
+    limits, place = effective_limits(Limits(pids=50), profile, node_cpus=1.0), deps.sandboxes.reserve()
+    assert place is not None
+    return deps.sandboxes.make(profile, limits, labels, place)
 
 
 def begin_a_job(worker_node: Any, deps: Deps, code: bytes) -> str:
@@ -136,7 +140,10 @@ def test_never_used_sandboxes_go_to_the_pool_of_the_new_incarnation(worker_node:
 
     after = crash(docker_deps)
     pooled = adopted_by(worker_node, after)
-    refill(pooled, worker_node.runner, worker_node.keys, Identity("n", "n-2"), after)
+    pools = Pools(worker_node.redis, worker_node.runner, worker_node.keys, Identity("n", "n-2"))
+    refill = Refill(pools, after, BUILT_IN, docker_deps.intake, Refilling(1, 2.0))
+    offer(pooled, BUILT_IN, refill, after)
+    refill.stop()
 
     assert [(entry.profile, entry.sandbox.name) for entry in pooled] == [("lightweight", warm.name)]
     key = worker_node.keys.pool("n", "n-2", "lightweight")
@@ -193,7 +200,9 @@ def test_sandboxes_of_another_node_and_installation_are_not_touched(
     for other in others:
         sandboxes = Sandboxes(other, docker_deps.sandboxes._placement, bound=1)
         profile = BUILT_IN["lightweight"]
-        made.append(sandboxes.make(profile, effective_limits(Limits(), profile, node_cpus=1.0), {}))
+        place = sandboxes.reserve()
+        assert place is not None
+        made.append(sandboxes.make(profile, effective_limits(Limits(), profile, node_cpus=1.0), {}, place))
     after = crash(docker_deps)
     adopted_by(worker_node, after)
 

@@ -84,7 +84,7 @@ def test_an_engine_that_refuses_closes_the_intake_and_the_job_runs_when_it_is_ba
     resumed = deps.intake.reasons
     run_again(worker_node, job, deps)
 
-    assert (paused, starts, room, resumed) == (frozenset({Pause.ENGINE_DOWN}), "1", False, frozenset())
+    assert (paused, starts, room, resumed) == (frozenset({Pause.ENGINE_DOWN}), "1", None, frozenset())
     assert worker_node.job(same)["outcome"] == "ok"
     assert (worker_node.job(job)["outcome"], worker_node.job(job)["claims"]) == ("ok", "2")
 
@@ -142,7 +142,9 @@ def test_a_sandbox_that_nobody_has_is_ended_with_all_that_belongs_to_it(
     deps = any_deps
     run_job(worker_node.submit("s"), deps)
     profile = deps.profiles["lightweight"]
-    orphan = deps.sandboxes.make(profile, effective_limits(Limits(), profile, node_cpus=1.0), {})
+    place = deps.sandboxes.reserve()
+    assert place is not None
+    orphan = deps.sandboxes.make(profile, effective_limits(Limits(), profile, node_cpus=1.0), {}, place)
     place = Place(deps.sandboxes._placement.installation, "n")
     drift = Reconciler(
         worker_node.redis, worker_node.runner, worker_node.keys, place, deps.sandboxes.driver, deps.sandboxes.names

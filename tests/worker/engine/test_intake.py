@@ -16,7 +16,7 @@ INTERACTIVE = {"leasebox.interactive", "leasebox.node.n.interactive"}
         ({Pause.FULL}, 0, 0, OWN),
         ({Pause.DRAINING}, 0, 0, set()),
         ({Pause.FENCED}, 0, 0, set()),
-        ({Pause.ENGINE_DOWN}, 0, 0, set()),
+        ({Pause.ENGINE_DOWN}, 0, 0, OWN),
         ({Pause.FULL, Pause.DRAINING}, 0, 0, set()),
         (set(), 2, 2, SHARED | OWN),
         (set(), 3, 3, INTERACTIVE),
@@ -53,7 +53,7 @@ def test_a_change_is_told_once_and_a_repeat_is_none() -> None:
     assert told == [{Pause.FULL}, frozenset()]
 
 
-def test_only_a_full_node_may_still_claim_for_the_sandboxes_it_has() -> None:
+def test_only_a_node_that_lacks_new_sandboxes_may_still_claim_for_the_sandboxes_it_has() -> None:
     intake = Intake()
     intake.pause(Pause.FULL)
     full = intake.is_stopped

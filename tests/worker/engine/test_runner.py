@@ -7,9 +7,10 @@ import pytest
 import redis as redis_py
 
 from leasebox.contract.scripts import worker
-from leasebox_worker.engine import attempt, runner
+from leasebox_worker.engine import attempt
 from leasebox_worker.engine.control import cancel
 from leasebox_worker.engine.deps import Deps
+from leasebox_worker.engine.intake import Pause
 from leasebox_worker.engine.runner import run_job
 
 
@@ -203,18 +204,51 @@ def test_the_hosts_deadline_does_not_count_while_redis_takes_no_output(
 
 
 @pytest.mark.slow
-def test_a_full_node_makes_no_sandbox_more_and_does_not_spin(
-    worker_node: Any, deps: Deps, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(runner, "FULL_PAUSE_S", 0.05)
+def test_a_full_node_takes_nothing_until_a_sandbox_ends(worker_node: Any, deps: Deps) -> None:
     for name in ("a", "b"):
         run_job(worker_node.submit(name), deps)
-    waited: list[float] = []
-    monkeypatch.setattr(deps.sandboxes, "wait_for_room", waited.append)
+    job = worker_node.submit("c")
 
-    assert not run_job(worker_node.submit("c"), deps)
-    assert waited == [0.05]
+    assert not run_job(job, deps)
+    assert deps.intake.reasons == {Pause.FULL}
     assert deps.sandboxes.count() == 2
+
+    deps.sandboxes.end(worker_node.session("a")["sandbox"])
+    assert deps.intake.reasons == frozenset()
+    assert run_job(job, deps)
+    assert worker_node.job(job)["outcome"] == "ok"
+
+
+@pytest.mark.slow
+def test_a_sandbox_that_ends_just_before_the_pause_is_not_missed(
+    worker_node: Any, deps: Deps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        run_job(worker_node.submit(name), deps)
+    pause = deps.intake.pause
+
+    def ends_before(reason: Pause) -> None:
+        deps.sandboxes.end(worker_node.session("a")["sandbox"])
+        pause(reason)
+
+    monkeypatch.setattr(deps.intake, "pause", ends_before)
+    run_job(worker_node.submit("c"), deps)
+
+    assert deps.intake.reasons == frozenset()
+
+
+@pytest.mark.slow
+def test_a_session_whose_sandbox_died_on_a_full_node_stays_within_the_bound(worker_node: Any, deps: Deps) -> None:
+    for name in ("a", "b"):
+        run_job(worker_node.submit(name), deps)
+    held = deps.sandboxes.find(worker_node.session("a")["sandbox"])
+    assert held is not None
+    held.link.is_broken = True
+    job = worker_node.submit("a")
+
+    assert run_job(job, deps)
+    assert worker_node.job(job)["outcome"] == "ok"
+    assert deps.sandboxes.free_places() == 0
 
 
 def _wait(condition: Any) -> None:

@@ -1,6 +1,5 @@
 """How many sandboxes a process holds, and which of them it gives out."""
 
-import threading
 from typing import Any
 
 import pytest
@@ -15,28 +14,49 @@ from leasebox_worker.policy.profiles import BUILT_IN
 
 def make(deps: Deps) -> Sandbox:
     profile = BUILT_IN["lightweight"]
-    return deps.sandboxes.make(profile, effective_limits(Limits(), profile, node_cpus=1.0), {})
-
-
-def reserve_in_a_thread(deps: Deps) -> bool:
-    said: list[bool] = []
-    thread = threading.Thread(target=lambda: said.append(deps.sandboxes.reserve()))
-    thread.start()
-    thread.join()
-    return said[0]
+    place = deps.sandboxes.reserve()
+    assert place is not None
+    return deps.sandboxes.make(profile, effective_limits(Limits(), profile, node_cpus=1.0), {}, place)
 
 
 def test_a_place_counts_once_from_the_reservation_until_the_sandbox_ends(deps: Deps) -> None:
-    assert deps.sandboxes.reserve()
-    assert reserve_in_a_thread(deps)
-    assert not reserve_in_a_thread(deps)
-    sandbox = make(deps)
-    deps.sandboxes.release()
-    assert not reserve_in_a_thread(deps)
+    sandbox = make(deps)  # the fixture's node has two places
+    place = deps.sandboxes.reserve()
+    assert place is not None
+    assert deps.sandboxes.reserve() is None
+
+    place.release()
+    place.release()
+    assert deps.sandboxes.free_places() == 1
     deps.sandboxes.discard(sandbox)
     deps.sandboxes.discard(sandbox)
-    assert reserve_in_a_thread(deps)
-    assert not reserve_in_a_thread(deps)
+    assert deps.sandboxes.free_places() == 2
+
+
+def test_a_place_that_a_sandbox_has_cannot_be_given_back_under_it(deps: Deps) -> None:
+    profile, place = BUILT_IN["lightweight"], deps.sandboxes.reserve()
+    assert place is not None
+    deps.sandboxes.make(profile, effective_limits(Limits(), profile, node_cpus=1.0), {}, place)
+    place.release()
+
+    assert deps.sandboxes.free_places() == 1
+
+
+def test_a_sandbox_that_did_not_start_leaves_its_place_to_whoever_reserved_it(
+    deps: Deps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: object) -> None:
+        raise StartFailed("no")
+
+    monkeypatch.setattr(deps.sandboxes.driver, "create", fails)
+    profile, place = BUILT_IN["lightweight"], deps.sandboxes.reserve()
+    assert place is not None
+    with pytest.raises(StartFailed):
+        deps.sandboxes.make(profile, effective_limits(Limits(), profile, node_cpus=1.0), {}, place)
+    assert deps.sandboxes.free_places() == 1
+    place.release()
+
+    assert deps.sandboxes.free_places() == 2
 
 
 def test_a_sandbox_whose_channel_broke_is_ended_by_the_next_ping(deps: Deps, eventually: Any) -> None:

@@ -11,7 +11,7 @@ from leasebox_worker.lifecycle.sweeper import Sweeper, Swept
 
 
 @pytest.fixture
-def ended() -> list[str]:
+def ended() -> list[tuple[str, str]]:
     return []
 
 
@@ -27,57 +27,59 @@ def _let_time_pass(worker_node: Any, session: str) -> None:
 
 
 def test_an_idle_session_ends_with_its_sandbox_once_its_time_has_come(
-    worker_node: Any, sweeper: Sweeper, ended: list[str]
+    worker_node: Any, sweeper: Sweeper, ended: list[tuple[str, str]]
 ) -> None:
     worker_node.run_to_idle("old", "old box")
     worker_node.run_to_idle("new", "new box")
     _let_time_pass(worker_node, "old")
 
-    assert sweeper.sweep("n", ended.append) == [Swept("acme/old", "idle")]
-    assert ended == ["old box"]
+    assert sweeper.sweep("n", lambda *told: ended.append(told)) == [Swept("acme/old", "idle")]
+    assert ended == [("old box", "idle")]
     assert worker_node.session("old")["close_reason"] == "idle"
     assert float(worker_node.session("old")["closed_at"]) > 0
     assert worker_node.session("new")["state"] == "idle"
 
 
 def test_a_session_of_the_greatest_age_ends_also_when_it_was_just_used(
-    worker_node: Any, sweeper: Sweeper, ended: list[str]
+    worker_node: Any, sweeper: Sweeper, ended: list[tuple[str, str]]
 ) -> None:
     worker_node.run_to_idle("s")
     worker_node.redis.hset(worker_node.keys.session_line("acme/s"), "age_from", "1")
     worker_node.redis.zadd(worker_node.keys.expiry("n"), {"acme/s": 1.0})
 
-    assert sweeper.sweep("n", ended.append) == [Swept("acme/s", "max_age")]
+    assert sweeper.sweep("n", lambda *told: ended.append(told)) == [Swept("acme/s", "max_age")]
 
 
 def test_the_record_of_a_swept_session_says_why_for_a_while(
-    worker_node: Any, sweeper: Sweeper, ended: list[str]
+    worker_node: Any, sweeper: Sweeper, ended: list[tuple[str, str]]
 ) -> None:
     worker_node.run_to_idle("s")
     _let_time_pass(worker_node, "s")
 
-    sweeper.sweep("n", ended.append)
+    sweeper.sweep("n", lambda *told: ended.append(told))
 
     assert worker_node.session("s")["close_reason"] == "idle"
     assert 0 < worker_node.redis.ttl(worker_node.keys.session_line("acme/s")) <= 60
 
 
-def test_touch_puts_the_end_off(worker_node: Any, sweeper: Sweeper, ended: list[str]) -> None:
+def test_touch_puts_the_end_off(worker_node: Any, sweeper: Sweeper, ended: list[tuple[str, str]]) -> None:
     worker_node.run_to_idle("s")
     _let_time_pass(worker_node, "s")
 
     touched = worker_node.runner.run(client.touch(worker_node.keys, tenant="acme", session="s"))
 
     assert isinstance(touched, answers.Touched)
-    assert sweeper.sweep("n", ended.append) == []
+    assert sweeper.sweep("n", lambda *told: ended.append(told)) == []
 
 
-def test_a_job_that_came_before_the_sweep_wins(worker_node: Any, sweeper: Sweeper, ended: list[str]) -> None:
+def test_a_job_that_came_before_the_sweep_wins(
+    worker_node: Any, sweeper: Sweeper, ended: list[tuple[str, str]]
+) -> None:
     worker_node.run_to_idle("s")
     _let_time_pass(worker_node, "s")
     worker_node.submit("s")
 
-    assert sweeper.sweep("n", ended.append) == []
+    assert sweeper.sweep("n", lambda *told: ended.append(told)) == []
     assert ended == []
 
 
@@ -160,3 +162,27 @@ class _Race:
         self.barrier.wait()
         found: str = self.node.submit("s")
         return found
+
+
+def test_a_full_node_ends_the_session_that_was_idle_longest_and_no_other(
+    worker_node: Any, sweeper: Sweeper, ended: list[tuple[str, str]]
+) -> None:
+    now = worker_node.redis.time()[0]
+    for session, idle_s in (("new", 100), ("old", 200), ("busy", 300)):
+        worker_node.run_to_idle(session, f"{session} box")
+        worker_node.redis.hset(worker_node.keys.session("acme", session), "used_at", str(now - idle_s))
+    worker_node.claim(worker_node.submit("busy"))
+
+    assert sweeper.evict("n", lambda *told: ended.append(told), 60.0)
+    assert ended == [("old box", "evicted")]
+    assert worker_node.session("old")["close_reason"] == "evicted"
+    assert worker_node.session("new")["state"] == "idle"
+
+
+def test_no_session_ends_before_the_idle_time_that_the_operator_gave(
+    worker_node: Any, sweeper: Sweeper, ended: list[tuple[str, str]]
+) -> None:
+    worker_node.run_to_idle("s")
+
+    assert not sweeper.evict("n", lambda *told: ended.append(told), 60.0)
+    assert ended == []

@@ -4,21 +4,20 @@ A Docker sandbox that a session or a pool has is attached again; what still ran 
 comes before script adopt, which gives the old claims up: from then on their jobs may start elsewhere.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import structlog
 
-from leasebox.contract.errors import LeaseboxError
-from leasebox.contract.keys import Keys
-from leasebox.contract.scripts import Runner
+from leasebox.contract.errors import LeaseboxError, SandboxError
 from leasebox.contract.scripts import answers as a
-from leasebox.contract.scripts import node as scripts
 from leasebox_worker.drivers.base import Driver, Found
+from leasebox_worker.engine.refill import Refill
 from leasebox_worker.engine.sandboxes import Sandbox, Sandboxes
 from leasebox_worker.lifecycle.owners import Owners, SessionOwner
-from leasebox_worker.lifecycle.tracker import Identity
+from leasebox_worker.policy.profiles import Profile
+from leasebox_worker.telemetry.metrics import End
 
 log = structlog.get_logger()
 
@@ -79,24 +78,23 @@ def take_over(
     kept = {found.line for found in answer.keep}
     for line, sandbox in of_sessions.items():
         if line not in kept:
-            sandboxes.discard(sandbox)
+            sandboxes.discard(sandbox, End.LOST)
     pooled = [Pooled(owners.pooled[s.name], s) for s in attached if s.name in owners.pooled]
     log.info("sandboxes_adopted", sessions=len(kept), pooled=len(pooled), ended=len(plan.end))
     return pooled
 
 
-def refill(found: Sequence[Pooled], runner: Runner, keys: Keys, identity: Identity, sandboxes: Sandboxes) -> None:
-    """Put never-used sandboxes into the pools of this incarnation."""
+def offer(found: Sequence[Pooled], profiles: Mapping[str, Profile], refill: Refill, sandboxes: Sandboxes) -> None:
+    """Put never-used sandboxes that still work into the pools of this incarnation; end the others."""
     for pooled in found:
-        call = scripts.pool_push(
-            keys,
-            node=identity.node,
-            incarnation=identity.incarnation,
-            profile=pooled.profile,
-            sandbox=pooled.sandbox.text(),
-        )
-        if isinstance(runner.run(call), a.Fenced):
-            sandboxes.discard(pooled.sandbox)
+        profile = profiles.get(pooled.profile)
+        if profile is None:
+            sandboxes.discard(pooled.sandbox, End.SURPLUS)
+            continue
+        try:
+            refill.offer(pooled.sandbox, profile)
+        except SandboxError as exc:
+            log.warning("sandbox_not_pooled", sandbox=pooled.sandbox.name, reason=str(exc))
 
 
 def _as_found(owner: SessionOwner) -> a.FoundSandbox:

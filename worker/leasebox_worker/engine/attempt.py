@@ -14,7 +14,8 @@ from leasebox.contract.errors import GuestProtocolError, InvalidSpec, LeaseboxEr
 from leasebox.contract.result import Failure, Outcome, Usage
 from leasebox.contract.scripts import answers as a
 from leasebox.contract.scripts.worker import Chunk
-from leasebox.contract.spec import FileContent, JobSpec, Limits, parse_spec
+from leasebox.contract.spec import SANDBOX_LIMITS, FileContent, JobSpec, Limits, parse_spec
+from leasebox_worker.engine.berth import Berth
 from leasebox_worker.engine.deps import Deps
 from leasebox_worker.engine.outcome import Ended, name_ending
 from leasebox_worker.engine.publisher import Publisher
@@ -22,8 +23,9 @@ from leasebox_worker.engine.report import Times, Where, ending_of, result_of
 from leasebox_worker.engine.sandboxes import Sandbox
 from leasebox_worker.guestlink.link import Exec, chunked, packed_files
 from leasebox_worker.guestlink.messages import Exited, Output, Refused
-from leasebox_worker.policy.admit import SANDBOX_LIMITS, Grant, admit
+from leasebox_worker.policy.admit import Grant, admit
 from leasebox_worker.policy.profiles import Profile
+from leasebox_worker.telemetry.metrics import JOBS, POOL, End
 
 log = structlog.get_logger()
 
@@ -47,7 +49,7 @@ class Attempt:
     is_sandbox_alive: bool = True
 
 
-def carry_out(answer: a.Leased | a.Cold, deps: Deps, *, may_continue: bool) -> a.Leased | a.Cold | None:
+def carry_out(answer: a.Leased | a.Cold, berth: Berth, deps: Deps, *, may_continue: bool) -> a.Leased | a.Cold | None:
     """Carry one claim to its end; the next claim of its line, if `settle` gave one.
 
     Raises:
@@ -66,7 +68,7 @@ def carry_out(answer: a.Leased | a.Cold, deps: Deps, *, may_continue: bool) -> a
     assert limits.output_bytes is not None
     attempt.publisher = _publisher(work, deps, limits.output_bytes)
     try:
-        attempt.sandbox = _sandbox_for(answer, attempt.spec.limits, attempt.grant, profile, deps)
+        attempt.sandbox = _sandbox_for(answer, attempt.spec.limits, attempt.grant, profile, berth, deps)
     except InvalidSpec as exc:
         return _settle(attempt, _ours(Outcome.REJECTED, exc), deps, may_continue=may_continue, error=exc)
     except _MustExist as exc:
@@ -74,7 +76,7 @@ def carry_out(answer: a.Leased | a.Cold, deps: Deps, *, may_continue: bool) -> a
         return _settle(attempt, _ours(Outcome.LOST, exc), deps, may_continue=may_continue, error=exc)
     older = deps.running.put(work, attempt.sandbox)
     if older is not None:
-        deps.sandboxes.destroy(older)  # two attempts of one job must not run at once
+        deps.sandboxes.destroy(older, End.LOST)  # two attempts of one job must not run at once
     shared = {name: getattr(attempt.sandbox.limits, name) for name in SANDBOX_LIMITS}
     attempt.grant = replace(attempt.grant, limits=limits.model_copy(update=shared))
     failed = _put_files(attempt)
@@ -126,18 +128,25 @@ def _spec_of(data: bytes) -> JobSpec:
         raise InvalidSpec("the record's spec is not JSON") from exc
 
 
-def _sandbox_for(answer: a.Leased | a.Cold, asked: Limits, grant: Grant, profile: Profile, deps: Deps) -> Sandbox:
-    """The sandbox of the line: the one that it has, or a new one, bound."""
+def _sandbox_for(
+    answer: a.Leased | a.Cold, asked: Limits, grant: Grant, profile: Profile, berth: Berth, deps: Deps
+) -> Sandbox:
+    """The sandbox of the line: the one that it has, a warm one of the pool, or a new one, bound."""
     work = answer.work
     if isinstance(answer, a.Leased):
         sandbox = deps.sandboxes.find(answer.sandbox)
-        if sandbox is not None:
+        if sandbox is not None and sandbox.is_warm:
+            sandbox = _from_the_pool(sandbox, grant, profile, deps)
+        elif sandbox is not None:
             _check_session_limits(work, asked, sandbox)
+        if sandbox is not None:
+            berth.leave()
             return sandbox
     if work.session_expired is not None:
         raise _MustExist(work.session_expired)
     labels = {"leasebox.session": f"{work.tenant}/{work.session}" if work.session else "", "leasebox.job": work.job}
-    sandbox = deps.sandboxes.make(profile, grant.limits, labels)
+    POOL.labels(profile.name, "miss").inc()
+    sandbox = deps.sandboxes.make(profile, grant.limits, labels, berth.place())
     try:
         bound = deps.tracker.bind(work, sandbox.text(), why="lost")
     except BaseException:
@@ -146,6 +155,16 @@ def _sandbox_for(answer: a.Leased | a.Cold, asked: Limits, grant: Grant, profile
     if isinstance(bound, a.SessionExpired):
         deps.sandboxes.discard(sandbox)
         raise _MustExist(bound.reason)
+    return sandbox
+
+
+def _from_the_pool(sandbox: Sandbox, grant: Grant, profile: Profile, deps: Deps) -> Sandbox | None:
+    """A warm sandbox for its first job; None, and its end, if the job asks for other limits than it has."""
+    sandbox.is_warm = False
+    if any(getattr(grant.limits, name) != getattr(sandbox.limits, name) for name in SANDBOX_LIMITS):
+        deps.sandboxes.discard(sandbox, End.SURPLUS)
+        return None
+    POOL.labels(profile.name, "hit").inc()
     return sandbox
 
 
@@ -344,9 +363,10 @@ def _settle(
         sandbox_alive=is_usable or (sandbox is None and attempt.is_sandbox_alive),
         sandbox_reason="lost" if sandbox is None else "failed",
     )
+    JOBS.labels(result.outcome).inc()
     log.info("job_finished", outcome=result.outcome, run_s=round(result.usage.run_s, 4), attempt=attempt.number)
     if sandbox is not None and (work.session is None or not is_usable):
-        deps.sandboxes.discard(sandbox)
+        deps.sandboxes.discard(sandbox, End.USED)
     elif answer.kill is not None:
         deps.sandboxes.end(answer.kill)
     if isinstance(answer, a.Next):

@@ -8,6 +8,7 @@ import structlog
 from leasebox.contract.keys import Keys
 from leasebox_worker.engine.deps import Deps
 from leasebox_worker.lifecycle import reads
+from leasebox_worker.telemetry.metrics import End
 
 log = structlog.get_logger()
 
@@ -55,4 +56,4 @@ def disown(job: str, lease: str, deps: Deps) -> None:
     """End the sandbox of a claim that Redis took back."""
     sandbox = deps.running.take(job, lease)
     if sandbox is not None:
-        deps.sandboxes.discard(sandbox)
+        deps.sandboxes.discard(sandbox, End.LOST)

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from leasebox_worker.engine.intake import Intake
+from leasebox_worker.engine.intake import Intake, Pause
+from leasebox_worker.engine.refill import Refill
 from leasebox_worker.engine.running import Running
 from leasebox_worker.engine.sandboxes import Sandboxes
 from leasebox_worker.lifecycle.fence import Fence
@@ -17,6 +18,7 @@ class Deps:
     Attributes:
         is_draining: Nothing is claimed or started any more; what runs may end.
         is_leaving: The drain's time is over: what still runs is ended and goes back.
+        refill: Keeps the warm pool; without one there is no pool.
     """
 
     tracker: LeaseTracker
@@ -28,3 +30,8 @@ class Deps:
     running: Running = field(default_factory=Running)
     intake: Intake = field(default_factory=Intake)
     fence: Fence = field(default_factory=Fence)
+    refill: Refill | None = None
+
+    def __post_init__(self) -> None:
+        """Take work again as soon as a full node has a place."""
+        self.sandboxes.on_room = lambda: self.intake.resume(Pause.FULL)

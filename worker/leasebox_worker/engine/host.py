@@ -25,12 +25,14 @@ from leasebox_worker.config import DriverName, OnExit, WorkerSettings
 from leasebox_worker.drivers.base import Driver, DriverSettings, require
 from leasebox_worker.drivers.bubblewrap_arguments import ROOTLESS_LACKS
 from leasebox_worker.drivers.choose import choose
-from leasebox_worker.engine.adopt import refill, take_over
+from leasebox_worker.engine.adopt import offer, take_over
 from leasebox_worker.engine.control import Control, cancel, disown
 from leasebox_worker.engine.deps import Deps
 from leasebox_worker.engine.drain import Drain
 from leasebox_worker.engine.holder import WATCH_S, Holder
-from leasebox_worker.engine.intake import Gate
+from leasebox_worker.engine.intake import Gate, Pause
+from leasebox_worker.engine.publication import publish
+from leasebox_worker.engine.refill import Refill, Refilling
 from leasebox_worker.engine.sandboxes import Placement, Sandboxes
 from leasebox_worker.engine.service import Service
 from leasebox_worker.engine.upkeep import upkeep
@@ -41,11 +43,13 @@ from leasebox_worker.lifecycle.fence import Fence
 from leasebox_worker.lifecycle.name import wait_until_free
 from leasebox_worker.lifecycle.node import Facts, Node, Orders
 from leasebox_worker.lifecycle.patience import PatientRunner
+from leasebox_worker.lifecycle.pool import Pools
 from leasebox_worker.lifecycle.reaper import Graces, Reaper
 from leasebox_worker.lifecycle.reconcile import Place
 from leasebox_worker.lifecycle.sweeper import Sweeper
 from leasebox_worker.lifecycle.tracker import Identity, LeaseTracker
-from leasebox_worker.policy.profiles import BUILT_IN, published
+from leasebox_worker.policy import profiles as policy
+from leasebox_worker.telemetry import metrics
 
 log = structlog.get_logger()
 
@@ -125,8 +129,11 @@ class Host:
     def stop(self) -> None:
         """End the duties, and the sandboxes that do not wait for the next start; call it when no job runs any more."""
         self.deps.is_draining = True
+        self.deps.intake.pause(Pause.DRAINING)
         for beat in self.beats:
             beat.stop()
+        if self.deps.refill is not None:
+            self.deps.refill.stop()
         if self.keeps_sandboxes:
             self.deps.sandboxes.leave_all()
         else:
@@ -152,13 +159,16 @@ def start(settings: WorkerSettings, stop: Callable[[], None], *, is_embedded: bo
     Raises:
         ConfigError, BrokerUnavailable, DriverUnsafe, EngineDown: The worker cannot start; nothing was left behind.
     """
+    profiles = policy.load(settings.profiles_file)
     client = connect(settings.url)
     keys, runner = Keys(settings.prefix), Runner(client)
+    reclaim_s = settings.timers.reclaim_s
+    identity = Identity(settings.node, uuid.uuid4().hex[:12])
+    publish(runner, keys, identity, profiles, reclaim_s=reclaim_s)
     lock_fd = _lock_state_folder(settings)
     agent_dir = install(settings.home / "agent", platform.python_version())
     installation = installation_of(client, keys)
     driver = _checked_driver(settings, installation, agent_dir, is_embedded=is_embedded)
-    identity = Identity(settings.node, uuid.uuid4().hex[:12])
     timers = settings.timers
     patient = PatientRunner(client, within_s=timers.held_max_s + timers.fence_s)
     tracker = LeaseTracker(patient, keys, identity, start_timeout_s=settings.timers.start_timeout_s)
@@ -174,11 +184,13 @@ def start(settings: WorkerSettings, stop: Callable[[], None], *, is_embedded: bo
     deps = Deps(
         tracker=tracker,
         sandboxes=Sandboxes(driver, placement, bound=settings.sandbox_bound),
-        profiles=BUILT_IN,
+        profiles=profiles,
         cancel_grace_s=settings.timers.cancel_grace_s,
         fence=Fence(settings.timers.fence_s),
     )
-    facts, reclaim_s = _facts(driver, settings, lock_fd), timers.reclaim_s
+    if settings.metrics_port is not None:
+        metrics.serve(settings.metrics_port)
+    facts = _facts(driver, settings, lock_fd)
     # The fence counts from the last answered heartbeat: one that hangs must be given up and sent again in time.
     pulse = connect(settings.url, timeout_s=min(ANSWER_WITHIN_S, timers.heartbeat_s, timers.fence_s / 4))
     node = Node(Runner(pulse), keys, tracker, facts)
@@ -188,23 +200,36 @@ def start(settings: WorkerSettings, stop: Callable[[], None], *, is_embedded: bo
         owners.read(client, keys, identity.node),
         lambda found: node.adopt(found, has_proof=True, reclaim_s=reclaim_s, wait_s=reclaim_s + 1),
     )
-    refill(pooled, runner, keys, identity, deps.sandboxes)
-    client.hset(keys.profiles(), mapping=published(BUILT_IN))  # type: ignore[arg-type]
+    try:
+        publish(runner, keys, identity, profiles, reclaim_s=reclaim_s)
+    except ConfigError:
+        node.leave()
+        raise
+    sweeper = Sweeper(client, runner, keys, tombstone_ttl_s=settings.timers.tombstone_ttl_s)
+    pools = Pools(client, runner, keys, identity)
+    deps.refill = _refill(settings, deps, pools, sweeper)
+    offer(pooled, profiles, deps.refill, deps.sandboxes)
+    if not is_embedded:
+        deps.refill.ask()
     client.hset(keys.settings(), mapping=settings.published)  # type: ignore[arg-type]
     deps.fence.answered(time.monotonic())
     drain = Drain(deps, timeout_s=settings.drain_timeout_s, close=patient.close)
     keeps = driver.outlives_worker and settings.on_exit is OnExit.KEEP and not is_embedded
     host = Host(settings, client, deps, [], lock_fd, keeps, node, drain)
-    host.beats += _duties(host, runner, keys, stop) + _standing(host, pulse, keys, stop)
+    host.beats += _duties(host, runner, keys, stop) + _standing(host, pulse, keys, pools, stop)
     place = Place(installation, identity.node)
     host.beats += upkeep(client, runner, keys, place, deps, period_s=settings.sweep_period_s)
+    host.beats += [
+        Beat("sweep", lambda: _sweep(sweeper, deps), settings.sweep_period_s),
+        Beat("refill", deps.refill.watch, 0.0),
+    ]
     for beat in host.beats:
         beat.start()
     log.info("node_registered", node=identity.node, incarnation=identity.incarnation, driver=driver.name)
     return host
 
 
-def _standing(host: Host, pulse: redis.Redis, keys: Keys, stop: Callable[[], None]) -> list[Beat]:
+def _standing(host: Host, pulse: redis.Redis, keys: Keys, pools: Pools, stop: Callable[[], None]) -> list[Beat]:
     """What keeps this node in service, and its agents alive."""
     deps, timers = host.deps, host.settings.timers
 
@@ -214,7 +239,7 @@ def _standing(host: Host, pulse: redis.Redis, keys: Keys, stop: Callable[[], Non
 
     orders = Orders(cancel=lambda job: cancel(job, deps), disown=lambda job, lease: disown(job, lease, deps))
     holder = Holder(deps, held_max_s=timers.held_max_s)
-    service = Service(pulse, keys, host.node, deps, holder, orders, timers.reclaim_s, lose_name)
+    service = Service(pulse, keys, host.node, deps, holder, orders, timers.reclaim_s, lose_name, pools.renew)
     return [
         Beat("heartbeat", service.beat, timers.heartbeat_s),
         Beat("fence", holder.watch, WATCH_S),
@@ -238,11 +263,7 @@ def _duties(host: Host, runner: Runner, keys: Keys, stop: Callable[[], None]) ->
         resend_grace_s=timers.resend_grace_s,
     )
     reaper = Reaper(client, runner, keys, graces)
-    sweeper = Sweeper(client, runner, keys, tombstone_ttl_s=timers.tombstone_ttl_s)
     control = Control(client, keys, settings.node, deps, leave)
-
-    def sweep() -> None:
-        sweeper.sweep(settings.node, deps.sandboxes.end)
 
     return [
         Beat("control", control.read, 0.0),
@@ -251,8 +272,22 @@ def _duties(host: Host, runner: Runner, keys: Keys, stop: Callable[[], None]) ->
         Beat("overdue", reaper.overdue, timers.resend_s),
         Beat("resend", reaper.resend, timers.resend_s),
         Beat("seal", reaper.seal, settings.sweep_period_s),
-        Beat("sweep", sweep, settings.sweep_period_s),
     ]
+
+
+def _sweep(sweeper: Sweeper, deps: Deps) -> None:
+    sweeper.sweep(deps.tracker.identity.node, deps.sandboxes.end_for)
+
+
+def _refill(settings: WorkerSettings, deps: Deps, pools: Pools, sweeper: Sweeper) -> Refill:
+    cores = os.cpu_count() or 1
+    evict_s = settings.evict_idle_after_s
+    how = Refilling(
+        makers=max(1, cores // 2),  # the other half is for jobs
+        node_cpus=float(cores),
+        evicts=lambda: evict_s is not None and sweeper.evict(settings.node, deps.sandboxes.end_for, evict_s),
+    )
+    return Refill(pools, deps.sandboxes, deps.profiles, deps.intake, how)
 
 
 def driver_settings(settings: WorkerSettings, installation: str) -> DriverSettings:

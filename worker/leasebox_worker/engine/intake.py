@@ -20,7 +20,7 @@ class Pause(StrEnum):
     ENGINE_DOWN = "engine_down"
 
 
-OWN_GO_ON = frozenset({Pause.FULL})
+OWN_GO_ON = frozenset({Pause.FULL, Pause.ENGINE_DOWN})
 """What does not stop the node's own queues: the sessions there have their sandboxes already."""
 
 

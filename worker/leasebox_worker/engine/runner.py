@@ -9,32 +9,33 @@ from leasebox.contract.errors import GuestProtocolError, LeaseLost, SandboxDied,
 from leasebox.contract.scripts import answers as a
 from leasebox.contract.scripts.worker import Why
 from leasebox_worker.engine.attempt import Draining, carry_out
+from leasebox_worker.engine.berth import Berth
 from leasebox_worker.engine.deps import Deps
+from leasebox_worker.engine.intake import Pause
 
 log = structlog.get_logger()
 
 MAX_IN_A_ROW = 8
 MAX_IN_A_ROW_S = 2.0
 """A session's jobs continue in one thread at most this long, so that no session keeps a thread for ever."""
-FULL_PAUSE_S = 0.5
-"""`acquire` on a full node sends the wake-up again at once; taking it at once again would be a busy loop."""
 
 
 def run_job(job_id: str, deps: Deps) -> bool:
     """Run the job that a wake-up names, and what its line goes on with; False if the wake-up was dropped."""
     began = time.monotonic()
     done = 0
+    berth = Berth(deps)
     try:
-        answer = _acquire(job_id, deps)
+        answer = _acquire(job_id, berth, deps)
         while isinstance(answer, a.Leased | a.Cold):
             done += 1
             may_continue = done < MAX_IN_A_ROW and time.monotonic() - began < MAX_IN_A_ROW_S and _may_claim(deps)
-            following = _run_claimed(answer, deps, may_continue=may_continue)
+            following = _run_claimed(answer, berth, deps, may_continue=may_continue)
             answer = a.Done() if following is None else following
     finally:
-        deps.sandboxes.release()
-    if answer == a.Later("full"):
-        deps.sandboxes.wait_for_room(FULL_PAUSE_S)
+        berth.leave()
+    if done and deps.refill is not None:
+        deps.refill.ask()
     return done > 0
 
 
@@ -42,29 +43,41 @@ def _may_claim(deps: Deps) -> bool:
     return not deps.is_draining and not deps.fence.is_shut
 
 
-def _acquire(job_id: str, deps: Deps) -> a.AcquireAnswer:
-    """Claim; a place for a new sandbox stays reserved after `Cold`, until the sandbox takes it."""
+def _acquire(job_id: str, berth: Berth, deps: Deps) -> a.AcquireAnswer:
+    """Claim; a full node asks again if it can make room, else it takes nothing more until a sandbox ends."""
     if not deps.fence.wait():
         return a.Fenced()
     lease = deps.tracker.new_lease()
-    room = deps.sandboxes.reserve()
+    has_place = berth.take()
     while True:
-        answer = deps.tracker.acquire(job_id, lease, draining=deps.is_draining or deps.intake.is_stopped, room=room)
-        if not isinstance(answer, a.More):
-            log.debug("acquired", job_id=job_id, answer=type(answer).__name__)
-            if not isinstance(answer, a.Cold):
-                deps.sandboxes.release()
-            return answer
+        is_draining = deps.is_draining or deps.intake.is_stopped
+        answer = deps.tracker.acquire(job_id, lease, draining=is_draining, room=has_place)
+        if isinstance(answer, a.More):
+            continue
+        if answer == a.Later("full"):
+            if has_place := berth.make_room():
+                continue
+            _close_intake(deps)
+        log.debug("acquired", job_id=job_id, answer=type(answer).__name__)
+        return answer
 
 
-def _run_claimed(answer: a.Leased | a.Cold, deps: Deps, *, may_continue: bool) -> a.Leased | a.Cold | None:
+def _close_intake(deps: Deps) -> None:
+    deps.intake.pause(Pause.FULL)
+    if deps.sandboxes.free_places() > 0:
+        deps.intake.resume(Pause.FULL)  # one ended between the question and the pause, which nobody would tell us
+
+
+def _run_claimed(
+    answer: a.Leased | a.Cold, berth: Berth, deps: Deps, *, may_continue: bool
+) -> a.Leased | a.Cold | None:
     """Carry one claim to its end; the next claim of the line, if `settle` gave one."""
     work = answer.work
     with structlog.contextvars.bound_contextvars(
         job_id=work.job, session_id=work.session, node=deps.tracker.identity.node
     ):
         try:
-            return carry_out(answer, deps, may_continue=may_continue)
+            return carry_out(answer, berth, deps, may_continue=may_continue)
         except LeaseLost:
             log.warning("lease_lost")
             _abandon(work, deps)

@@ -3,7 +3,7 @@
 import json
 import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from leasebox_worker.drivers import base
 from leasebox_worker.engine.circuit import Circuit
 from leasebox_worker.guestlink.link import GuestLink
 from leasebox_worker.policy.profiles import Profile
+from leasebox_worker.telemetry.metrics import ENDS, FAILURES, STARTS, End
 
 log = structlog.get_logger()
 
@@ -31,6 +32,7 @@ class Sandbox:
 
     Attributes:
         oom_kills: The kernel's count when last looked at.
+        is_warm: It came through the pool, and no job has had it yet.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Sandbox:
     link: GuestLink
     limits: Limits
     oom_kills: int = 0
+    is_warm: bool = False
 
     def text(self) -> str:
         """As it stands in Redis."""
@@ -57,12 +60,24 @@ class Placement:
     ready_within_s: float
 
 
+class Place:
+    """Room for one sandbox of the node, until a sandbox has taken it or it is given back."""
+
+    def __init__(self, release: Callable[["Place"], None]) -> None:
+        self._release = release
+
+    def release(self) -> None:
+        """Give it back; nothing happens if a sandbox has it, or a second time."""
+        self._release(self)
+
+
 class Sandboxes:
     """All sandboxes of this process by name; thread-safe.
 
     Attributes:
         circuit: Open while no sandbox can be made.
         lost: Set when one was found dead; whoever tells Redis clears it.
+        on_room: Called after a place came free, from the thread that freed it.
     """
 
     def __init__(self, driver: base.Driver, placement: Placement, *, bound: int) -> None:
@@ -72,39 +87,46 @@ class Sandboxes:
         self._placement = placement
         self._bound = bound
         self._held: dict[str, Sandbox] = {}
-        self._reserved: set[int] = set()
+        self._reserved: set[Place] = set()
         self._is_closed = False
         self._lock = threading.Lock()
         self._has_room = threading.Condition(self._lock)
+        self.on_room: Callable[[], None] = lambda: None
         self._undertaker = ThreadPoolExecutor(2, thread_name_prefix="undertaker")
 
-    def reserve(self) -> bool:
-        """Keep a place for one more sandbox for this thread; False if the node is full or its engine down.
-
-        The place is taken by the thread's next `make`, or given back by `release`.
-        """
+    def reserve(self, within_s: float = 0.0) -> Place | None:
+        """Keep a place for one more sandbox; None if the node is full, or its engine down, for `within_s` at least."""
         with self._lock:
-            if not self._has_place():
-                return False
-            self._reserved.add(threading.get_ident())
-            return True
+            if not self._has_room.wait_for(lambda: self._free() > 0 and not self.circuit.is_open, within_s):
+                return None
+            place = Place(self._give_back)
+            self._reserved.add(place)
+            return place
 
-    def release(self) -> None:
-        """Give this thread's place back, if it has one that `make` has not taken."""
+    def free_places(self) -> int:
+        """How many more sandboxes the node may hold."""
         with self._lock:
-            self._reserved.discard(threading.get_ident())
+            return self._free()
+
+    def _free(self) -> int:
+        return self._bound - len(self._held) - len(self._reserved)
+
+    def _give_back(self, place: Place) -> None:
+        with self._lock:
+            if place not in self._reserved:
+                return
+            self._reserved.remove(place)
             self._has_room.notify()
+        self.on_room()
 
-    def wait_for_room(self, within_s: float) -> None:
-        """Wait until there may be a place, at most `within_s`."""
-        with self._lock:
-            self._has_room.wait_for(self._has_place, within_s)
-
-    def _has_place(self) -> bool:
-        return len(self._held) + len(self._reserved) < self._bound and not self.circuit.is_open
-
-    def make(self, profile: Profile, limits: Limits, labels: Mapping[str, str]) -> Sandbox:
+    def make(
+        self, profile: Profile, limits: Limits, labels: Mapping[str, str], place: Place, *, purpose: str = "job"
+    ) -> Sandbox:
         """Start a sandbox and wait for its agent.
+
+        Args:
+            place: From `reserve`; the sandbox has it from its success until its end.
+            purpose: `job` or `pool`, for the metrics.
 
         Raises:
             SandboxError: It did not start; nothing of it is left.
@@ -131,25 +153,34 @@ class Sandboxes:
             agent_exit_after_s=where.agent_exit_s,
         )
         try:
-            handle, channel = self.driver.create(request)
-        except base.EngineDown as exc:
-            self.circuit.trip(exc)
-            raise
-        sandbox = Sandbox(name, handle, GuestLink(channel), limits)
-        try:
-            sandbox.link.open(where.ready_within_s)
+            with STARTS.labels(profile.name, purpose).time():
+                sandbox = self._started(request, limits)
         except LeaseboxError:
-            sandbox.link.close()
-            self._bury(sandbox)
+            FAILURES.labels(profile.name, purpose).inc()
             raise
         with self._lock:
-            self._reserved.discard(threading.get_ident())
             if not self._is_closed:
+                self._reserved.remove(place)
                 self._held[name] = sandbox
                 return sandbox
         sandbox.link.close()
         self._bury(sandbox)
         raise StartFailed("the worker is stopping")
+
+    def _started(self, request: base.SandboxRequest, limits: Limits) -> Sandbox:
+        try:
+            handle, channel = self.driver.create(request)
+        except base.EngineDown as exc:
+            self.circuit.trip(exc)
+            raise
+        sandbox = Sandbox(request.name, handle, GuestLink(channel), limits)
+        try:
+            sandbox.link.open(self._placement.ready_within_s)
+        except LeaseboxError:
+            sandbox.link.close()
+            self._bury(sandbox)
+            raise
+        return sandbox
 
     def attach(self, found: base.Found) -> Sandbox:
         """Hold a sandbox that an older incarnation made; what ran in it has been killed.
@@ -187,36 +218,50 @@ class Sandboxes:
         except LeaseboxError as exc:
             log.warning("sandbox_lost", sandbox=sandbox.name, reason=str(exc))
         if sandbox.link.is_broken or sandbox.link.is_busy:
-            self.discard(sandbox)
+            self.discard(sandbox, End.LOST)
             return None
         return sandbox
 
-    def end(self, text: str) -> None:
+    def holds(self, text: str) -> bool:
+        """Whether the sandbox that a record names is one of ours."""
+        with self._lock:
+            return json.loads(text)["name"] in self._held
+
+    def end(self, text: str, reason: End = End.CLOSED) -> None:
         """End the sandbox that a record names, in the background; one that is not held is reconcile's business."""
         with self._lock:
             sandbox = self._held.get(json.loads(text)["name"])
         if sandbox is not None:
-            self.discard(sandbox)
+            self.discard(sandbox, reason)
 
-    def discard(self, sandbox: Sandbox) -> None:
+    def end_for(self, text: str, reason: str) -> None:
+        """As `end`, for a session that ended for this reason."""
+        self.end(text, End(reason))
+
+    def discard(self, sandbox: Sandbox, reason: End = End.FAILED) -> None:
         """End a sandbox in the background: its end is nothing that a job should wait for."""
         with self._lock:
-            if not self._let_go(sandbox):
+            if not self._let_go(sandbox, reason):
                 return
             self._undertaker.submit(self._bury, sandbox)
         sandbox.link.close()
+        self.on_room()
 
-    def destroy(self, sandbox: Sandbox) -> None:
+    def destroy(self, sandbox: Sandbox, reason: End = End.FAILED) -> None:
         """End a sandbox, and return when nothing runs in it any more."""
         with self._lock:
-            is_ours = self._let_go(sandbox)
+            is_ours = self._let_go(sandbox, reason)
         if is_ours:
             sandbox.link.close()
             self._bury(sandbox)
+            self.on_room()
 
-    def _let_go(self, sandbox: Sandbox) -> bool:
+    def _let_go(self, sandbox: Sandbox, reason: End) -> bool:
+        if self._held.pop(sandbox.name, None) is None:
+            return False
+        ENDS.labels(reason).inc()
         self._has_room.notify()
-        return self._held.pop(sandbox.name, None) is not None
+        return True
 
     def ping_all(self) -> None:
         """Tell every agent that its worker lives; one whose channel broke is found out here, and ended."""
@@ -227,7 +272,7 @@ class Sandboxes:
                 sandbox.link.ping()
             except LeaseboxError as exc:
                 log.warning("sandbox_lost", sandbox=sandbox.name, reason=str(exc))
-                self.discard(sandbox)
+                self.discard(sandbox, End.LOST)
                 self.lost.set()
 
     def all(self) -> list[Sandbox]:
@@ -248,12 +293,12 @@ class Sandboxes:
         with self._lock:
             return frozenset(self._held)
 
-    def discard_all(self) -> None:
+    def discard_all(self, reason: End = End.LOST) -> None:
         """End every sandbox in the background."""
         with self._lock:
             held = list(self._held.values())
         for sandbox in held:
-            self.discard(sandbox)
+            self.discard(sandbox, reason)
 
     def leave_all(self) -> None:
         """Let go of idle sandboxes, for the next incarnation to find, and end the others; none is made any more."""
@@ -262,7 +307,7 @@ class Sandboxes:
             held = list(self._held.values())
         for sandbox in held:
             if sandbox.link.is_busy or sandbox.link.is_broken:
-                self.discard(sandbox)
+                self.discard(sandbox, End.DRAINED)
             else:
                 sandbox.link.close()
         self._undertaker.shutdown(wait=True)
@@ -271,7 +316,7 @@ class Sandboxes:
         """End every sandbox, and wait until all are gone; none is made any more."""
         with self._lock:
             self._is_closed = True
-        self.discard_all()
+        self.discard_all(End.DRAINED)
         self._undertaker.shutdown(wait=True)
 
     def was_oom(self, sandbox: Sandbox) -> bool:

@@ -29,6 +29,7 @@ class Service:
         client: Answers or fails within a heartbeat or so, and does not try again by itself: the fence counts from the
             sending, so a late answer is of no use.
         lost_name: Ends this process; another one has its name.
+        renewed: Told the incarnation as which the node goes on after it was given up.
     """
 
     client: redis.Redis
@@ -39,6 +40,7 @@ class Service:
     orders: Orders
     reclaim_s: float
     lost_name: Callable[[], None]
+    renewed: Callable[[str], None] = lambda _incarnation: None
     _run_id: str = ""
     _next: str | None = None
 
@@ -100,6 +102,7 @@ class Service:
                 deps.sandboxes.discard(sandbox)
         deps.tracker.renew(self._next)
         deps.sandboxes.renew(self._next)
+        self.renewed(self._next)
         self._next = None
         self.holder.start_over(sent_at)
 

@@ -18,7 +18,7 @@ class Beat:
     thread that ended would take the node's heartbeat or its agents' pings along.
     """
 
-    def __init__(self, name: str, duty: Callable[[], None], period_s: float) -> None:
+    def __init__(self, name: str, duty: Callable[[], object], period_s: float) -> None:
         self._name = name
         self._duty = duty
         self._period_s = period_s

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from leasebox.contract.errors import InvalidSpec
-from leasebox.contract.spec import ENV_REFUSED, JobSpec, Limits
+from leasebox.contract.spec import ENV_REFUSED, SANDBOX_LIMITS, JobSpec, Limits
 from leasebox_worker.policy.languages import LANGUAGES
 from leasebox_worker.policy.profiles import Profile
 
@@ -11,8 +11,6 @@ BASE_ENV = {
     "PATH": "/usr/local/bin:/usr/bin:/bin",
     "LANG": "C.UTF-8",
 }
-SANDBOX_LIMITS = ("cpus", "memory_bytes", "pids", "open_files", "disk_bytes", "tmp_bytes")
-"""Limits that belong to the sandbox as a whole; a session's jobs share them."""
 
 
 @dataclass(frozen=True, slots=True)

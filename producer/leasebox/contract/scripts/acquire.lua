@@ -54,7 +54,8 @@ end
 local pooled
 if not (line.is_session and given(line.sandbox)) and not (head.must_exist == '1' and missing_state(line, 'lost')) then
   local pool = K.node .. node .. K.pool .. incarnation .. K.colon .. head.profile
-  pooled = call('LINDEX', pool, 0)
+  -- A warm sandbox has its profile's limits; a job with others would only throw it away.
+  pooled = head.own_limits ~= '1' and call('LINDEX', pool, 0)
   if pooled then
     checked[pool] = 'list'
     write('LPOP', pool)

@@ -371,6 +371,20 @@ class Pooled(NamedTuple):
     size: int
 
 
+class Dropped(NamedTuple):
+    """The warm sandbox is in no pool any more, and no job has it."""
+
+
+class Published(NamedTuple):
+    """These are the profiles of the installation."""
+
+
+class Differs(NamedTuple):
+    """A live node serves other profiles."""
+
+    node: str
+
+
 # By script.
 
 SubmitAnswer: TypeAlias = (
@@ -397,3 +411,5 @@ OverdueAnswer: TypeAlias = Requeued | Ended | Kept | Gone
 ForgetAnswer: TypeAlias = Forgotten | Kept
 SweepAnswer: TypeAlias = Kill | Kept
 PoolPushAnswer: TypeAlias = Pooled | Fenced
+PoolDropAnswer: TypeAlias = Dropped | Kept
+PublishAnswer: TypeAlias = Published | Differs

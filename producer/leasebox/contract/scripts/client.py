@@ -29,6 +29,7 @@ class NewJob:
         wake_head: Text of the wake-up message before the delivery tag, `wake_tail` after it.
         display_name: For Flower and logs.
         idle_timeout_s: Of the session, if the job makes it; None = the operator's. `max_age_s` likewise.
+        own_limits: It asks for limits of the whole sandbox, which no warm sandbox has.
         batch_index: Place in the batch; None = in order of arrival.
     """
 
@@ -58,6 +59,7 @@ class NewJob:
     language: str = "python"
     contract_version: str = "1"
     display_name: str = ""
+    own_limits: bool = False
     batch_index: int | None = None
     batch_key: str | None = None
     batch_callback: bool = False
@@ -70,6 +72,7 @@ def submit(keys: Keys, *, record: NewJob) -> Call[answers.SubmitAnswer]:
         "kind", r.kind, "spec", r.spec, "retries", r.retries, "stdin_open", _flag(r.stdin_open),
         "callback", _flag(r.callback), "events_ttl_s", r.events_ttl_s, "metadata", r.metadata_json,
         "language", r.language, "contract_version", r.contract_version, "display_name", r.display_name,
+        "own_limits", _flag(r.own_limits),
     ]  # fmt: skip
     if r.batch_index is not None:
         fields += ["batch_index", r.batch_index]

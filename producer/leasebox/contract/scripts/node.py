@@ -1,12 +1,12 @@
 """Which scripts do nodes and reapers call?
 
-heartbeat adopt detach reclaim overdue forget expire resend sweep pool_push.
+heartbeat adopt detach reclaim overdue forget expire resend sweep pool_push pool_take publish.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from leasebox.contract.keys import Keys
@@ -175,6 +175,24 @@ def pool_push(keys: Keys, *, node: str, incarnation: str, profile: str, sandbox:
     return Call("pool_push", (keys.pool(node, incarnation, profile),), args, _pool_answer)
 
 
+def pool_drop(keys: Keys, *, node: str, incarnation: str, profile: str, sandbox: str) -> Call[answers.PoolDropAnswer]:
+    """Take a sandbox out of the node's pool; `Dropped`: nobody else has it, end it."""
+    return Call("pool_drop", (keys.pool(node, incarnation, profile),), (keys.names, sandbox), _drop_answer)
+
+
+def publish(
+    keys: Keys, *, node: str, incarnation: str, profiles: Mapping[str, str], digest: str, reclaim_s: float = RECLAIM_S
+) -> Call[answers.PublishAnswer]:
+    """Say which profiles are served, name to JSON; `Differs` while a live node serves others.
+
+    Writes nothing before the incarnation has registered.
+    """
+    flat = [text for pair in profiles.items() for text in pair]
+    return Call(
+        "publish", (keys.profiles(),), (keys.names, node, incarnation, reclaim_s, digest, *flat), _publish_answer
+    )
+
+
 def _texts(items: Sequence[bytes]) -> tuple[str, ...]:
     return tuple(item.decode() for item in items)
 
@@ -210,3 +228,7 @@ _sweep_answer: Reader[answers.SweepAnswer] = reader(
     {b"kill": lambda sandbox, reason: answers.Kill(text(sandbox), text(reason)), b"kept": answers.Kept}
 )
 _pool_answer: Reader[answers.PoolPushAnswer] = reader({b"ok": answers.Pooled, b"fenced": answers.Fenced})
+_drop_answer: Reader[answers.PoolDropAnswer] = reader({b"dropped": answers.Dropped, b"kept": answers.Kept})
+_publish_answer: Reader[answers.PublishAnswer] = reader(
+    {b"published": answers.Published, b"differs": lambda node: answers.Differs(text(node))}
+)

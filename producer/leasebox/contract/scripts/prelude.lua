@@ -62,7 +62,7 @@ local JOB = {
   'state', 'lease', 'line', 'tenant', 'session', 'node', 'claims', 'starts', 'runs', 'retries', 'not_before',
   'cancel_requested', 'priority', 'queue', 'profile', 'batch', 'must_exist', 'expires_at', 'kind', 'sandbox',
   'submitted_at', 'claimed_at', 'parked', 'outcome', 'end_lease', 'seq', 'told', 'idem', 'blobs', 'callback',
-  'result_ttl_s', 'events_ttl_s', 'digest', 'stdin_open', 'settled', 'frame',
+  'result_ttl_s', 'events_ttl_s', 'digest', 'stdin_open', 'settled', 'frame', 'own_limits',
 }
 local SESSION = {
   'state', 'profile', 'node', 'sandbox', 'generation', 'closing', 'close_reason', 'created_at', 'used_at', 'age_from',

@@ -116,6 +116,14 @@ def test_a_draining_node_takes_nothing_new(desk):
     assert desk.waiting() == [job]
 
 
+def test_a_job_with_limits_of_its_own_gets_no_warm_sandbox(desk):
+    desk.run(node.pool_push(desk.keys, node="n", incarnation="n-1", profile="default", sandbox="warm"))
+
+    assert isinstance(desk.acquire(desk.new(own_limits=True), room=True), answers.Cold)
+    assert isinstance(desk.acquire(desk.new(own_limits=True), room=False), answers.Later)
+    assert isinstance(desk.acquire(desk.new()), answers.Leased)
+
+
 def test_a_pool_of_another_incarnation_is_gone_after_adopt(desk):
     desk.run(node.pool_push(desk.keys, node="n", incarnation="n-1", profile="default", sandbox="warm"))
     desk.register(incarnation="n-2")

@@ -171,6 +171,19 @@ def pool_push(desk):
     return lambda: desk.run(node.pool_push(desk.keys, **given))
 
 
+@call
+def pool_drop(desk):
+    given = {"node": "n", "incarnation": "n-1", "profile": "default", "sandbox": "warm"}
+    desk.run(node.pool_push(desk.keys, **given))
+    return lambda: type(desk.run(node.pool_drop(desk.keys, **given))) in (answers.Dropped, answers.Kept)
+
+
+@call
+def publish(desk):
+    given = {"node": "n", "incarnation": "n-1", "profiles": {"default": '{"digest":"d"}'}, "digest": "d"}
+    return lambda: desk.run(node.publish(desk.keys, **given))
+
+
 TIMED = ("heartbeat_that_disowns", "touch")  # each call notes the time, as it should
 
 

@@ -179,3 +179,25 @@ def test_doctor_names_the_command_that_mends(shell: Shell):
 
     assert done.returncode == 1
     assert "FAIL  redis: cannot reach Redis" in done.stdout
+
+
+def test_a_file_of_profiles_is_checked_without_redis(shell: Shell, tmp_path: Path):
+    good, bad = tmp_path / "good.toml", tmp_path / "bad.toml"
+    good.write_text("[profiles.small]\npids = 8\n")
+    bad.write_text("[profiles.small]\npids = 1\nspeed = 9\n[profiles.odd]\ncpus = 0\n")
+    nowhere = {"LEASEBOX_URL": "redis://127.0.0.1:1/0"}
+
+    done = shell("profiles", "validate", str(good), **nowhere)
+    assert (done.returncode, done.stdout) == (0, f"{good}: 2 profiles: default, small\n")
+    done = shell("profiles", "validate", str(bad), **nowhere)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"{bad}: profile 'odd': cpus: " in done.stderr
+    done = shell("profiles", "validate", "--json", LEASEBOX_PROFILES_FILE=str(bad), **nowhere)
+    assert (json.loads(done.stdout)["ok"], len(json.loads(done.stdout)["faults"])) == (False, 2)
+
+
+def test_a_worker_that_cannot_check_profiles_says_why(shell: Shell):
+    done = shell("profiles", "validate", LEASEBOX_SLOTS="many")
+
+    assert done.returncode == 125
+    assert "LEASEBOX_SLOTS" in done.stderr
