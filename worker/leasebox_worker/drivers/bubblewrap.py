@@ -14,8 +14,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import structlog
-
 from leasebox.contract.errors import LeaseboxError, SandboxDied, StartFailed
 from leasebox_worker.drivers import bubblewrap_arguments as arguments
 from leasebox_worker.drivers import cgroup, hardening, process_tree, tmpfs
@@ -37,8 +35,6 @@ from leasebox_worker.drivers.spawn import Launch, Spawner
 from leasebox_worker.drivers.state_folder import Record, StateFolder, process
 from leasebox_worker.drivers.uid_pool import UidClaim, UidPool
 from leasebox_worker.drivers.verify import verify_driver
-
-log = structlog.get_logger()
 
 _LABEL_INSTALLATION = "leasebox.installation"
 _LABEL_NODE = "leasebox.node"
@@ -236,10 +232,8 @@ class BubblewrapDriver:
     def _sweep(self) -> None:
         for record in self._folder.records():
             if not record.owner.is_alive():
-                try:
+                with suppress(OSError):  # what cannot go now keeps its folder, by which reconcile finds it again
                     self.kill(Handle(self.name, record.name, record.name))
-                except OSError as exc:  # its folder stays, so that it is found again
-                    log.warning("sandbox_not_removed", sandbox=record.name, reason=str(exc))
 
     def _is_ours(self, record: Record) -> bool:
         return all(record.labels.get(name) == value for name, value in self._labels.items())
