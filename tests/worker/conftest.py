@@ -20,12 +20,14 @@ TENANT = "acme"
 class NodeUnderTest:
     """One registered node, and a client that submits to it."""
 
-    def __init__(self, redis: redis_py.Redis, prefix: str, name: str = "n", incarnation: str = "n-1") -> None:
+    def __init__(
+        self, redis: redis_py.Redis, prefix: str, name: str = "n", incarnation: str = "n-1", *, machine_id: str = "m"
+    ) -> None:
         self.redis = redis
         self.keys = Keys(prefix, queue_prefix=prefix)
         self.runner = Runner(redis)
         self.tracker = LeaseTracker(self.runner, self.keys, Identity(name, incarnation), start_timeout_s=30.0)
-        facts = lifecycle_node.Facts(machine_id="m", driver="process", slots=4, versions_json="{}")
+        facts = lifecycle_node.Facts(machine_id=machine_id, driver="process", slots=4, versions_json="{}")
         self.node = lifecycle_node.Node(self.runner, self.keys, self.tracker, facts)
         self._numbers = count()
 
@@ -90,6 +92,6 @@ def worker_node(redis: redis_py.Redis, prefix: str) -> NodeUnderTest:
 
 
 @pytest.fixture
-def new_node(redis: redis_py.Redis, prefix: str) -> Callable[[str, str], NodeUnderTest]:
+def new_node(redis: redis_py.Redis, prefix: str) -> Callable[..., NodeUnderTest]:
     """Make a further process on the same Redis, by node name and incarnation; not registered yet."""
-    return lambda name, incarnation: NodeUnderTest(redis, prefix, name, incarnation)
+    return lambda name, incarnation, **given: NodeUnderTest(redis, prefix, name, incarnation, **given)

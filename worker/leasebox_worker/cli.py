@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -34,6 +35,29 @@ def run(
     settings = config.load(node=node, driver=driver, slots=slots)
     log.configure(settings.log_level, settings.log_format)
     serve(settings, is_embedded=embedded)
+
+
+@app.command()
+def drain(
+    node: Annotated[str, typer.Argument(help="Name of the node, as `leasebox nodes` lists it.")],
+    destroy: Annotated[bool, typer.Option(help="End also the sandboxes that would outlive the worker.")] = False,
+    timeout: Annotated[float | None, typer.Option(help="Seconds to watch it; default what a drain may take.")] = None,
+) -> None:
+    """Have a node finish what runs, give back the rest, and stop; wherever it is."""
+    from leasebox.contract.keys import Keys
+    from leasebox_worker.engine.drain import ask_node, progress
+    from leasebox_worker.engine.host import connect
+
+    settings = config.load()
+    client, keys = connect(settings.url), Keys(settings.prefix)
+    ask_node(client, keys, node, destroy=destroy)
+    gone_after_s = settings.timers.reclaim_s
+    watch_s = settings.drain_timeout_s + 2 * gone_after_s if timeout is None else timeout
+    deadline = time.monotonic() + watch_s
+    for line in progress(client, keys, node, gone_after_s=gone_after_s, until=deadline):
+        print(line, file=sys.stderr)  # noqa: T201
+    if time.monotonic() >= deadline:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -126,6 +126,7 @@ class WorkerSettings(BaseSettings):
     max_age_s: Seconds = Field(86400.0, gt=0, description="the oldest that a sandbox of a session may become")
     queue_max_jobs: int = Field(100_000, ge=1, description="queued jobs of a class beyond which submits are refused")
     sweep_period_s: Seconds = Field(60.0, gt=0, description="how often idle sessions are looked for")
+    drain_timeout_s: Seconds = Field(60.0, ge=0, description="how long a stopping worker waits for what runs")
     profiles_file: Path | None = Field(None, description="TOML, see `ops/profiles.toml`; default the built-in profiles")
     metrics_port: int | None = Field(
         None, ge=1, le=65535, description="of Prometheus metrics on 127.0.0.1; default none are offered"

@@ -13,13 +13,14 @@ from celery.exceptions import Ignore
 from celery.signals import worker_ready, worker_shutting_down
 from celery.worker.control import control_command
 
+from leasebox.contract.errors import ConfigError
 from leasebox.contract.keys import Keys
 from leasebox.contract.queues import TASK_NAME, consumed_by
 from leasebox.contract.scripts import Runner, client
 from leasebox_worker.celery_pool import OpenQueues
 from leasebox_worker.config import WorkerSettings
 from leasebox_worker.engine import host
-from leasebox_worker.engine.intake import Gate, Pause, Slots
+from leasebox_worker.engine.intake import Gate, Slots
 from leasebox_worker.engine.runner import run_job
 from leasebox_worker.lifecycle import reads
 
@@ -118,7 +119,7 @@ def serve(settings: WorkerSettings, *, is_embedded: bool) -> None:
     """Start the host, then consume until SIGTERM; returns when nothing runs any more.
 
     Raises:
-        ConfigError, BrokerUnavailable, DriverUnsafe: The worker cannot start.
+        ConfigError, BrokerUnavailable, DriverUnsafe: The worker cannot start; or another one took its name over.
     """
     running = host.start(settings, lambda: os.kill(os.getpid(), signal.SIGTERM), is_embedded=is_embedded)
     _hosts.append(running)
@@ -127,19 +128,23 @@ def serve(settings: WorkerSettings, *, is_embedded: bool) -> None:
     app = make_app(settings, gate)
 
     def drain(**_: object) -> None:
-        running.deps.is_draining = True
-        running.deps.intake.pause(Pause.DRAINING)
+        running.drain.signalled()
 
     def watch(sender: Any, **_: object) -> None:
         intake.changed = sender.pool.wake
         running.watch(gate, restart=sender.restart, end=lambda: _end(running))
 
-    worker_shutting_down.connect(drain, weak=False)  # `worker_shutdown` comes when the last job has ended
+    # Sent by each SIGTERM, from the signal's handler; `worker_shutdown` comes when the last job has ended.
+    worker_shutting_down.connect(drain, weak=False)
     worker_ready.connect(watch, weak=False)
     try:
         consume(app, settings)
     finally:
         running.stop()
+    if running.is_name_lost:
+        raise ConfigError(
+            f"another live worker took the name {settings.node!r}", hint="set LEASEBOX_NODE to a name of its own"
+        )
 
 
 def consume(app: Celery, settings: WorkerSettings) -> None:

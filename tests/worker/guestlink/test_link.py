@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from tests.conftest import Eventually
 
 from leasebox.contract.errors import GuestProtocolError, SandboxDied, StartFailed
 from leasebox_guest.frames import STDIN_WINDOW, Decoder, FrameError, Kind, pack, pack_json
@@ -274,6 +275,74 @@ def test_a_cancel_names_the_job_and_never_meets_the_next_one(pair: tuple[GuestLi
     assert [json.loads(payload) for kind, payload in peer.told() if kind == Kind.CANCEL] == [
         {"id": "i:11/python", "grace_s": 0.5}
     ]
+
+
+def test_a_held_job_is_confirmed_by_the_agent_alone(pair: tuple[GuestLink, Peer, SocketChannel]) -> None:
+    link, peer, _ = pair
+    link.execute(request(), b"1", ())
+    assert not link.hold(0.1)
+    assert link.is_held
+
+    peer.say(Kind.HELD)
+    assert link.hold(5.0)
+    link.resume()
+    link.resume()
+    told = [kind for kind, _ in peer.told() if kind in (Kind.HOLD, Kind.RESUME)]
+
+    assert told == [Kind.HOLD, Kind.RESUME]
+    assert not link.is_held
+    assert link.held_s > 0.1
+
+
+def test_what_a_job_says_while_it_is_being_held_is_kept_for_its_reader(
+    pair: tuple[GuestLink, Peer, SocketChannel],
+) -> None:
+    link, peer, _ = pair
+    link.execute(request(), b"1", ())
+    peer.write(b"42")
+    peer.say(Kind.EXITED, id="i:1/python", **ENDED)
+    peer.say(Kind.HELD)
+    assert link.hold(5.0)
+
+    output, exited = link.read(0.0)
+    assert (output, exited.code) == (Output("stdout", b"42"), 0)
+
+
+def test_a_hold_of_an_idle_agent_says_nothing_to_it(pair: tuple[GuestLink, Peer, SocketChannel]) -> None:
+    link, peer, _ = pair
+    assert link.hold(0.1)
+    assert not link.is_held
+    assert peer.told() == []
+
+
+def test_a_job_that_ended_while_it_was_held_leaves_an_agent_that_is_let_go(
+    pair: tuple[GuestLink, Peer, SocketChannel],
+) -> None:
+    link, peer, _ = pair
+    link.execute(request(), b"1", ())
+    peer.say(Kind.EXITED, id="i:1/python", **ENDED)
+    peer.say(Kind.HELD)
+    link.hold(5.0)
+    link.read(0.0)
+    link.resume()
+
+    assert Kind.RESUME in [kind for kind, _ in peer.told()]
+
+
+def test_held_time_counts_for_what_was_started_last(
+    pair: tuple[GuestLink, Peer, SocketChannel], eventually: Eventually
+) -> None:
+    link, peer, _ = pair
+    link.execute(request(), b"1", ())
+    peer.say(Kind.HELD)
+    link.hold(5.0)
+    eventually(lambda: link.held_s > 0.05)
+    peer.say(Kind.EXITED, id="i:1/python", **ENDED)
+    link.read(1.0)
+    link.resume()
+    link.execute(request("i:2"), b"1", ())
+
+    assert (link.held_s, link.lease) == (0.0, "i:2")
 
 
 def test_a_job_that_fits_no_frame_leaves_the_link_as_it_was(pair: tuple[GuestLink, Peer, SocketChannel]) -> None:

@@ -1,15 +1,22 @@
 """What any node repairs for all."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from leasebox_worker.lifecycle.reaper import Reaper
+from leasebox_worker.lifecycle.node import Orders
+from leasebox_worker.lifecycle.reaper import Graces, Reaper
+
+NOW = Graces(look_s=60.0, reclaim_s=0.0, adopt_grace_s=0.0, drained_grace_s=0.0, resend_grace_s=0.0)
+"""No patience at all: what counts silence is tested in test_silence.py."""
+
+NO_ORDERS = Orders(cancel=lambda _job: None, disown=lambda _job, _lease: None)
 
 
 @pytest.fixture
 def reaper(worker_node: Any) -> Reaper:
-    return Reaper(worker_node.redis, worker_node.runner, worker_node.keys, resend_grace_s=0.0)
+    return Reaper(worker_node.redis, worker_node.runner, worker_node.keys, NOW)
 
 
 def test_a_job_that_waited_too_long_ends_expired(worker_node: Any, reaper: Reaper, eventually: Any) -> None:
@@ -50,3 +57,63 @@ def test_a_wake_up_of_a_nodes_own_queue_is_sent_again(worker_node: Any, reaper: 
     reaper.resend()
 
     assert worker_node.redis.llen(queue) == 1
+
+
+def test_a_silent_node_is_given_up_and_forgotten(worker_node: Any, reaper: Reaper) -> None:
+    worker_node.run_to_idle("s")
+    work = worker_node.claim(worker_node.submit())
+    reaper.reclaim()
+    assert worker_node.job(work.job)["state"] == "queued"
+    assert worker_node.session("s")["node"] == "n", "a quick return finds its files"
+
+    reaper.reclaim()
+    assert worker_node.session("s")["node"] == ""
+    assert worker_node.redis.zscore(worker_node.keys.nodes(), "n") is None
+
+
+def test_a_node_with_more_claims_than_one_call_gives_up_is_reclaimed_at_once(worker_node: Any, reaper: Reaper) -> None:
+    works = [worker_node.claim(worker_node.submit()) for _ in range(70)]
+    reaper.reclaim()
+
+    assert {worker_node.job(work.job)["state"] for work in works} == {"queued"}
+
+
+def test_a_node_that_beats_keeps_what_it_has(worker_node: Any) -> None:
+    work = worker_node.claim(worker_node.submit())
+    reaper = Reaper(worker_node.redis, worker_node.runner, worker_node.keys, replace(NOW, reclaim_s=0.001))
+    for _ in range(3):
+        reaper.reclaim()
+        worker_node.node.heartbeat(NO_ORDERS, busy=1, draining=False)
+
+    assert worker_node.job(work.job)["state"] == "starting"
+
+
+@pytest.mark.parametrize(("draining", "is_gone"), [(False, True), (True, False)])
+def test_a_drained_node_has_longer_to_come_back(worker_node: Any, draining: bool, is_gone: bool) -> None:
+    graces = replace(NOW, drained_grace_s=600.0)
+    reaper = Reaper(worker_node.redis, worker_node.runner, worker_node.keys, graces)
+    worker_node.node.heartbeat(NO_ORDERS, busy=0, draining=draining)
+    reaper.reclaim()
+    reaper.reclaim()
+
+    assert (worker_node.redis.zscore(worker_node.keys.nodes(), "n") is None) is is_gone
+
+
+def test_nothing_is_overdue_before_redis_has_been_back_for_a_while(worker_node: Any) -> None:
+    work = worker_node.claim(worker_node.submit())
+    worker_node.redis.zadd(worker_node.keys.claims("n"), {work.job: 1.0})
+    reaper = Reaper(worker_node.redis, worker_node.runner, worker_node.keys, replace(NOW, reclaim_s=60.0))
+    reaper.reclaim()
+    reaper.overdue()
+
+    assert worker_node.job(work.job)["state"] == "starting"
+
+
+def test_a_batch_without_a_submit_for_an_hour_is_sealed(worker_node: Any, reaper: Reaper) -> None:
+    worker_node.submit(batch="b-old")
+    worker_node.submit(batch="b-new")
+    worker_node.redis.zadd(worker_node.keys.batches(), {"b-old": 1.0})
+    reaper.seal()
+
+    assert worker_node.redis.hget(worker_node.keys.batch("b-old"), "sealed") == b"1"
+    assert worker_node.redis.hget(worker_node.keys.batch("b-new"), "sealed") != b"1"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from leasebox.contract.scripts import answers, client, worker
-from leasebox_worker.lifecycle.reaper import Reaper
+from leasebox_worker.lifecycle.reaper import Graces, Reaper
 
 GRACE_S = 600.0
 """Of a second look, which must not come within this test."""
@@ -31,7 +31,8 @@ def _submit_many(node: Any, count: int) -> list[str]:
 
 
 def _reaper(node: Any, grace_s: float = 0.0) -> Reaper:
-    return Reaper(node.redis, node.runner, node.keys, resend_grace_s=grace_s)
+    graces = Graces(look_s=1.0, reclaim_s=15.0, adopt_grace_s=60.0, drained_grace_s=600.0, resend_grace_s=grace_s)
+    return Reaper(node.redis, node.runner, node.keys, graces)
 
 
 def _named(message: bytes) -> str:

@@ -13,6 +13,8 @@ from leasebox_worker.drivers.bubblewrap_arguments import Mode
 
 _FIXED = (0, 12)
 _TRY_WITHIN_S = 10
+_TRIES = 5
+"""The bind of `/` fails where a mount below it goes at that moment, as those of containers do."""
 
 
 @lru_cache(maxsize=1)
@@ -52,10 +54,12 @@ def _namespaces(bwrap: Path, mode: Mode) -> Check:
     user = ["--unshare-user"] if mode is Mode.ROOTLESS else []
     words = [str(bwrap), *user, "--unshare-pid", "--unshare-net", "--ro-bind", "/", "/", "true"]
     try:
-        tried = subprocess.run(words, capture_output=True, text=True, check=False, timeout=_TRY_WITHIN_S)
+        for _ in range(_TRIES):
+            tried = subprocess.run(words, capture_output=True, text=True, check=False, timeout=_TRY_WITHIN_S)
+            if ok := tried.returncode == 0:
+                break
     except (OSError, subprocess.TimeoutExpired) as exc:
         return Check("namespaces", ok=False, required=True, detail=str(exc))
-    ok = tried.returncode == 0
     hint = f"let {bwrap} make user namespaces (AppArmor: `userns,` in its profile), or run the worker as root"
     detail = f"{mode}: namespaces can be made" if ok else tried.stderr.strip()
     return Check("namespaces", ok=ok, required=True, detail=detail, hint=None if ok else hint)

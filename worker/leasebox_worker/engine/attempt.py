@@ -55,6 +55,7 @@ def carry_out(answer: a.Leased | a.Cold, berth: Berth, deps: Deps, *, may_contin
     Raises:
         LeaseLost: Redis gave the job to another holder.
         SandboxError: The sandbox did not start, or died; the claim is still ours.
+        Draining: It has not started, and is to go back; the claim is still ours.
     """
     work, began = answer.work, time.monotonic()
     attempt = Attempt(work, JobSpec(code=""), None, None, _publisher(work, deps, 0), Times())
@@ -83,13 +84,17 @@ def carry_out(answer: a.Leased | a.Cold, berth: Berth, deps: Deps, *, may_contin
         return _settle(attempt, failed, deps, may_continue=may_continue)
     attempt.times.start_s = time.monotonic() - began
     deadline_s = limits.timeout_s + HOST_GRACE_S
-    go = deps.tracker.start(work, deadline_s=deadline_s, sandbox_name=attempt.sandbox.name)
+    go = _start(work, attempt.sandbox, deps, deadline_s=deadline_s)
     if isinstance(go, a.Cancelled):
         ended = Ended(Outcome.CANCELLED, None, None, None, "cancelled before it started")
         return _settle(attempt, ended, deps, may_continue=may_continue)
     attempt.number = go.attempt
     ended, usage = _execute(attempt, deps)
     return _settle(attempt, ended, deps, may_continue=may_continue, usage=usage)
+
+
+class Draining(LeaseboxError):
+    """A job that has not started, on a node that takes leave."""
 
 
 class _MustExist(LeaseboxError):
@@ -213,6 +218,25 @@ def _content(content: FileContent | str | None) -> bytes:
         raise InvalidSpec(f"files: a content is not base64: {exc}") from exc
 
 
+def _start(work: a.Work, sandbox: Sandbox, deps: Deps, *, deadline_s: float) -> a.Go | a.Cancelled:
+    """Write `running`, and answer at a time at which the exec frame may leave.
+
+    A process that was stopped in between may have lost the job meanwhile: it asks again, which is harmless.
+
+    Raises:
+        LeaseLost: Another holder took over; nothing may be started.
+        Draining: This node takes leave; the job goes back.
+    """
+    if deps.is_draining:
+        raise Draining("the node is draining")
+    while True:
+        if not deps.fence.wait():
+            raise Draining("the node is leaving")
+        go = deps.tracker.start(work, deadline_s=deadline_s, sandbox_name=sandbox.name)
+        if isinstance(go, a.Cancelled) or not deps.fence.is_shut:
+            return go
+
+
 def _exec(
     attempt: Attempt, *, kind: str, argv: tuple[str, ...], code_path: str | None, code_bytes: int, wall_s: float
 ) -> Exec:
@@ -276,11 +300,12 @@ def _execute(attempt: Attempt, deps: Deps) -> tuple[Ended, Usage]:
 def _pump(attempt: Attempt, sandbox: Sandbox, deadline: float) -> Exited | None:
     """Move output to the stream until the program has ended; None if it had not by `deadline`.
 
-    Time in which Redis did not take output does not count: the agent's word may have come long ago.
+    Time in which the job was held, or in which Redis did not take output, does not count: the agent's word may have
+    come long ago.
     """
     publisher = attempt.publisher
-    while (now := time.monotonic()) < deadline:
-        for message in sandbox.link.read(publisher.wait_s(now, min(POLL_S, deadline - now))):
+    while (now := time.monotonic()) < deadline + sandbox.link.held_s:
+        for message in sandbox.link.read(publisher.wait_s(now, POLL_S)):
             match message:
                 case Output():
                     publisher.add(message)

@@ -1,5 +1,7 @@
 """How orders from clients reach this node at once: its control stream. The flags in the records count all the same."""
 
+from collections.abc import Callable
+
 import redis
 import structlog
 
@@ -14,12 +16,17 @@ BLOCK_MS = 1000
 
 
 class Control:
-    """Reads the control stream of a node and carries out cancel and close."""
+    """Reads the control stream of a node and carries out cancel, close and drain.
 
-    def __init__(self, client: redis.Redis, keys: Keys, node: str, deps: Deps) -> None:
+    Args:
+        leave: Begins to stop this process; told whether to end the sandboxes that would outlive it.
+    """
+
+    def __init__(self, client: redis.Redis, keys: Keys, node: str, deps: Deps, leave: Callable[[bool], None]) -> None:
         self._redis = client
         self._stream = keys.control(node)
         self._deps = deps
+        self._leave = leave
         self._cursor = reads.last_id(client, self._stream)
 
     def read(self) -> None:
@@ -34,6 +41,8 @@ class Control:
                 cancel(order["job"], self._deps)
             case "close" if order.get("sandbox"):
                 self._deps.sandboxes.end(order["sandbox"])
+            case "drain":
+                self._leave(order.get("destroy") == "1")
             case other:
                 log.debug("order_unknown", order=other)
 

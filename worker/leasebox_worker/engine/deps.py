@@ -6,6 +6,7 @@ from leasebox_worker.engine.intake import Intake, Pause
 from leasebox_worker.engine.refill import Refill
 from leasebox_worker.engine.running import Running
 from leasebox_worker.engine.sandboxes import Sandboxes
+from leasebox_worker.lifecycle.fence import Fence
 from leasebox_worker.lifecycle.tracker import LeaseTracker
 from leasebox_worker.policy.profiles import Profile
 
@@ -15,6 +16,8 @@ class Deps:
     """What running a job needs.
 
     Attributes:
+        is_draining: Nothing is claimed or started any more; what runs may end.
+        is_leaving: The drain's time is over: what still runs is ended and goes back.
         refill: Keeps the warm pool; without one there is no pool.
     """
 
@@ -23,8 +26,10 @@ class Deps:
     profiles: dict[str, Profile]
     cancel_grace_s: float
     is_draining: bool = False
+    is_leaving: bool = False
     running: Running = field(default_factory=Running)
     intake: Intake = field(default_factory=Intake)
+    fence: Fence = field(default_factory=Fence)
     refill: Refill | None = None
 
     def __post_init__(self) -> None:

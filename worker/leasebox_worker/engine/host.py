@@ -1,9 +1,11 @@
 """One worker process put together: what it is made of, which duties run beside the jobs, how it stops."""
 
 import fcntl
+import hashlib
 import json
 import os
 import platform
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -26,19 +28,23 @@ from leasebox_worker.drivers.choose import choose
 from leasebox_worker.engine.adopt import take_over
 from leasebox_worker.engine.control import Control, cancel, disown
 from leasebox_worker.engine.deps import Deps
+from leasebox_worker.engine.drain import Drain
+from leasebox_worker.engine.holder import WATCH_S, Holder
 from leasebox_worker.engine.intake import Gate, Pause
 from leasebox_worker.engine.publication import publish
 from leasebox_worker.engine.refill import Refill, Refilling
 from leasebox_worker.engine.sandboxes import Placement, Sandboxes
+from leasebox_worker.engine.service import Service
 from leasebox_worker.engine.upkeep import upkeep
 from leasebox_worker.engine.watchdog import Watchdog
 from leasebox_worker.lifecycle import owners
 from leasebox_worker.lifecycle.beat import Beat
+from leasebox_worker.lifecycle.fence import Fence
 from leasebox_worker.lifecycle.name import wait_until_free
 from leasebox_worker.lifecycle.node import Facts, Node, Orders
 from leasebox_worker.lifecycle.patience import PatientRunner
 from leasebox_worker.lifecycle.pool import Pools
-from leasebox_worker.lifecycle.reaper import Reaper
+from leasebox_worker.lifecycle.reaper import Graces, Reaper
 from leasebox_worker.lifecycle.reconcile import Place
 from leasebox_worker.lifecycle.sweeper import Sweeper
 from leasebox_worker.lifecycle.tracker import Identity, LeaseTracker
@@ -97,7 +103,11 @@ def installation_of(client: redis.Redis, keys: Keys) -> str:
 
 @dataclass(slots=True)
 class Host:
-    """A running worker process, less Celery."""
+    """A running worker process, less Celery.
+
+    Attributes:
+        is_name_lost: Another live process has this node's name: starting again cannot help.
+    """
 
     settings: WorkerSettings
     client: redis.Redis
@@ -105,7 +115,9 @@ class Host:
     beats: list[Beat]
     lock_fd: int
     keeps_sandboxes: bool
-    leave: Callable[[], None]
+    node: Node
+    drain: Drain
+    is_name_lost: bool = False
 
     def watch(self, gate: Gate, *, restart: Callable[[], None], end: Callable[[], None]) -> None:
         """Let nobody stop the consumer in silence: see `Watchdog`."""
@@ -129,18 +141,21 @@ class Host:
             self.deps.sandboxes.end_all()
         self.deps.sandboxes.driver.close()
         try:
-            self.leave()
+            if self.keeps_sandboxes:
+                self.node.rest()
+            else:
+                self.node.leave()
         except redis.RedisError as exc:
             log.warning("leave_not_told", reason=str(exc))
         os.close(self.lock_fd)
 
 
-def start(settings: WorkerSettings, lost_name: Callable[[], None], *, is_embedded: bool) -> Host:
+def start(settings: WorkerSettings, stop: Callable[[], None], *, is_embedded: bool) -> Host:
     """Check, register, and begin the duties.
 
     Args:
         is_embedded: Of a private stack of one user: `auto` takes bubblewrap before Docker.
-        lost_name: Called when another process took the node's name over; it must end this process.
+        stop: Begins to end this process, as SIGTERM does.
 
     Raises:
         ConfigError, BrokerUnavailable, DriverUnsafe, EngineDown: The worker cannot start; nothing was left behind.
@@ -155,7 +170,8 @@ def start(settings: WorkerSettings, lost_name: Callable[[], None], *, is_embedde
     agent_dir = install(settings.home / "agent", platform.python_version())
     installation = installation_of(client, keys)
     driver = _checked_driver(settings, installation, agent_dir, is_embedded=is_embedded)
-    patient = PatientRunner(client, within_s=settings.timers.held_max_s)
+    timers = settings.timers
+    patient = PatientRunner(client, within_s=timers.held_max_s + timers.fence_s)
     tracker = LeaseTracker(patient, keys, identity, start_timeout_s=settings.timers.start_timeout_s)
     placement = Placement(
         installation=installation,
@@ -171,12 +187,13 @@ def start(settings: WorkerSettings, lost_name: Callable[[], None], *, is_embedde
         sandboxes=Sandboxes(driver, placement, bound=settings.sandbox_bound),
         profiles=profiles,
         cancel_grace_s=settings.timers.cancel_grace_s,
+        fence=Fence(settings.timers.fence_s),
     )
     if settings.metrics_port is not None:
         metrics.serve(settings.metrics_port)
-    facts = _facts(driver, settings)
+    facts = _facts(driver, settings, lock_fd)
     # The fence counts from the last answered heartbeat: one that hangs must be given up and sent again in time.
-    pulse = connect(settings.url, timeout_s=min(ANSWER_WITHIN_S, settings.timers.heartbeat_s))
+    pulse = connect(settings.url, timeout_s=min(ANSWER_WITHIN_S, timers.heartbeat_s, timers.fence_s / 4))
     node = Node(Runner(pulse), keys, tracker, facts)
     wait_until_free(client, keys, identity.node, machine_id=facts.machine_id, reclaim_s=reclaim_s, wait_s=reclaim_s + 1)
     pooled = take_over(
@@ -192,57 +209,72 @@ def start(settings: WorkerSettings, lost_name: Callable[[], None], *, is_embedde
         raise
     client.hset(keys.settings(), mapping=settings.published)  # type: ignore[arg-type]
     sweeper = Sweeper(client, runner, keys, tombstone_ttl_s=settings.timers.tombstone_ttl_s)
-    deps.refill = _refill(settings, deps, Pools(client, runner, keys, identity), sweeper)
+    pools = Pools(client, runner, keys, identity)
+    deps.refill = _refill(settings, deps, pools, sweeper)
     for warm in pooled:
         deps.refill.take_over(warm.sandbox, warm.profile)
     if not is_embedded:
         deps.refill.ask()
-    beats = _beats(settings, client, runner, keys, deps, node, lost_name)
-    beats += [
+    deps.fence.answered(time.monotonic())
+    drain = Drain(deps, timeout_s=settings.drain_timeout_s, close=patient.close)
+    keeps = driver.outlives_worker and settings.on_exit is OnExit.KEEP and not is_embedded
+    host = Host(settings, client, deps, [], lock_fd, keeps, node, drain)
+    host.beats += _duties(host, runner, keys, stop) + _standing(host, pulse, keys, pools, stop)
+    place = Place(installation, identity.node)
+    host.beats += upkeep(client, runner, keys, place, deps, period_s=settings.sweep_period_s)
+    host.beats += [
         Beat("sweep", lambda: sweeper.sweep(settings.node, _ending(deps)), settings.sweep_period_s),
         Beat("refill", deps.refill.watch, 0.0),
     ]
-    place = Place(installation, identity.node)
-    beats += upkeep(client, runner, keys, place, deps, period_s=settings.sweep_period_s)
-    for beat in beats:
+    for beat in host.beats:
         beat.start()
     log.info("node_registered", node=identity.node, incarnation=identity.incarnation, driver=driver.name)
-    keeps = driver.outlives_worker and settings.on_exit is OnExit.KEEP and not is_embedded
-    return Host(settings, client, deps, beats, lock_fd, keeps, node.rest if keeps else node.leave)
+    return host
 
 
-def _beats(
-    settings: WorkerSettings,
-    client: redis.Redis,
-    runner: Runner,
-    keys: Keys,
-    deps: Deps,
-    node: Node,
-    lost_name: Callable[[], None],
-) -> list[Beat]:
-    timers, name = settings.timers, settings.node
+def _standing(host: Host, pulse: redis.Redis, keys: Keys, pools: Pools, stop: Callable[[], None]) -> list[Beat]:
+    """What keeps this node in service, and its agents alive."""
+    deps, timers = host.deps, host.settings.timers
 
     def lose_name() -> None:
-        deps.is_draining = True
-        deps.sandboxes.discard_all()  # what ran here may run elsewhere now
-        lost_name()
+        host.is_name_lost = True
+        stop()
 
-    orders = Orders(
-        cancel=lambda job: cancel(job, deps), disown=lambda job, lease: disown(job, lease, deps), lost_name=lose_name
+    orders = Orders(cancel=lambda job: cancel(job, deps), disown=lambda job, lease: disown(job, lease, deps))
+    holder = Holder(deps, held_max_s=timers.held_max_s)
+    service = Service(pulse, keys, host.node, deps, holder, orders, timers.reclaim_s, lose_name, pools.renew)
+    return [
+        Beat("heartbeat", service.beat, timers.heartbeat_s),
+        Beat("fence", holder.watch, WATCH_S),
+        Beat("ping", deps.sandboxes.ping_all, timers.ping_s),
+    ]
+
+
+def _duties(host: Host, runner: Runner, keys: Keys, stop: Callable[[], None]) -> list[Beat]:
+    client, deps, settings, timers = host.client, host.deps, host.settings, host.settings.timers
+
+    def leave(is_destroying: bool) -> None:
+        if is_destroying:
+            host.keeps_sandboxes = False
+        stop()
+
+    graces = Graces(
+        look_s=min(1.0, timers.heartbeat_s),
+        reclaim_s=timers.reclaim_s,
+        adopt_grace_s=timers.adopt_grace_s,
+        drained_grace_s=timers.drained_grace_s,
+        resend_grace_s=timers.resend_grace_s,
     )
-    reaper = Reaper(client, runner, keys, resend_grace_s=timers.resend_grace_s)
-    control = Control(client, keys, name, deps)
-
-    def heartbeat() -> None:
-        node.heartbeat(orders, busy=len(deps.running), draining=deps.is_draining, paused=sorted(deps.intake.reasons))
+    reaper = Reaper(client, runner, keys, graces)
+    control = Control(client, keys, settings.node, deps, leave)
 
     return [
-        Beat("heartbeat", heartbeat, timers.heartbeat_s),
-        Beat("ping", deps.sandboxes.ping_all, timers.ping_s),
         Beat("control", control.read, 0.0),
         Beat("expire", reaper.expire, 1.0),
+        Beat("reclaim", reaper.reclaim, graces.look_s),
         Beat("overdue", reaper.overdue, timers.resend_s),
         Beat("resend", reaper.resend, timers.resend_s),
+        Beat("seal", reaper.seal, settings.sweep_period_s),
     ]
 
 
@@ -303,11 +335,22 @@ def _lock_state_folder(settings: WorkerSettings) -> int:
     return fd
 
 
-def _facts(driver: Driver, settings: WorkerSettings) -> Facts:
-    machine = Path("/etc/machine-id")
+def _facts(driver: Driver, settings: WorkerSettings, lock_fd: int) -> Facts:
     return Facts(
-        machine_id=machine.read_text().strip() if machine.exists() else platform.node(),
+        machine_id=_place_of_lock(lock_fd),
         driver=driver.name,
         slots=settings.slots,
         versions_json=json.dumps({"leasebox": version("leasebox"), "python": platform.python_version()}),
     )
+
+
+def _place_of_lock(lock_fd: int) -> str:
+    """Where the lock of the state folder proves something: this machine, in this boot, and this very file.
+
+    Cloned machines share their machine id, and workers with folders of their own do not meet at one lock.
+    """
+    where = os.fstat(lock_fd)
+    texts = [f"{where.st_dev}:{where.st_ino}"]
+    for source in ("/etc/machine-id", "/proc/sys/kernel/random/boot_id"):
+        texts.append(Path(source).read_text().strip() if Path(source).exists() else platform.node())
+    return hashlib.sha256(" ".join(texts).encode()).hexdigest()[:32]

@@ -8,7 +8,7 @@ import structlog
 from leasebox.contract.errors import GuestProtocolError, LeaseLost, SandboxDied, SandboxError
 from leasebox.contract.scripts import answers as a
 from leasebox.contract.scripts.worker import Why
-from leasebox_worker.engine.attempt import carry_out
+from leasebox_worker.engine.attempt import Draining, carry_out
 from leasebox_worker.engine.berth import Berth
 from leasebox_worker.engine.deps import Deps
 from leasebox_worker.engine.intake import Pause
@@ -29,7 +29,7 @@ def run_job(job_id: str, deps: Deps) -> bool:
         answer = _acquire(job_id, berth, deps)
         while isinstance(answer, a.Leased | a.Cold):
             done += 1
-            may_continue = done < MAX_IN_A_ROW and time.monotonic() - began < MAX_IN_A_ROW_S and not deps.is_draining
+            may_continue = done < MAX_IN_A_ROW and time.monotonic() - began < MAX_IN_A_ROW_S and _may_claim(deps)
             following = _run_claimed(answer, berth, deps, may_continue=may_continue)
             answer = a.Done() if following is None else following
     finally:
@@ -39,8 +39,14 @@ def run_job(job_id: str, deps: Deps) -> bool:
     return done > 0
 
 
+def _may_claim(deps: Deps) -> bool:
+    return not deps.is_draining and not deps.fence.is_shut
+
+
 def _acquire(job_id: str, berth: Berth, deps: Deps) -> a.AcquireAnswer:
     """Claim; a full node asks again if it can make room, else it takes nothing more until a sandbox ends."""
+    if not deps.fence.wait():
+        return a.Fenced()
     lease = deps.tracker.new_lease()
     has_place = berth.take()
     while True:
@@ -75,10 +81,18 @@ def _run_claimed(
         except LeaseLost:
             log.warning("lease_lost")
             _abandon(work, deps)
+        except Draining:
+            log.info("job_given_back")
+            _give_up(work, Why.DRAIN, "", deps)
+            if work.session is None:
+                _abandon(work, deps)
         except SandboxError as exc:
             log.warning("attempt_failed", reason=str(exc))
             _end_sandbox(work, deps)
-            _give_up(work, _why(exc), str(exc), deps)
+            if deps.is_leaving:
+                _give_up(work, Why.DRAIN, "", deps)
+            else:
+                _give_up(work, _why(exc), str(exc), deps)
         except redis.RedisError as exc:
             # Nothing can be told to Redis now: the lease is dropped below, and a later heartbeat gives the claim up.
             log.error("redis_failed", reason=str(exc))

@@ -27,6 +27,11 @@ class Running:
     def __len__(self) -> int:
         return len(self._claims)
 
+    def sandboxes(self) -> list[Sandbox]:
+        """Of every claim."""
+        with self._lock:
+            return [claim.sandbox for claim in self._claims.values()]
+
     def put(self, work: Work, sandbox: Sandbox) -> Sandbox | None:
         """Note that a claim has its sandbox; the sandbox of an older claim of the job, which must end now."""
         with self._lock:

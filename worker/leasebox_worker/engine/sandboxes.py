@@ -5,7 +5,7 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import structlog
@@ -270,6 +270,15 @@ class Sandboxes:
                 log.warning("sandbox_lost", sandbox=sandbox.name, reason=str(exc))
                 self.discard(sandbox, End.LOST)
                 self.lost.set()
+
+    def all(self) -> list[Sandbox]:
+        """Every sandbox that is held."""
+        with self._lock:
+            return list(self._held.values())
+
+    def renew(self, incarnation: str) -> None:
+        """Sandboxes made from now on belong to another incarnation of this node."""
+        self._placement = replace(self._placement, incarnation=incarnation)
 
     def count(self) -> int:
         """How many are held."""

@@ -11,11 +11,12 @@ from dataclasses import asdict, dataclass
 from leasebox.contract.errors import GuestProtocolError, SandboxDied, StartFailed
 from leasebox_guest.frames import STDIN_WINDOW, Decoder, FrameError, Kind, find_ready, pack, pack_json
 from leasebox_worker.drivers.base import Channel, ChannelClosed
-from leasebox_worker.guestlink.messages import Credit, Exited, Message, Output, Ready, Refused, decode
+from leasebox_worker.guestlink.messages import Credit, Exited, Held, Message, Output, Ready, Refused, decode
 
 CHUNK = 64 << 10
 CANCEL_PATIENCE_S = 0.5
 """A cancel that cannot be sent for so long is left to the next heartbeat: nodes must not wait for one sandbox."""
+HOLD_POLL_S = 0.05
 _READY_BEGINS_WITHIN = 256
 """More bytes than READY has up to the end of its token: so many are kept of a stream that is searched for it."""
 
@@ -42,8 +43,8 @@ class Exec:
 class GuestLink:
     """The host's end of a sandbox's channel.
 
-    One thread at a time executes and reads; `cancel` and `ping` may come from any other. The id of an `Exec` is
-    `<lease>/<kind>`, so that a cancel that comes late cannot meet the next job.
+    One thread at a time executes and reads; `cancel`, `ping`, `hold` and `resume` may come from any other. The id of
+    an `Exec` is `<lease>/<kind>`, so that a cancel that comes late cannot meet the next job.
     """
 
     def __init__(self, channel: Channel) -> None:
@@ -54,6 +55,10 @@ class GuestLink:
         self._running: str | None = None
         self._stdin: Iterator[bytes] = iter(())
         self._window = STDIN_WINDOW
+        self._unread: list[Message] = []
+        self._hold_confirmed = threading.Event()
+        self._held_since: float | None = None
+        self._held_before_s = 0.0
         self.is_broken = False
         self.python = ""
 
@@ -120,13 +125,15 @@ class GuestLink:
         """
         parts = [pack_json(Kind.EXEC, asdict(request))]
         parts += [pack(Kind.CODE, code[at : at + CHUNK]) for at in range(0, len(code), CHUNK)]
-        # A ping that found the link idle may be reading: it would throw away what this job says.
-        with self._read_lock:
+        # A ping that found the link idle may be reading: it would throw away what this job says. And a hold comes
+        # before all of this or after it: the agent refuses to start anything while it is held.
+        with self._read_lock, self._send_lock:
             assert self._running is None, "one job at a time"
             self._running = request.id
-        self._stdin = iter(stdin)
-        self._window = STDIN_WINDOW
-        self._send(b"".join(parts) + self._next_stdin())
+            self._held_before_s = 0.0
+            self._stdin = iter(stdin)
+            self._window = STDIN_WINDOW
+            self._send_locked(b"".join(parts) + self._next_stdin())
 
     def read(self, timeout_s: float) -> list[Message]:
         """What the agent said since the last call; waits up to `timeout_s` for the first word.
@@ -136,7 +143,8 @@ class GuestLink:
             GuestProtocolError: The agent said something that it may not say.
         """
         with self._read_lock:
-            return self._receive(timeout_s)
+            unread, self._unread = self._unread, []
+            return unread or self._receive(timeout_s)
 
     def run(
         self, request: Exec, code: bytes, stdin: Iterable[bytes], *, within_s: float
@@ -149,8 +157,8 @@ class GuestLink:
         self.execute(request, code, stdin)
         outputs = {"stdout": b"", "stderr": b""}
         deadline = time.monotonic() + within_s
-        while time.monotonic() < deadline:
-            for message in self.read(max(0.0, deadline - time.monotonic())):
+        while (left_s := deadline + self.held_s - time.monotonic()) > 0:
+            for message in self.read(left_s):
                 if isinstance(message, Output):
                     outputs[message.stream] += message.data
                 elif isinstance(message, Exited):
@@ -180,6 +188,64 @@ class GuestLink:
                 self._send_locked(pack_json(Kind.CANCEL, {"id": running, "grace_s": grace_s}))
             finally:
                 self._send_lock.release()
+
+    @property
+    def lease(self) -> str | None:
+        """The lease under which something runs; None: nothing does."""
+        running = self._running
+        return None if running is None else running.rpartition("/")[0]
+
+    @property
+    def held_s(self) -> float:
+        """For how long what was started last has been held in all."""
+        since = self._held_since
+        return self._held_before_s + (0.0 if since is None else time.monotonic() - since)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the agent was told to hold, and not to go on since."""
+        return self._held_since is not None
+
+    def hold(self, within_s: float) -> bool:
+        """Have every process of the job stopped; True once the agent says so, or if nothing runs.
+
+        What the job says meanwhile is kept for its reader, who may be busy elsewhere.
+
+        Raises:
+            SandboxDied, GuestProtocolError: As `read`.
+        """
+        deadline = time.monotonic() + within_s
+        if not self._send_lock.acquire(timeout=within_s):
+            return False
+        try:
+            if self._held_since is None:
+                if self._running is None:
+                    return True
+                self._hold_confirmed.clear()
+                self._held_since = time.monotonic()
+                self._send_locked(pack(Kind.HOLD, b""))
+        finally:
+            self._send_lock.release()
+        while not self._hold_confirmed.is_set() and time.monotonic() < deadline:
+            if self._read_lock.acquire(timeout=HOLD_POLL_S):
+                try:
+                    if not self._hold_confirmed.is_set():
+                        self._unread += self._receive(HOLD_POLL_S)
+                finally:
+                    self._read_lock.release()
+        return self._hold_confirmed.is_set()
+
+    def resume(self) -> None:
+        """Let go on what was held; nothing happens if nothing is.
+
+        Raises:
+            SandboxDied: The channel is closed.
+        """
+        with self._send_lock:
+            if self._held_since is not None:
+                self._held_before_s += time.monotonic() - self._held_since
+                self._held_since = None
+                self._send_locked(pack(Kind.RESUME, b""))
 
     def ping(self) -> None:
         """Tell the agent that its worker lives; an idle agent's answers are read here, so that they do not pile up.
@@ -238,6 +304,9 @@ class GuestLink:
     def _accept(self, message: Message) -> bool:
         """Keep the state machine; True if the reader is to see the message."""
         match message:
+            case Held():
+                self._hold_confirmed.set()
+                return False
             case Credit(size_bytes):
                 self._window += size_bytes
                 if self._running is not None and (more := self._next_stdin()):

@@ -1,8 +1,9 @@
 """This process as a node: registered in Redis, alive by its heartbeat, told what is no longer its own."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 import structlog
 
@@ -36,7 +37,16 @@ class Orders:
 
     cancel: Callable[[str], None]
     disown: Callable[[str, str], None]
-    lost_name: Callable[[], None]
+
+
+class Standing(StrEnum):
+    """What Redis says of this incarnation."""
+
+    ALIVE = "alive"
+    FENCED = "fenced"
+    """It was silent for too long: everything that it held was given to others. It may register again."""
+    NAME_TAKEN = "name_taken"
+    """Another live process has the name."""
 
 
 class Node:
@@ -48,7 +58,15 @@ class Node:
         self._tracker = tracker
         self._facts = facts
 
-    def adopt(self, found: Sequence[a.FoundSandbox], *, has_proof: bool, reclaim_s: float, wait_s: float) -> a.Adopted:
+    def adopt(
+        self,
+        found: Sequence[a.FoundSandbox],
+        *,
+        has_proof: bool,
+        reclaim_s: float,
+        wait_s: float,
+        incarnation: str | None = None,
+    ) -> a.Adopted:
         """Take the node's name over; answers which of the sandboxes found to keep and which to destroy.
 
         Args:
@@ -56,18 +74,20 @@ class Node:
             reclaim_s: After so much silence another holder of the name counts as dead.
             has_proof: We hold the lock of the state folder, so that no older process of this name lives on it.
             wait_s: How long to wait for another live holder of the name to fall silent.
+            incarnation: Register as this one; default the tracker's.
 
         Raises:
             ConfigError: Another live process has the name.
         """
         identity, facts = self._tracker.identity, self._facts
         deadline = time.monotonic() + wait_s
+        destroy: tuple[a.FoundSandbox, ...] = ()
         while True:
             answer = self._run(
                 node.adopt(
                     self._keys,
                     node=identity.node,
-                    incarnation=identity.incarnation,
+                    incarnation=incarnation or identity.incarnation,
                     machine_id=facts.machine_id,
                     has_proof=has_proof,
                     driver=facts.driver,
@@ -85,8 +105,9 @@ class Node:
                     )
                 time.sleep(min(1.0, max(0.1, answer.seconds)))
                 continue
+            destroy += answer.destroy
             if not answer.more:
-                return answer
+                return a.Adopted(keep=answer.keep, destroy=destroy, more=False)
             found = answer.keep
 
     def leave(self) -> None:
@@ -101,32 +122,44 @@ class Node:
 
     def rest(self) -> None:
         """Say that this incarnation ends, but its sandboxes wait for the next one, for the longer grace of a drain."""
-        self.heartbeat(Orders(lambda _: None, lambda *_: None, lambda: None), busy=0, draining=True)
+        self.heartbeat(Orders(lambda _: None, lambda *_: None), busy=0, draining=True)
 
-    def heartbeat(self, orders: Orders, *, busy: int, draining: bool, paused: Sequence[str] = ()) -> None:
-        """Say that we live, and what we hold; carry out what Redis answers."""
-        identity, held = self._tracker.identity, self._tracker.held()
-        answer = self._run(
-            node.heartbeat(
-                self._keys,
-                node=identity.node,
-                incarnation=identity.incarnation,
-                held=held,
-                slots=self._facts.slots,
-                busy=busy,
-                draining=draining,
-                paused=paused,
+    def heartbeat(self, orders: Orders, *, busy: int, draining: bool, paused: Sequence[str] = ()) -> Standing:
+        """Say that we live, and what we hold; carry out what Redis answers.
+
+        Raises:
+            redis.RedisError: No answer; whether Redis got it is unknown.
+        """
+        while True:
+            identity, held = self._tracker.identity, self._tracker.held()
+            answer = self._run(
+                node.heartbeat(
+                    self._keys,
+                    node=identity.node,
+                    incarnation=identity.incarnation,
+                    held=held,
+                    slots=self._facts.slots,
+                    busy=busy,
+                    draining=draining,
+                    paused=paused,
+                )
             )
-        )
-        match answer:
-            case a.Alive(not_ours=not_ours, cancelled=cancelled):
-                leases = dict(held)
-                for job in not_ours:
-                    if self._tracker.forfeit(job, leases[job]):
-                        log.warning("lease_given_up_by_redis", job_id=job)
-                        orders.disown(job, leases[job])
-                for job in cancelled:
-                    orders.cancel(job)
-            case a.NameTaken() | a.Fenced():
-                log.error("node_name_lost", node=identity.node)
-                orders.lost_name()
+            match answer:
+                case a.NameTaken():
+                    return Standing.NAME_TAKEN
+                case a.Fenced():
+                    return Standing.FENCED
+                case a.Alive(not_ours=not_ours, cancelled=cancelled, more=more):
+                    self._obey(orders, {job: lease for job, lease, _ in held}, not_ours, cancelled)
+                    if not more:
+                        return Standing.ALIVE
+
+    def _obey(
+        self, orders: Orders, leases: Mapping[str, str], not_ours: Sequence[str], cancelled: Sequence[str]
+    ) -> None:
+        for job in not_ours:
+            if self._tracker.forfeit(job, leases[job]):
+                log.warning("lease_given_up_by_redis", job_id=job)
+                orders.disown(job, leases[job])
+        for job in cancelled:
+            orders.cancel(job)

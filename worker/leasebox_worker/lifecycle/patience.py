@@ -1,5 +1,6 @@
 """How a job waits for Redis: its scripts are asked again until Redis answers, for as long as a job may be held."""
 
+import threading
 import time
 from typing import TypeVar
 
@@ -30,6 +31,11 @@ class PatientRunner(Runner):
     def __init__(self, client: redis.Redis, *, within_s: float) -> None:
         super().__init__(client)
         self._within_s = within_s
+        self._closed = threading.Event()
+
+    def close(self) -> None:
+        """The process leaves: nobody waits any more, each call is asked once."""
+        self._closed.set()
 
     def run(self, call: Call[A]) -> A:
         """As `Runner.run`, and patient.
@@ -44,9 +50,9 @@ class PatientRunner(Runner):
             except redis.AuthenticationError:
                 raise  # a kind of ConnectionError to redis-py, and no better later
             except PASSING as exc:
-                if time.monotonic() - began + pause_s > self._within_s:
+                if self._closed.is_set() or time.monotonic() - began + pause_s > self._within_s:
                     raise
                 if pause_s >= MOST_PAUSE_S:
                     log.debug("redis_awaited", script=call.script, reason=str(exc))
-            time.sleep(pause_s)
+            self._closed.wait(pause_s)
             pause_s = min(pause_s * 2, MOST_PAUSE_S)

@@ -108,6 +108,10 @@ class Pools:
         self._keys = keys
         self._identity = identity
 
+    def renew(self, incarnation: str) -> None:
+        """This node goes on as another incarnation, whose pools are empty."""
+        self._identity = replace(self._identity, incarnation=incarnation)
+
     def ready(self, profile: str) -> tuple[str, ...]:
         """The warm sandboxes of a profile, the next to be given out first."""
         return tuple(

@@ -21,6 +21,12 @@ def members(client: redis.Redis, key: str) -> list[str]:
     return [_text(member) for member in client.zrange(key, 0, -1)]
 
 
+def scores(client: redis.Redis, key: str) -> dict[str, float]:
+    """All members of a sorted set with their scores."""
+    found: Any = client.zrange(key, 0, -1, withscores=True)
+    return {_text(member): float(score) for member, score in found}
+
+
 def set_members(client: redis.Redis, key: str) -> list[str]:
     """All members of a set, in order."""
     return sorted(_text(member) for member in client.smembers(key))
@@ -29,6 +35,11 @@ def set_members(client: redis.Redis, key: str) -> list[str]:
 def items(client: redis.Redis, key: str) -> list[str]:
     """All items of a list."""
     return [_text(item) for item in client.lrange(key, 0, -1)]
+
+
+def run_id(client: redis.Redis) -> str:
+    """Names one life of the server: another one after every start of Redis."""
+    return str(client.info("server")["run_id"])
 
 
 def fields(client: redis.Redis, key: str, *names: str) -> dict[str, str]:

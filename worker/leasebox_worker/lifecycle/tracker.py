@@ -2,14 +2,25 @@
 
 import itertools
 import threading
+import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import structlog
 
 from leasebox.contract.errors import LeaseLost
 from leasebox.contract.keys import Keys
 from leasebox.contract.scripts import Runner, worker
 from leasebox.contract.scripts import answers as a
+from leasebox.contract.scripts.call import Call
+
+log = structlog.get_logger()
+
+REPLAY_S = 5.0
+"""Settles of so long before Redis was last seen unharmed are sent again: the AOF is a second behind, at most two."""
+MOST_REPLAYED = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +29,13 @@ class Identity:
 
     node: str
     incarnation: str
+
+
+@dataclass(slots=True)
+class _Held:
+    lease: str
+    deadline: float
+    is_moved: bool = False
 
 
 class LeaseTracker:
@@ -32,23 +50,45 @@ class LeaseTracker:
         self.identity = identity
         self._start_timeout_s = start_timeout_s
         self._numbers = itertools.count(1)
-        self._held: dict[str, str] = {}
+        self._held: dict[str, _Held] = {}
         self._settling: set[str] = set()
+        self._settled: deque[tuple[float, Call[a.SettleAnswer]]] = deque(maxlen=MOST_REPLAYED)
         self._lock = threading.Lock()
 
     def new_lease(self) -> str:
         """A lease id that was never used."""
         return f"{self.identity.incarnation}:{next(self._numbers)}"
 
-    def held(self) -> list[tuple[str, str]]:
-        """(job, lease) of everything that this process holds."""
+    def held(self) -> list[tuple[str, str, float | None]]:
+        """(job, lease, seconds to the deadline if it was moved) of everything that this process holds."""
         with self._lock:
-            return list(self._held.items())
+            now = time.monotonic()
+            return [
+                (job, held.lease, held.deadline - now if held.is_moved else None) for job, held in self._held.items()
+            ]
+
+    def holds(self, lease: str) -> bool:
+        """Whether this process holds a lease."""
+        with self._lock:
+            return any(held.lease == lease for held in self._held.values())
+
+    def postpone(self, by_s: float) -> None:
+        """Everything held stood still for so long: its deadlines move, and the next heartbeat says so."""
+        with self._lock:
+            for held in self._held.values():
+                held.deadline += by_s
+                held.is_moved = True
+
+    def renew(self, incarnation: str) -> None:
+        """Go on as another incarnation: nothing of the older one is held any more."""
+        with self._lock:
+            self.identity = replace(self.identity, incarnation=incarnation)
+            self._held.clear()
 
     def keep(self, work: a.Work) -> None:
         """Count a lease as held, from the answer that granted it on."""
         with self._lock:
-            self._held[work.job] = work.lease
+            self._held[work.job] = _Held(work.lease, time.monotonic() + self._start_timeout_s)
 
     def drop(self, work: a.Work) -> None:
         """Count a lease as no longer held; the heartbeat gives the claim up if it still stands."""
@@ -65,7 +105,8 @@ class LeaseTracker:
             return lease not in self._settling and self._forget(job, lease)
 
     def _forget(self, job: str, lease: str) -> bool:
-        if self._held.get(job) != lease:
+        held = self._held.get(job)
+        if held is None or held.lease != lease:
             return False
         del self._held[job]
         return True
@@ -119,6 +160,10 @@ class LeaseTracker:
         )
         if isinstance(answer, a.LeaseLost | a.Gone):
             raise self._lost(work)
+        with self._lock:
+            held = self._held.get(work.job)
+            if held is not None and held.lease == work.lease:
+                held.deadline, held.is_moved = time.monotonic() + deadline_s + worker.OVERDUE_GRACE_S, False
         return answer
 
     def emit(self, work: a.Work, chunks: Sequence[worker.Chunk]) -> bool:
@@ -165,9 +210,28 @@ class LeaseTracker:
             if isinstance(answer, a.LeaseLost | a.Gone):
                 raise self._lost(work)
             self.drop(work)
+            self._settled.append((time.monotonic(), call))
         if isinstance(answer, a.Next):
             self.keep(answer.work)
         return answer
+
+    def redis_is_unharmed(self) -> None:
+        """Redis still is the one that has answered all along: what it settled a while ago needs no repeat."""
+        until = time.monotonic() - REPLAY_S
+        while self._settled and self._settled[0][0] < until:
+            self._settled.popleft()
+
+    def replay(self) -> int:
+        """Redis has started anew and may have lost its last second: settle again what was settled lately; how much.
+
+        A job that it knows as settled is not touched. A next job that only the repeat has claimed goes back.
+        """
+        calls = list(self._settled)
+        for _, call in calls:
+            answer = self._run(call)
+            if isinstance(answer, a.Next) and not self.holds(answer.work.lease):
+                self.give_up(answer.work, worker.Why.DRAIN, "")
+        return len(calls)
 
     @contextmanager
     def _settling_of(self, work: a.Work) -> Iterator[None]:
