@@ -1,0 +1,254 @@
+"""How does a round go? Load and faults together; then quiet; then everything is looked at; then all is shut down.
+
+Phases, each with its own deadline, so that a round ends by itself: load (with faults), settle (until all jobs have
+ended), close (every session, until no key and no sandbox is left without an owner), leave (SIGTERM, nothing stays).
+"""
+
+import json
+import shutil
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import docker
+import redis as redis_py
+from tests.chaos import check, leftovers
+from tests.chaos.evidence import Case, Hit, read_case
+from tests.chaos.faults import Monkey
+from tests.chaos.load import Load
+from tests.chaos.plan import Plan
+from tests.chaos.system import System, running_system, wait_for
+
+from leasebox.client import Client
+from leasebox.config import ClientSettings
+from leasebox.contract.scripts import Runner
+from leasebox.contract.scripts import client as scripts
+
+SETTLE_S = 90.0
+OWNERLESS_S = 150.0
+"""Reconcile looks each minute at what is older than a minute."""
+PROGRESS_S = 5.0
+LAST_LINES = 40
+
+
+@dataclass
+class Report:
+    """What came of a round."""
+
+    plan: Plan
+    wrong: list[str] = field(default_factory=list)
+    cases: list[Case] = field(default_factory=list)
+    hits: list[Hit] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    logs: Path | None = None
+
+    def text(self) -> str:
+        """For people: what is wrong first, then what was done."""
+        outcomes = Counter(case.outcome or "unfinished" for case in self.cases)
+        failed = [str(case) for case in self.cases if case.outcome == "infra"]
+        return "\n".join(
+            [
+                f"seed {self.plan.seed}: {len(self.cases)} jobs, {len(self.hits)} faults, {len(self.wrong)} wrong",
+                f"outcomes: {dict(sorted(outcomes.items()))}",
+                *(f"  three failed starts: {text}" for text in failed),
+                *(f"  WRONG {text}" for text in self.wrong[:LAST_LINES]),
+                *(["  and more"] if len(self.wrong) > LAST_LINES else []),
+                *(f"  fault {hit}" for hit in self.hits if self.wrong),
+                *(f"  {note}" for note in self.notes),
+                *([f"  logs and evidence: {self.logs}"] if self.logs else []),
+            ]
+        )
+
+
+def play(plan: Plan, drivers: Sequence[str], *, engine: docker.DockerClient | None, within_s: float) -> Report:
+    """Play a round on a system of its own.
+
+    Args:
+        drivers: One worker for each.
+        engine: None where no worker uses Docker.
+        within_s: The load is cut off then; what follows has deadlines of its own.
+    """
+    report = Report(plan)
+    print(
+        f"\nchaos: seed {plan.seed}, {len(plan.jobs)} jobs, {len(plan.faults)} faults on {', '.join(drivers)}",
+        flush=True,
+    )
+    with ExitStack() as stack:
+        system = stack.enter_context(running_system(drivers))
+        if engine is not None:
+            stack.callback(_remove_containers, engine, _installation(system))
+        settings = ClientSettings(url=system.url, home=system.home / "client", events_ttl_s=3600.0)
+        client = stack.enter_context(Client(settings=settings))
+        _Round(system, client, report, engine).play(within_s)
+        if report.wrong:
+            report.logs = _keep(system, report)
+    print(report.text(), flush=True)
+    return report
+
+
+class _Round:
+    def __init__(self, system: System, client: Client, report: Report, engine: docker.DockerClient | None) -> None:
+        self._system = system
+        self._client = client
+        self._report = report
+        self._engine = engine
+        self._installation = _installation(system)
+        self._began = time.monotonic()
+
+    def _say(self, text: str) -> None:
+        print(f"  {time.monotonic() - self._began:6.1f} s  {text}", flush=True)
+
+    def play(self, within_s: float) -> None:
+        """All phases; one that finds something wrong does not keep the next from looking."""
+        load = self._load(within_s)
+        with self._system.server.connect() as redis:
+            self._settle(redis, load)
+            self._look_at_jobs(redis, load)
+            self._close(redis)
+            self._leave(redis)
+
+    def _load(self, within_s: float) -> Load:
+        plan, stop = self._report.plan, threading.Event()
+        load = Load(self._client, plan)
+        monkey = Monkey(self._system, self._engine, self._say)
+        began = self._began = time.monotonic()
+        threads = [
+            threading.Thread(target=load.submit_all, args=(began, stop)),
+            threading.Thread(target=load.cancel_all, args=(stop,)),
+            threading.Thread(target=monkey.run, args=(plan.faults, began, stop)),
+        ]
+        for thread in threads:
+            thread.start()
+        next_word = began
+        while any(thread.is_alive() for thread in threads):
+            if time.monotonic() - began > within_s:
+                self._report.wrong.append(f"the load was not through after {within_s} s")
+                stop.set()
+            if time.monotonic() >= next_word:
+                self._say(f"{len(load.jobs)} of {len(plan.jobs)} submitted")
+                next_word += PROGRESS_S
+            threads[0].join(0.2) if threads[0].is_alive() else threads[2].join(0.2)
+        self._report.hits = monkey.hits
+        self._report.notes += [f"missed: {fault.kind}" for fault in monkey.missed]
+        if load.repeats:
+            self._report.notes.append(f"{load.repeats} submits were tried again")
+        return load
+
+    def _settle(self, redis: redis_py.Redis, load: Load) -> None:
+        keys, open_jobs = self._system.keys, set(load.jobs)
+        next_word = time.monotonic()
+
+        def is_through() -> bool:
+            nonlocal next_word
+            self._system.watch_names()
+            open_jobs.difference_update(
+                [job for job in open_jobs if redis.hget(keys.job(job), "state") in (b"finished", None)]
+            )
+            if time.monotonic() >= next_word:
+                self._say(f"{len(open_jobs)} jobs have not ended")
+                next_word += PROGRESS_S
+            return not open_jobs
+
+        wait_for(is_through, SETTLE_S)
+
+    def _look_at_jobs(self, redis: redis_py.Redis, load: Load) -> None:
+        keys, report = self._system.keys, self._report
+        report.cases = [read_case(redis, keys, plan, job) for job, plan in load.jobs.items()]
+        report.wrong += check.check_all(report.cases, report.hits)
+        pattern = keys.job("*")
+        stored = [name.decode() for name in redis.scan_iter(pattern, count=1000, _type="hash")]
+        report.wrong += check.made_twice(load.jobs, [name.removeprefix(pattern[:-1]) for name in stored])
+        dead = [worker.node for worker in self._system.workers if not worker.is_alive]
+        report.wrong += [f"worker {node} ended by itself" for node in dead]
+
+    def _close(self, redis: redis_py.Redis) -> None:
+        """Close the sessions; then nothing may be left that has no owner."""
+        keys, runner = self._system.keys, Runner(redis)
+        tenant = self._client.settings.tenant
+        for name in sorted({job.session for job in self._report.plan.jobs if job.session}):
+            runner.run(scripts.close(keys, tenant=tenant, session=name))
+        nodes = frozenset(worker.node for worker in self._system.workers)
+        found: list[str] = []
+
+        def is_clean() -> bool:
+            self._system.watch_names()
+            strays = leftovers.stray_keys(leftovers.read_keys(redis), keys, live_nodes=nodes)
+            found[:] = strays + leftovers.unowned_sandboxes(self._existing(), _pooled(redis))
+            return not found
+
+        self._say("sessions closed")
+        if not wait_for(is_clean, OWNERLESS_S):
+            self._report.wrong += [f"{text}, {OWNERLESS_S} s after the last job" for text in found]
+
+    def _leave(self, redis: redis_py.Redis) -> None:
+        """End the workers as an operator does; nothing of them stays."""
+        for worker in self._system.workers:
+            status = worker.leave()
+            if status != 0:
+                self._report.wrong.append(f"worker {worker.node} left with status {status}")
+        self._say("workers ended")
+        system = self._system
+        pid = int(redis.info("server")["process_id"])
+        found = leftovers.host_leftovers(
+            system.home, self._all_names(), but_pids=[pid], but_sockets=[system.server.socket]
+        )
+        found += [f"container {name}" for name in self._containers()]
+        nodes = frozenset(worker.node for worker in system.workers)
+        found += leftovers.stray_keys(leftovers.read_keys(redis), system.keys, live_nodes=nodes)
+        self._report.wrong += [f"{text}, after the workers ended" for text in found]
+
+    def _all_names(self) -> set[str]:
+        started = {(e.fields or {})["sandbox"] for case in self._report.cases for e in case.of_type("started")}
+        return self._system.names | started
+
+    def _existing(self) -> set[str]:
+        folders = {path.name for path in (self._system.home / "sandboxes").glob("*/*")}
+        return folders | self._containers()
+
+    def _containers(self) -> set[str]:
+        if self._engine is None:
+            return set()
+        label = f"leasebox.installation={self._installation}"
+        return {
+            str(c.name) for c in self._engine.containers.list(all=True, filters={"label": label}, ignore_removed=True)
+        }
+
+
+def _installation(system: System) -> str:
+    with system.server.connect() as redis:
+        return (redis.get(system.keys.installation()) or b"").decode()
+
+
+def _pooled(redis: redis_py.Redis) -> set[str]:
+    """Names of the sandboxes that stand in a pool."""
+    texts = [text for key in redis.scan_iter("*:pool:*", count=1000, _type="list") for text in redis.lrange(key, 0, -1)]
+    return {json.loads(text)["name"] for text in texts}
+
+
+def _remove_containers(engine: docker.DockerClient, installation: str) -> None:
+    for container in engine.containers.list(
+        all=True, filters={"label": f"leasebox.installation={installation}"}, ignore_removed=True
+    ):
+        with suppress(docker.errors.DockerException):
+            container.remove(force=True, v=True)
+
+
+def _keep(system: System, report: Report) -> Path:
+    """Copy what explains a failure out of the round's folder, which is about to go."""
+    folder = Path(tempfile.gettempdir()) / f"leasebox-chaos-{report.plan.seed}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for worker in system.workers:
+        shutil.copy(worker.log, folder)
+    told = [
+        f"{case}\n  {dict(case.record)}\n" + "".join(f"    {event}\n" for event in case.events if not event.data)
+        for case in report.cases
+    ]
+    (folder / "jobs.txt").write_text("".join(told))
+    (folder / "report.txt").write_text(report.text())
+    return folder
