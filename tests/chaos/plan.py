@@ -113,7 +113,7 @@ _SHARES = {
     Kind.SESSION: 30,
 }
 _IN_A_SESSION = 6
-_BURST = 8
+_BURST = (8, 30)
 
 
 def make_plan(
@@ -142,7 +142,7 @@ def make_plan(
 def _moments(source: random.Random, jobs: int, load_s: float) -> Iterator[float]:
     """Some singly, some in bursts that make the queues long."""
     while jobs > 0:
-        together = min(jobs, _BURST if source.random() < 0.1 else 1)
+        together = min(jobs, source.randint(*_BURST) if source.random() < 0.05 else 1)
         at_s = source.uniform(0.0, load_s)
         yield from [at_s] * together
         jobs -= together
