@@ -8,6 +8,7 @@
 | `started_twice` | code is started at most once per attempt, and in no more attempts than allowed |
 | `output_spoiled` | output is neither lost, doubled nor mixed |
 | `wrong_outcome` | what ended otherwise than its program has a cause; `infra` needs three failed starts |
+| `misread` | a live reader sees every event once, in order, up to the end, whatever happened on the way |
 | `session_disordered` | jobs of a session run one at a time, in the order of their submits |
 | `session_forgot` | a session's state is never silently gone |
 """
@@ -15,7 +16,7 @@
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
-from tests.chaos.evidence import Attempt, Case, Hit
+from tests.chaos.evidence import Attempt, Case, Hit, Reading
 from tests.chaos.plan import FaultKind, Kind
 
 MAX_STARTS = 3
@@ -23,7 +24,7 @@ CLOCK_S = 0.5
 """Redis' clock and ours are the same host's; a hit is noted a moment before or after it has its effect."""
 
 _OWN_OUTCOME = {Kind.FAIL: "error", Kind.TIMEOUT: "timeout", Kind.STUBBORN: "cancelled"}
-_OF_WORKER = (FaultKind.WORKER_KILLED, FaultKind.WORKER_STOPPED)
+_OF_WORKER = (FaultKind.WORKER_KILLED, FaultKind.WORKER_GONE, FaultKind.WORKER_STOPPED)
 
 
 def check_all(cases: Sequence[Case], hits: Sequence[Hit]) -> list[str]:
@@ -166,6 +167,17 @@ def _explains(hit: Hit, case: Case) -> bool:
         return hit.at <= end.at and hit.until >= start.at
     is_on_node = hit.kind in _OF_WORKER and hit.node == told["node"]
     return is_on_node and hit.at - CLOCK_S <= end.at and start.at <= hit.until + CLOCK_S
+
+
+def misread(case: Case, reading: Reading) -> list[str]:
+    """What a reader that followed the job live saw otherwise than it stands in the stream."""
+    if reading.error:
+        return [f"{case}: its reader failed: {reading.error}"]
+    stands = [f"{major}-{minor}" for (major, minor) in (event.id for event in case.events)]
+    if reading.ids != stands:
+        missed = [name for name in stands if name not in reading.ids]
+        return [f"{case}: its reader saw {len(reading.ids)} of {len(stands)} events, missed {missed[:3]}"]
+    return []
 
 
 def session_disordered(line: Sequence[Case]) -> list[str]:

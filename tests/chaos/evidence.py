@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
@@ -66,6 +66,15 @@ class Case:
         numbers = _numbered(self.events)
         groups = groupby(zip(numbers, self.events, strict=True), key=lambda pair: pair[0])
         return [Attempt(number, tuple(event for _, event in pairs)) for number, pairs in groups if number]
+
+
+@dataclass
+class Reading:
+    """What a client saw that followed a job live: ids of events, in order, and what ended it before the end."""
+
+    ids: list[str] = field(default_factory=list)
+    error: str = ""
+    is_over: bool = False
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ import docker.errors
 import redis as redis_py
 from tests.chaos.evidence import Hit
 from tests.chaos.plan import FaultKind, PlannedFault
-from tests.chaos.system import RECLAIM_S, System, Worker
+from tests.chaos.system import ADOPT_GRACE_S, RECLAIM_S, START_WITHIN_S, System, Worker, wait_for
 
 from leasebox_worker.drivers.state_folder import StateFolder
 
@@ -43,8 +43,10 @@ class Monkey:
         self._later: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
         self._redis_is_up = True
+        self._gone: list[Worker] = []
         self._do: dict[FaultKind, Callable[[random.Random], bool]] = {
             FaultKind.WORKER_KILLED: self._kill_worker,
+            FaultKind.WORKER_GONE: self._end_worker,
             FaultKind.WORKER_STOPPED: self._stop_worker,
             FaultKind.AGENT_KILLED: self._kill_agent,
             FaultKind.CONTAINER_KILLED: self._kill_container,
@@ -67,6 +69,13 @@ class Monkey:
             if stop.is_set():
                 self._later = [(0.0, number, action) for _, number, action in self._later]
             self._make_good()
+
+    def bring_back(self) -> None:
+        """Start what was gone for the rest of the round; return when it has registered."""
+        for worker in self._gone:
+            before = self._system.incarnation(worker.node)
+            worker.start()
+            wait_for(lambda: self._system.incarnation(worker.node) not in (None, before), START_WITHIN_S)  # noqa: B023
 
     def _attempt(self, fault: PlannedFault, stop: threading.Event) -> None:
         deadline = time.monotonic() + TARGET_WITHIN_S
@@ -127,11 +136,22 @@ class Monkey:
         self._after(pause_s, restart)
         return True
 
+    def _end_worker(self, source: random.Random) -> bool:
+        """Its jobs and sessions must go on elsewhere: it comes back when all have ended."""
+        worker = self._worker(source)
+        if worker is None:
+            return False
+        self._hit(FaultKind.WORKER_GONE, node=worker.node)
+        worker.is_in_hands = True
+        worker.kill()
+        self._gone.append(worker)
+        return True
+
     def _stop_worker(self, source: random.Random) -> bool:
         worker = self._worker(source)
         if worker is None:
             return False
-        pause_s = source.choice([1.0, RECLAIM_S + 2.0, RECLAIM_S + 4.0])
+        pause_s = source.choice([1.0, RECLAIM_S + 2.0, ADOPT_GRACE_S + 3.0])
         self._hit(FaultKind.WORKER_STOPPED, node=worker.node, lasts_s=pause_s + 1.0, what=f"for {pause_s} s")
         worker.is_in_hands = True
         worker.signal(signal.SIGSTOP)

@@ -5,21 +5,26 @@ import threading
 import time
 from itertools import count
 
+from tests.chaos.evidence import Reading
 from tests.chaos.plan import Plan, PlannedJob
 
 from leasebox.client import Client
-from leasebox.contract.errors import BrokerUnavailable
+from leasebox.contract.errors import BrokerUnavailable, LeaseboxError
 
 RETRY_S = 0.2
+READ_EVERY = 12
+"""Each such job is followed live, by a thread of its own."""
+READ_WITHIN_S = 600.0
 
 
 class Load:
-    """Submits each job at its moment, in order; every accepted one is in `jobs`."""
+    """Submits each job at its moment, in order; every accepted one is in `jobs`, some are followed in `readings`."""
 
     def __init__(self, client: Client, plan: Plan) -> None:
         self._client = client
         self._plan = plan
         self.jobs: dict[str, PlannedJob] = {}
+        self.readings: dict[str, Reading] = {}
         self.repeats = 0
         self._cancels: list[tuple[float, int, str]] = []
         self._order = count()
@@ -35,6 +40,9 @@ class Load:
             if name is None:
                 break
             self.jobs[name] = job
+            if job.index % READ_EVERY == 0:
+                reading = self.readings[name] = Reading()
+                threading.Thread(target=self._read, args=(name, reading), daemon=True).start()
             if job.cancel_after_s is not None:
                 with self._lock:
                     heapq.heappush(self._cancels, (time.monotonic() + job.cancel_after_s, next(self._order), name))
@@ -67,6 +75,19 @@ class Load:
             else:
                 return handle.id
         return None
+
+    def _read(self, job: str, reading: Reading) -> None:
+        """Follow a job to its end; where Redis was away for too long, go on after the last event seen."""
+        deadline = time.monotonic() + READ_WITHIN_S
+        while not reading.is_over:
+            try:
+                after = reading.ids[-1] if reading.ids else None
+                for event in self._client.job(job).events(after, timeout_s=READ_WITHIN_S):
+                    reading.ids.append(event.id)
+                reading.is_over = True
+            except LeaseboxError as exc:
+                if not isinstance(exc, BrokerUnavailable) or time.monotonic() > deadline:
+                    reading.error, reading.is_over = repr(exc), True
 
     def _cancel(self, job: str) -> bool:
         try:

@@ -31,6 +31,7 @@ class FaultKind(StrEnum):
     """What goes wrong."""
 
     WORKER_KILLED = "worker_killed"
+    WORKER_GONE = "worker_gone"
     WORKER_STOPPED = "worker_stopped"
     AGENT_KILLED = "agent_killed"
     CONTAINER_KILLED = "container_killed"
@@ -48,8 +49,9 @@ OF_REDIS = (
     FaultKind.WAKEUPS_DOUBLED,
 )
 """None of these may cost a job its attempt."""
-EVERYWHERE = tuple(kind for kind in FaultKind if kind is not FaultKind.ENGINE_KILLED)
-"""An engine belongs to the whole machine, so its end is asked for by name."""
+EVERYWHERE = tuple(kind for kind in FaultKind if kind not in (FaultKind.WORKER_GONE, FaultKind.ENGINE_KILLED))
+"""An engine belongs to the whole machine, so its end is asked for by name. A worker that does not come back is the last
+fault of a round."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,7 @@ def make_plan(
     faults: int,
     load_s: float,
     kinds: tuple[FaultKind, ...] = EVERYWHERE,
+    last: FaultKind | None = None,
     retries: int | None = None,
 ) -> Plan:
     """Draw a round.
@@ -130,13 +133,17 @@ def make_plan(
     Args:
         load_s: Jobs and faults come within so many seconds.
         kinds: Of faults; each comes once before one comes again.
+        last: One more, near the end of the load.
         retries: Of every job; None = 0 for some, 2 for others.
     """
     source = random.Random(seed)
     moments = sorted(_moments(source, jobs, load_s))
     sessions = [f"s{number}" for number in range(max(1, jobs * _SHARES[Kind.SESSION] // 100 // _IN_A_SESSION))]
     planned = [_job(source, index, at_s, sessions, retries) for index, at_s in enumerate(moments)]
-    return Plan(seed, tuple(planned), tuple(_faults(source, faults, load_s, kinds)))
+    drawn = tuple(_faults(source, faults, load_s, kinds))
+    if last is not None:
+        drawn += (PlannedFault(load_s * 0.98, last, source.getrandbits(32)),)
+    return Plan(seed, tuple(planned), drawn)
 
 
 def _moments(source: random.Random, jobs: int, load_s: float) -> Iterator[float]:

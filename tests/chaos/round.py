@@ -30,6 +30,8 @@ from leasebox.contract.scripts import Runner
 from leasebox.contract.scripts import client as scripts
 
 SETTLE_S = 90.0
+READERS_S = 15.0
+"""A reader looks at the record each five seconds, should its stream tell it nothing."""
 OWNERLESS_S = 150.0
 """Reconcile looks each minute at what is older than a minute."""
 PROGRESS_S = 5.0
@@ -99,6 +101,7 @@ class _Round:
         self._engine = engine
         self._installation = _installation(system)
         self._began = time.monotonic()
+        self._monkey = Monkey(system, engine, self._say)
 
     def _say(self, text: str) -> None:
         print(f"  {time.monotonic() - self._began:6.1f} s  {text}", flush=True)
@@ -109,18 +112,18 @@ class _Round:
         with self._system.server.connect() as redis:
             self._settle(redis, load)
             self._look_at_jobs(redis, load)
+            self._monkey.bring_back()
             self._close(redis)
             self._leave(redis)
 
     def _load(self, within_s: float) -> Load:
         plan, stop = self._report.plan, threading.Event()
         load = Load(self._client, plan)
-        monkey = Monkey(self._system, self._engine, self._say)
         began = self._began = time.monotonic()
         threads = [
             threading.Thread(target=load.submit_all, args=(began, stop)),
             threading.Thread(target=load.cancel_all, args=(stop,)),
-            threading.Thread(target=monkey.run, args=(plan.faults, began, stop)),
+            threading.Thread(target=self._monkey.run, args=(plan.faults, began, stop)),
         ]
         for thread in threads:
             thread.start()
@@ -133,8 +136,8 @@ class _Round:
                 self._say(f"{len(load.jobs)} of {len(plan.jobs)} submitted")
                 next_word += PROGRESS_S
             threads[0].join(0.2) if threads[0].is_alive() else threads[2].join(0.2)
-        self._report.hits = monkey.hits
-        self._report.notes += [f"missed: {fault.kind}" for fault in monkey.missed]
+        self._report.hits = self._monkey.hits
+        self._report.notes += [f"missed: {fault.kind}" for fault in self._monkey.missed]
         if load.repeats:
             self._report.notes.append(f"{load.repeats} submits were tried again")
         return load
@@ -155,15 +158,19 @@ class _Round:
             return not open_jobs
 
         wait_for(is_through, SETTLE_S)
+        wait_for(lambda: all(reading.is_over for reading in load.readings.values()), READERS_S)
 
     def _look_at_jobs(self, redis: redis_py.Redis, load: Load) -> None:
         keys, report = self._system.keys, self._report
         report.cases = [read_case(redis, keys, plan, job) for job, plan in load.jobs.items()]
         report.wrong += check.check_all(report.cases, report.hits)
+        cases = {case.job: case for case in report.cases}
+        for job, reading in load.readings.items():
+            report.wrong += check.misread(cases[job], reading)
         pattern = keys.job("*")
         stored = [name.decode() for name in redis.scan_iter(pattern, count=1000, _type="hash")]
         report.wrong += check.made_twice(load.jobs, [name.removeprefix(pattern[:-1]) for name in stored])
-        dead = [worker.node for worker in self._system.workers if not worker.is_alive]
+        dead = [worker.node for worker in self._system.workers if not (worker.is_alive or worker.is_in_hands)]
         report.wrong += [f"worker {node} ended by itself" for node in dead]
 
     def _close(self, redis: redis_py.Redis) -> None:

@@ -40,8 +40,10 @@ TIMERS: Mapping[str, float] = {
 """Those of PROTOCOL.md, shortened in their order."""
 
 RECLAIM_S = TIMERS["reclaim_s"]
+ADOPT_GRACE_S = TIMERS["adopt_grace_s"]
 _SETTINGS = {"SLOTS": "4", "SWEEP_PERIOD_S": "2", "ON_EXIT": "destroy", "LOG_FORMAT": "json", "LOG_LEVEL": "debug"}
 _LEAVE_WITHIN_S = 45.0
+START_WITHIN_S = 60.0
 
 
 class Server:
@@ -135,6 +137,13 @@ class System:
         """As `LEASEBOX_URL` has it."""
         return self.server.url
 
+    def incarnation(self, node: str) -> bytes | None:
+        """Which process has a node's name; None if none has."""
+        with suppress(redis_py.RedisError), self.server.connect() as client:
+            found: bytes | None = client.hget(self.keys.node(node), "incarnation")
+            return found
+        return None
+
     def registered(self) -> set[str]:
         """Nodes that have registered."""
         with suppress(redis_py.RedisError), self.server.connect() as client:
@@ -169,7 +178,7 @@ def running_system(drivers: Sequence[str]) -> Iterator[System]:
         for worker in workers:
             worker.start()
         nodes = {worker.node for worker in workers}
-        if not wait_for(lambda: system.registered() >= nodes, 60.0):
+        if not wait_for(lambda: system.registered() >= nodes, START_WITHIN_S):
             told = "\n".join(worker.log.read_text()[-2000:] for worker in workers)
             raise RuntimeError(f"the workers did not start:\n{told}")
         yield system

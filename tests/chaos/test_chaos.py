@@ -23,7 +23,12 @@ def keep_every_promise(report: Report, again: str) -> None:
 @pytest.mark.timeout(480)
 def test_a_short_round_of_every_fault_keeps_every_promise(wanted: Wanted, docker_engine, python_image, bwrap) -> None:
     plan = make_plan(
-        wanted.seed, jobs=wanted.jobs or 200, faults=wanted.faults or 10, load_s=40.0, retries=wanted.retries
+        wanted.seed,
+        jobs=wanted.jobs or 200,
+        faults=wanted.faults or 9,
+        load_s=40.0,
+        last=FaultKind.WORKER_GONE,
+        retries=wanted.retries,
     )
 
     report = play(plan, MIXED, engine=docker_engine.client, within_s=120.0)
@@ -40,7 +45,15 @@ def test_a_long_round_of_every_fault_keeps_every_promise(
     kinds = (*EVERYWHERE, FaultKind.ENGINE_KILLED) if wanted.engine_too else EVERYWHERE
     jobs, faults = wanted.jobs or 1000, wanted.faults or 36
     given = retries if wanted.retries is None else wanted.retries
-    plan = make_plan(wanted.seed, jobs=jobs, faults=faults, load_s=4.0 * faults, kinds=kinds, retries=given)
+    plan = make_plan(
+        wanted.seed,
+        jobs=jobs,
+        faults=faults,
+        load_s=4.0 * faults,
+        kinds=kinds,
+        last=FaultKind.WORKER_GONE,
+        retries=given,
+    )
 
     report = play(plan, MIXED, engine=docker_engine.client, within_s=10.0 * faults + 60.0)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from tests.chaos import check
-from tests.chaos.evidence import Case, Event, Hit
+from tests.chaos.evidence import Case, Event, Hit, Reading
 from tests.chaos.plan import FaultKind, Kind, PlannedJob
 
 Spoil = Callable[[Case], Case]
@@ -219,3 +219,22 @@ def test_sessions_are_looked_at_one_by_one():
     assert check.check_all([in_session(1, 100, b""), other], []) != check.check_all(
         [in_session(1, 100, b""), in_session(3, 100, b"")], []
     )
+
+
+READ = ["0-1", "1-0", "1-16", "1-17", "1-18"]
+
+
+@pytest.mark.parametrize(
+    ("reading", "text"),
+    [
+        (Reading(READ), None),
+        (Reading(READ[:-1]), "missed ['1-18']"),
+        (Reading([*READ[:2], *READ[3:]]), "missed ['1-16']"),
+        (Reading([*READ[:2], *READ[1:]]), "saw 6 of 5"),
+        (Reading(READ[:2], "StreamTimeout()"), "failed: StreamTimeout()"),
+    ],
+)
+def test_a_reader_that_missed_something_is_told(reading: Reading, text: str | None):
+    found = check.misread(sound(), reading)
+
+    assert (text in found[0]) if text else not found
