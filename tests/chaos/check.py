@@ -6,6 +6,7 @@
 | `made_twice` | a submit that was tried again made one job |
 | `not_in_order` | ids rise; attempts follow each other, never interleaved |
 | `started_twice` | code is started at most once per attempt, and in no more attempts than allowed |
+| `in_two_places` | an old attempt has stopped before a new one may start |
 | `output_spoiled` | output is neither lost, doubled nor mixed |
 | `wrong_outcome` | what ended otherwise than its program has a cause; `infra` needs three failed starts |
 | `misread` | a live reader sees every event once, in order, up to the end, whatever happened on the way |
@@ -13,7 +14,7 @@
 | `session_forgot` | a session's state is never silently gone |
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from itertools import pairwise
 
 from tests.chaos.evidence import Attempt, Case, Hit, Reading
@@ -100,6 +101,14 @@ def started_twice(case: Case) -> list[str]:
         marks = [line for line in attempt.stdout.splitlines() if line.startswith(b"begin ")]
         if len(marks) > 1:
             found.append(f"attempt {attempt.number} ran {len(marks)} times: {marks}")
+    return found
+
+
+def in_two_places(cases: Sequence[Case], seen: Set[int], twins: Mapping[int, Sequence[int]]) -> list[str]:
+    """Jobs whose program the host saw twice at once; and a watch that saw none of those that ran."""
+    found = [f"{case} ran twice at once: {twins[case.plan.index]}" for case in cases if case.plan.index in twins]
+    if not seen and any(case.attempts for case in cases):
+        found.append("no program was ever seen on the host")
     return found
 
 

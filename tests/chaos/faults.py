@@ -99,7 +99,6 @@ class Monkey:
                 stop.wait(min(left, 0.1))
             elif next_at == moment:
                 return
-            self._system.watch_names()
 
     def _make_good(self) -> None:
         while self._later and self._later[0][0] <= time.monotonic():
@@ -238,14 +237,18 @@ class Monkey:
         return False
 
     def _double_wakeups(self, source: random.Random) -> bool:
+        """Send again the wake-ups of jobs that have not ended, be they queued, parked or claimed."""
+        keys = self._system.keys
         with self._system.server.connect() as client:
-            for queue in self._queues(client):
-                messages = client.lrange(queue, 0, -1)
-                chosen = source.sample(messages, min(len(messages), 3))
-                if chosen:
-                    client.rpush(queue, *chosen)
-                    return self._hit(FaultKind.WAKEUPS_DOUBLED, what=f"{len(chosen)} of {queue.decode()}")
-        return False
+            records = sorted(client.scan_iter(keys.job("*"), count=1000, _type="hash"))
+            live = [name for name in records if client.hexists(name, "wake_head")]
+            chosen = source.sample(live, min(len(live), 3))
+            for name in chosen:
+                head, tail, priority = client.hmget(name, "wake_head", "wake_tail", "priority")
+                if None not in (head, tail, priority):
+                    tag = name.decode().removeprefix(keys.job("")) + ".1"
+                    client.lpush(keys.queue(priority.decode()), head + tag.encode() + tail)
+        return bool(chosen) and self._hit(FaultKind.WAKEUPS_DOUBLED, what=f"{len(chosen)} of {len(live)}")
 
     def _kill_engine(self, source: random.Random) -> bool:
         """SIGKILL to dockerd, then its start as `make test` starts it. Hits everybody on this machine."""

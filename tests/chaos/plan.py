@@ -1,7 +1,8 @@
 """What happens in a round? A seed in; jobs and faults, each with its moment, out. The same seed, the same plan.
 
-Every program prints a first line with its job's number and a random mark, a body that is known beforehand (but in
-sessions), and a last line. So its output alone shows whether it ran once, whole, and with its session's files.
+Every program writes its job's number into its name (`watch`), prints a first line with it and a random mark, a body
+that is known beforehand (but in sessions), and a last line. So its output alone shows whether it ran once, whole, and
+with its session's files.
 """
 
 import random
@@ -10,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
 from typing import Any
+
+from tests.chaos.watch import sign_of
 
 
 class Kind(StrEnum):
@@ -139,7 +142,7 @@ def make_plan(
     source = random.Random(seed)
     moments = sorted(_moments(source, jobs, load_s))
     sessions = [f"s{number}" for number in range(max(1, jobs * _SHARES[Kind.SESSION] // 100 // _IN_A_SESSION))]
-    planned = [_job(source, index, at_s, sessions, retries) for index, at_s in enumerate(moments)]
+    planned = [_job(source, index, at_s, sessions, retries, sign_of(seed)) for index, at_s in enumerate(moments)]
     drawn = tuple(_faults(source, faults, load_s, kinds))
     if last is not None:
         drawn += (PlannedFault(load_s * 0.98, last, source.getrandbits(32)),)
@@ -164,7 +167,9 @@ def _faults(source: random.Random, count: int, load_s: float, kinds: tuple[Fault
         yield PlannedFault(at_s, bag.pop(), source.getrandbits(32))
 
 
-def _job(source: random.Random, index: int, at_s: float, sessions: list[str], retries: int | None) -> PlannedJob:
+def _job(
+    source: random.Random, index: int, at_s: float, sessions: list[str], retries: int | None, sign: str
+) -> PlannedJob:
     kind = source.choices(list(_SHARES), list(_SHARES.values()))[0]
     program, body, more = _PROGRAMS[kind](source, index)
     spec: dict[str, Any] = {
@@ -179,7 +184,7 @@ def _job(source: random.Random, index: int, at_s: float, sessions: list[str], re
         cancel_after_s = source.choice([0.0, 0.05, source.uniform(0.1, 3.0)])
     if kind is Kind.SESSION:
         spec["session"] = source.choice(sessions)
-    whole = _FIRST.format(index=index) + program + _LAST.format(index=index)
+    whole = _FIRST.format(index=index, sign=sign) + program + _LAST.format(index=index)
     if kind is Kind.FAIL:
         whole += "sys.exit(3)\n"
     if kind is Kind.COMMAND:
@@ -190,7 +195,11 @@ def _job(source: random.Random, index: int, at_s: float, sessions: list[str], re
     return PlannedJob(index, at_s, kind, {**spec, **more, "limits": limits}, body, cancel_after_s)
 
 
-_FIRST = 'import os, signal, sys, time\nprint("begin", {index}, os.urandom(8).hex(), flush=True)\n'
+_FIRST = """import os, signal, sys, time
+with open("/proc/self/comm", "w") as comm:
+    comm.write("{sign}-{index}")
+print("begin", {index}, os.urandom(8).hex(), flush=True)
+"""
 _LAST = 'print("end", {index}, flush=True)\n'
 
 _Made = tuple[str, bytes | None, dict[str, Any]]

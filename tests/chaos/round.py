@@ -23,6 +23,7 @@ from tests.chaos.faults import Monkey
 from tests.chaos.load import Load
 from tests.chaos.plan import Plan
 from tests.chaos.system import System, running_system, wait_for
+from tests.chaos.watch import Watcher, sign_of
 
 from leasebox.client import Client
 from leasebox.config import ClientSettings
@@ -102,12 +103,14 @@ class _Round:
         self._installation = _installation(system)
         self._began = time.monotonic()
         self._monkey = Monkey(system, engine, self._say)
+        self._watcher = Watcher(system.home, sign_of(report.plan.seed))
 
     def _say(self, text: str) -> None:
         print(f"  {time.monotonic() - self._began:6.1f} s  {text}", flush=True)
 
     def play(self, within_s: float) -> None:
         """All phases; one that finds something wrong does not keep the next from looking."""
+        self._watcher.start()
         load = self._load(within_s)
         with self._system.server.connect() as redis:
             self._settle(redis, load)
@@ -148,7 +151,6 @@ class _Round:
 
         def is_through() -> bool:
             nonlocal next_word
-            self._system.watch_names()
             open_jobs.difference_update(
                 [job for job in open_jobs if redis.hget(keys.job(job), "state") in (b"finished", None)]
             )
@@ -164,6 +166,7 @@ class _Round:
         keys, report = self._system.keys, self._report
         report.cases = [read_case(redis, keys, plan, job) for job, plan in load.jobs.items()]
         report.wrong += check.check_all(report.cases, report.hits)
+        report.wrong += check.in_two_places(report.cases, self._watcher.seen, self._watcher.twins)
         cases = {case.job: case for case in report.cases}
         for job, reading in load.readings.items():
             report.wrong += check.misread(cases[job], reading)
@@ -183,7 +186,6 @@ class _Round:
         found: list[str] = []
 
         def is_clean() -> bool:
-            self._system.watch_names()
             strays = leftovers.stray_keys(leftovers.read_keys(redis), keys, live_nodes=nodes)
             found[:] = strays + leftovers.unowned_sandboxes(self._existing(), _pooled(redis))
             return not found
@@ -199,6 +201,7 @@ class _Round:
             if status != 0:
                 self._report.wrong.append(f"worker {worker.node} left with status {status}")
         self._say("workers ended")
+        self._watcher.stop()
         system = self._system
         pid = int(redis.info("server")["process_id"])
         found = leftovers.host_leftovers(
@@ -211,7 +214,7 @@ class _Round:
 
     def _all_names(self) -> set[str]:
         started = {(e.fields or {})["sandbox"] for case in self._report.cases for e in case.of_type("started")}
-        return self._system.names | started
+        return self._watcher.sandboxes | started
 
     def _existing(self) -> set[str]:
         folders = {path.name for path in (self._system.home / "sandboxes").glob("*/*")}

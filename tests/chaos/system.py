@@ -130,7 +130,6 @@ class System:
     server: Server
     workers: Sequence[Worker]
     keys: Keys = field(default_factory=Keys)
-    names: set[str] = field(default_factory=set)
 
     @property
     def url(self) -> str:
@@ -149,10 +148,6 @@ class System:
         with suppress(redis_py.RedisError), self.server.connect() as client:
             return {name.decode() for name in client.zrange(self.keys.nodes(), 0, -1)}
         return set()
-
-    def watch_names(self) -> None:
-        """Note the sandboxes that have a state folder now, for `leftovers`: a cgroup tells not whose it was."""
-        self.names |= {path.name for path in (self.home / "sandboxes").glob("*/*")}
 
 
 def wait_for(condition: Callable[[], object], within_s: float, stop: threading.Event | None = None) -> bool:

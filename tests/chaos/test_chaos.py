@@ -65,7 +65,7 @@ def test_a_long_round_of_every_fault_keeps_every_promise(
 @pytest.mark.timeout(900)
 def test_troubles_of_redis_alone_cost_no_job(wanted: Wanted, bwrap) -> None:
     plan = make_plan(
-        wanted.seed, jobs=wanted.jobs or 300, faults=wanted.faults or 20, load_s=60.0, kinds=OF_REDIS, retries=0
+        wanted.seed, jobs=wanted.jobs or 300, faults=wanted.faults or 20, load_s=40.0, kinds=OF_REDIS, retries=0
     )
 
     report = play(plan, ("bubblewrap", "bubblewrap"), engine=None, within_s=150.0)

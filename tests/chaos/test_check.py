@@ -175,6 +175,12 @@ def test_a_job_that_was_made_twice_and_one_that_is_gone_are_told():
     assert check.made_twice(["a", "b"], ["b", "c"]) == ["job c was never accepted", "job a was accepted and is gone"]
 
 
+def test_a_job_in_two_places_and_a_blind_watch_are_told():
+    assert "ran twice at once: [3, 4]" in check.in_two_places([sound()], {7}, {7: [3, 4]})[0]
+    assert check.in_two_places([sound()], set(), {}) == ["no program was ever seen on the host"]
+    assert check.in_two_places([sound()], {7}, {}) == []
+
+
 def in_session(index: int, at: float, seen: bytes | None = None, *, restarted: bool = False) -> Case:
     case = sound(Kind.SESSION, index=index, at=at, session="s", body=None)
     if seen is not None:
