@@ -115,8 +115,13 @@ class Monkey:
         return True
 
     def _worker(self, source: random.Random) -> Worker | None:
-        """One that no other fault has in its hands."""
-        free = [worker for worker in self._system.workers if worker.is_alive and not worker.is_in_hands]
+        """One that no other fault has in its hands, and that has jobs in its own."""
+        with self._system.server.connect() as client:
+            free = [
+                worker
+                for worker in self._system.workers
+                if worker.is_alive and not worker.is_in_hands and client.exists(self._system.keys.claims(worker.node))
+            ]
         return source.choice(free) if free else None
 
     def _kill_worker(self, source: random.Random) -> bool:
