@@ -1,7 +1,8 @@
 """How does a round go? Load and faults together; then quiet; then everything is looked at; then all is shut down.
 
 Phases, each with its own deadline, so that a round ends by itself: load (with faults), settle (until all jobs have
-ended), close (every session, until no key and no sandbox is left without an owner), leave (SIGTERM, nothing stays).
+ended, or none does any more), close (every session, until no key and no sandbox is left without an owner), leave
+(SIGTERM, nothing stays).
 """
 
 import json
@@ -10,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,11 +31,14 @@ from leasebox.config import ClientSettings
 from leasebox.contract.scripts import Runner
 from leasebox.contract.scripts import client as scripts
 
-SETTLE_S = 90.0
+STUCK_S = 60.0
+"""No job has ended for so long: longer than any pause of the protocol, which the shortened timers make 20 s at most."""
 READERS_S = 15.0
 """A reader looks at the record each five seconds, should its stream tell it nothing."""
+STRAY_S = 30.0
+"""How long a key may be left behind."""
 OWNERLESS_S = 150.0
-"""Reconcile looks each minute at what is older than a minute."""
+"""The same for a sandbox: reconcile looks each minute at what is older than a minute."""
 PROGRESS_S = 5.0
 LAST_LINES = 40
 
@@ -74,7 +78,7 @@ def play(plan: Plan, drivers: Sequence[str], *, engine: docker.DockerClient | No
     Args:
         drivers: One worker for each.
         engine: None where no worker uses Docker.
-        within_s: The load is cut off then; what follows has deadlines of its own.
+        within_s: For the load, and once more for all jobs to end; what follows has deadlines of its own.
     """
     report = Report(plan)
     print(
@@ -113,7 +117,7 @@ class _Round:
         self._watcher.start()
         load = self._load(within_s)
         with self._system.server.connect() as redis:
-            self._settle(redis, load)
+            self._settle(redis, load, within_s)
             self._look_at_jobs(redis, load)
             self._monkey.bring_back()
             self._close(redis)
@@ -145,21 +149,22 @@ class _Round:
             self._report.notes.append(f"{load.repeats} submits were tried again")
         return load
 
-    def _settle(self, redis: redis_py.Redis, load: Load) -> None:
+    def _settle(self, redis: redis_py.Redis, load: Load, within_s: float) -> None:
         keys, open_jobs = self._system.keys, set(load.jobs)
-        next_word = time.monotonic()
+        next_word = last_end = time.monotonic()
 
         def is_through() -> bool:
-            nonlocal next_word
-            open_jobs.difference_update(
-                [job for job in open_jobs if redis.hget(keys.job(job), "state") in (b"finished", None)]
-            )
-            if time.monotonic() >= next_word:
+            nonlocal next_word, last_end
+            ended = {job for job in open_jobs if redis.hget(keys.job(job), "state") in (b"finished", None)}
+            open_jobs.difference_update(ended)
+            now = time.monotonic()
+            last_end = now if ended else last_end
+            if now >= next_word:
                 self._say(f"{len(open_jobs)} jobs have not ended")
-                next_word += PROGRESS_S
-            return not open_jobs
+                next_word = now + PROGRESS_S
+            return not open_jobs or now - last_end > STUCK_S
 
-        wait_for(is_through, SETTLE_S)
+        wait_for(is_through, within_s)
         wait_for(lambda: all(reading.is_over for reading in load.readings.values()), READERS_S)
 
     def _look_at_jobs(self, redis: redis_py.Redis, load: Load) -> None:
@@ -183,16 +188,19 @@ class _Round:
         for name in sorted({job.session for job in self._report.plan.jobs if job.session}):
             runner.run(scripts.close(keys, tenant=tenant, session=name))
         nodes = frozenset(worker.node for worker in self._system.workers)
+        self._say("sessions closed")
+        self._gone_within(STRAY_S, lambda: leftovers.stray_keys(leftovers.read_keys(redis), keys, live_nodes=nodes))
+        self._gone_within(OWNERLESS_S, lambda: leftovers.unowned_sandboxes(self._existing(), _pooled(redis)))
+
+    def _gone_within(self, within_s: float, look: Callable[[], list[str]]) -> None:
         found: list[str] = []
 
-        def is_clean() -> bool:
-            strays = leftovers.stray_keys(leftovers.read_keys(redis), keys, live_nodes=nodes)
-            found[:] = strays + leftovers.unowned_sandboxes(self._existing(), _pooled(redis))
+        def is_gone() -> bool:
+            found[:] = look()
             return not found
 
-        self._say("sessions closed")
-        if not wait_for(is_clean, OWNERLESS_S):
-            self._report.wrong += [f"{text}, {OWNERLESS_S} s after the last job" for text in found]
+        if not wait_for(is_gone, within_s):
+            self._report.wrong += [f"{text}, {within_s} s after the sessions were closed" for text in found]
 
     def _leave(self, redis: redis_py.Redis) -> None:
         """End the workers as an operator does; nothing of them stays."""

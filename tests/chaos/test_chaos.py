@@ -20,7 +20,7 @@ def keep_every_promise(report: Report, again: str) -> None:
         pytest.fail(f"{report.text()}\n  again: {again}", pytrace=False)
 
 
-@pytest.mark.timeout(480)
+@pytest.mark.timeout(600)
 def test_a_short_round_of_every_fault_keeps_every_promise(wanted: Wanted, docker_engine, python_image, bwrap) -> None:
     plan = make_plan(
         wanted.seed,
