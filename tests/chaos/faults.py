@@ -1,5 +1,7 @@
 """How is each fault done to a running system? With signals, the engine's own commands, and Redis' own.
 
+A hit is noted once it is done; one whose target went in that very moment looks for another.
+
 What a fault begins it also ends: a stopped worker goes on, a killed one and a killed Redis are started again.
 """
 
@@ -178,18 +180,16 @@ class Monkey:
         if not found:
             return False
         name = source.choice(sorted(found))
-        self._hit(FaultKind.AGENT_KILLED, sandbox=name)
         os.kill(found[name], signal.SIGKILL)
-        return True
+        return self._hit(FaultKind.AGENT_KILLED, sandbox=name)
 
     def _kill_container(self, source: random.Random) -> bool:
         containers = self._containers()
         if not containers:
             return False
         container = source.choice(containers)
-        self._hit(FaultKind.CONTAINER_KILLED, sandbox=str(container.name))
         container.kill()
-        return True
+        return self._hit(FaultKind.CONTAINER_KILLED, sandbox=str(container.name))
 
     def _containers(self) -> list[docker.models.containers.Container]:
         if self._engine is None:
@@ -207,11 +207,10 @@ class Monkey:
             chosen = source.sample(others, min(len(others), source.choice([1, 3, len(others)])))
             if not chosen:
                 return False
-            self._hit(FaultKind.CONNECTIONS_CUT, what=f"{len(chosen)} of {len(others)}")
             for number in chosen:
                 with suppress(redis_py.ResponseError):
                     client.client_kill_filter(_id=str(number))
-        return True
+        return self._hit(FaultKind.CONNECTIONS_CUT, what=f"{len(chosen)} of {len(others)}")
 
     def _kill_redis(self, source: random.Random) -> bool:
         if not self._redis_is_up:
