@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
+from operator import itemgetter
 from typing import Any
 
 from tests.chaos.watch import sign_of
@@ -21,6 +22,7 @@ class Kind(StrEnum):
     PRINT = "print"
     FLOOD = "flood"
     SLEEP = "sleep"
+    LONG = "long"
     FAIL = "fail"
     FILES = "files"
     COMMAND = "command"
@@ -119,6 +121,8 @@ _SHARES = {
 }
 _IN_A_SESSION = 6
 _BURST = (8, 30)
+_BAITS = 4
+_BAIT_BEFORE_S = 2.0
 
 
 def make_plan(
@@ -140,21 +144,37 @@ def make_plan(
         retries: Of every job; None = 0 for some, 2 for others.
     """
     source = random.Random(seed)
-    moments = sorted(_moments(source, jobs, load_s))
-    sessions = [f"s{number}" for number in range(max(1, jobs * _SHARES[Kind.SESSION] // 100 // _IN_A_SESSION))]
-    planned = [_job(source, index, at_s, sessions, retries, sign_of(seed)) for index, at_s in enumerate(moments)]
     drawn = tuple(_faults(source, faults, load_s, kinds))
     if last is not None:
         drawn += (PlannedFault(load_s * 0.98, last, source.getrandbits(32)),)
-    return Plan(seed, tuple(planned), drawn)
+    moments = sorted(
+        [
+            *_moments(
+                source, max(0, jobs - _BAITS * sum(fault.kind is FaultKind.WORKER_STOPPED for fault in drawn)), load_s
+            ),
+            *_baits(drawn),
+        ],
+        key=itemgetter(0),
+    )
+    sessions = [f"s{number}" for number in range(max(1, jobs * _SHARES[Kind.SESSION] // 100 // _IN_A_SESSION))]
+    made = [_job(source, n, at_s, kind, sessions, retries, sign_of(seed)) for n, (at_s, kind) in enumerate(moments)]
+    return Plan(seed, tuple(made), drawn)
 
 
-def _moments(source: random.Random, jobs: int, load_s: float) -> Iterator[float]:
+def _baits(faults: tuple[PlannedFault, ...]) -> Iterator[tuple[float, Kind]]:
+    """Long jobs for a worker to hold when it is stopped: it must find, when it goes on, that they are not its own."""
+    for fault in faults:
+        if fault.kind is FaultKind.WORKER_STOPPED:
+            yield from [(max(0.0, fault.at_s - _BAIT_BEFORE_S), Kind.LONG)] * _BAITS
+
+
+def _moments(source: random.Random, jobs: int, load_s: float) -> Iterator[tuple[float, Kind]]:
     """Some singly, some in bursts that make the queues long."""
     while jobs > 0:
         together = min(jobs, source.randint(*_BURST) if source.random() < 0.05 else 1)
         at_s = source.uniform(0.0, load_s)
-        yield from [at_s] * together
+        kinds = source.choices(list(_SHARES), list(_SHARES.values()), k=together)
+        yield from [(at_s, kind) for kind in kinds]
         jobs -= together
 
 
@@ -168,9 +188,8 @@ def _faults(source: random.Random, count: int, load_s: float, kinds: tuple[Fault
 
 
 def _job(
-    source: random.Random, index: int, at_s: float, sessions: list[str], retries: int | None, sign: str
+    source: random.Random, index: int, at_s: float, kind: Kind, sessions: list[str], retries: int | None, sign: str
 ) -> PlannedJob:
-    kind = source.choices(list(_SHARES), list(_SHARES.values()))[0]
     program, body, more = _PROGRAMS[kind](source, index)
     spec: dict[str, Any] = {
         "idempotency_key": f"chaos-{index}",
@@ -221,6 +240,12 @@ def _sleep(source: random.Random, index: int) -> _Made:
     return program, b"".join(b"%d\n" % n for n in range(20)), {}
 
 
+def _long(source: random.Random, index: int) -> _Made:
+    """Longer than a silent node is waited for; urgent, so that it has begun when it is to be hit."""
+    program = "for n in range(80):\n    print(n, flush=True)\n    time.sleep(0.1)\n"
+    return program, b"".join(b"%d\n" % n for n in range(80)), {"priority": "interactive", "retries": 2}
+
+
 def _files(source: random.Random, index: int) -> _Made:
     content = source.randbytes(source.randrange(1, 100_000)).hex()
     program = 'import hashlib\nprint(hashlib.sha256(open("in/data", "rb").read()).hexdigest())\n'
@@ -257,6 +282,7 @@ _PROGRAMS = {
     Kind.PRINT: _print,
     Kind.FLOOD: _flood,
     Kind.SLEEP: _sleep,
+    Kind.LONG: _long,
     Kind.FAIL: _print,
     Kind.FILES: _files,
     Kind.COMMAND: _print,
