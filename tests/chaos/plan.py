@@ -122,6 +122,7 @@ _SHARES = {
 _IN_A_SESSION = 6
 _BURST = (8, 30)
 _BAITS = 4
+_BAITED = (FaultKind.WORKER_STOPPED, FaultKind.WORKER_GONE)
 _BAIT_BEFORE_S = 2.0
 
 
@@ -149,9 +150,7 @@ def make_plan(
         drawn += (PlannedFault(load_s * 0.98, last, source.getrandbits(32)),)
     moments = sorted(
         [
-            *_moments(
-                source, max(0, jobs - _BAITS * sum(fault.kind is FaultKind.WORKER_STOPPED for fault in drawn)), load_s
-            ),
+            *_moments(source, max(0, jobs - _BAITS * sum(fault.kind in _BAITED for fault in drawn)), load_s),
             *_baits(drawn),
         ],
         key=itemgetter(0),
@@ -162,9 +161,9 @@ def make_plan(
 
 
 def _baits(faults: tuple[PlannedFault, ...]) -> Iterator[tuple[float, Kind]]:
-    """Long jobs for a worker to hold when it is stopped: it must find, when it goes on, that they are not its own."""
+    """Long jobs for a worker to hold when it is stopped or gone: others must take them, once and for all."""
     for fault in faults:
-        if fault.kind is FaultKind.WORKER_STOPPED:
+        if fault.kind in _BAITED:
             yield from [(max(0.0, fault.at_s - _BAIT_BEFORE_S), Kind.LONG)] * _BAITS
 
 
