@@ -180,6 +180,8 @@ def running_system(drivers: Sequence[str]) -> Iterator[System]:
         nodes = {worker.node for worker in workers}
         if not wait_for(lambda: system.registered() >= nodes, START_WITHIN_S):
             told = "\n".join(worker.log.read_text()[-2000:] for worker in workers)
+            for worker in workers:
+                worker.leave()  # takes its warm containers along, which a kill would leave in the engine
             raise RuntimeError(f"the workers did not start:\n{told}")
         yield system
     finally:
