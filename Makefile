@@ -36,9 +36,9 @@ lint: $(TOOLS) ## style, format, types and the directions of imports
 bench: $(TOOLS) ## measure and write docs/benchmarks.md
 	$(BIN)/python tests/bench/run.py $(ARGS)
 
-chaos: $(TOOLS) ## kill things at random under load
+chaos: $(TOOLS) ## kill things at random under load; ARGS='--seed N -k short' plays a round again
 	ops/dev/services.sh start
-	$(BIN)/pytest -m '' tests/chaos $(ARGS)
+	$(BIN)/pytest -s -m '' tests/chaos $(ARGS)
 
 up: $(PACKAGE) ## keep the embedded stack in the foreground
 	$(BIN)/leasebox up $(ARGS)

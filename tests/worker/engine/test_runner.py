@@ -1,6 +1,7 @@
 """What happens to one job in a worker: its ending, and what is left of it after every kind of failure."""
 
 import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from leasebox_worker.engine.control import cancel
 from leasebox_worker.engine.deps import Deps
 from leasebox_worker.engine.intake import Pause
 from leasebox_worker.engine.runner import run_job
+from leasebox_worker.engine.sandboxes import Sandboxes
+from leasebox_worker.policy.profiles import BUILT_IN
 
 
 def test_a_job_runs_and_leaves_nothing(worker_node: Any, deps: Deps) -> None:
@@ -257,3 +260,18 @@ def _wait(condition: Any) -> None:
             return
         threading.Event().wait(0.01)
     pytest.fail("not true within 5 s")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("retries", "state", "outcome"), [(0, "finished", "lost"), (1, "queued", None)])
+def test_a_job_that_ended_while_its_worker_was_silent_is_the_workers_loss(
+    worker_node: Any, driver: Any, placement: Any, retries: int, state: str, outcome: str | None
+) -> None:
+    sandboxes = Sandboxes(driver, replace(placement, dead_man_s=0.5), bound=1)  # and nobody pings
+    job = worker_node.submit(spec={"code": "import time; time.sleep(60)"}, retries=retries)
+    try:
+        run_job(job, Deps(worker_node.tracker, sandboxes, BUILT_IN, cancel_grace_s=0.2))
+    finally:
+        sandboxes.end_all()
+
+    assert (worker_node.job(job)["state"], worker_node.job(job).get("outcome")) == (state, outcome)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from leasebox.contract import CONTRACT_VERSION
-from leasebox.contract.errors import GuestProtocolError, InvalidSpec, LeaseboxError
+from leasebox.contract.errors import GuestProtocolError, InvalidSpec, LeaseboxError, SandboxDied
 from leasebox.contract.result import Failure, Outcome, Usage
 from leasebox.contract.scripts import answers as a
 from leasebox.contract.scripts.worker import Chunk
@@ -285,6 +285,9 @@ def _execute(attempt: Attempt, deps: Deps) -> tuple[Ended, Usage]:
         return Ended(
             Outcome.TIMEOUT, None, None, "wall", "ended by its wall limit; its sandbox had to be ended"
         ), Usage()
+    if exited.is_dead_man and not exited.is_cancelled:
+        # We were stopped or too slow: our loss, which may be retried, and no signal of the program's own.
+        raise SandboxDied(f"the job was ended while its worker did not answer ({exited.error})")
     attempt.is_sandbox_alive = exited.is_clean
     is_suspect = exited.signal is not None or exited.code not in (0, None)
     ended = name_ending(exited, was_oom=is_suspect and deps.sandboxes.was_oom(sandbox))

@@ -11,6 +11,10 @@ from leasebox_guest.frames import Kind
 MAX_TEXT = 4096
 
 
+DEAD_MAN = "dead_man:"
+"""How the agent begins to say that it had no word from its worker."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ready:
     """The agent serves; `python` is the version of its interpreter."""
@@ -41,7 +45,7 @@ class Exited:
     Attributes:
         limit: None, or wall, cpu, silence or output: the limit for which the agent killed it.
         is_clean: False: the sandbox could not be emptied and must not be used again.
-        error: Why the program could not be started (then `code` is 126 or 127).
+        error: Why the program could not be started (then `code` is 126 or 127), or that the agent had no word from us.
     """
 
     id: str
@@ -54,6 +58,11 @@ class Exited:
     memory_peak_bytes: int
     is_clean: bool
     error: str | None
+
+    @property
+    def is_dead_man(self) -> bool:
+        """Whether the agent ended the job because this worker was silent for too long (GUEST.md, dead-man)."""
+        return self.error is not None and self.error.startswith(DEAD_MAN)
 
 
 @dataclass(frozen=True, slots=True)

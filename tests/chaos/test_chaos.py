@@ -1,0 +1,74 @@
+"""Is nothing lost, nothing done twice, nothing stuck and nothing left behind, whatever dies at whatever moment?
+
+A round that fails prints the command that plays the same plan again; the machine's own timing is never the same. The
+short round belongs to `make test`, all of them to `make chaos`, the long ones to `make test-slow` too.
+"""
+
+import pytest
+from tests.chaos.conftest import Wanted
+from tests.chaos.plan import EVERYWHERE, OF_REDIS, FaultKind, make_plan
+from tests.chaos.round import Report, play
+
+MIXED = ("bubblewrap", "docker")
+
+pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.docker, pytest.mark.bubblewrap]
+
+
+def keep_every_promise(report: Report, again: str) -> None:
+    """Fail with what is wrong and the command that plays it again, not with the source of the test."""
+    if report.wrong:
+        pytest.fail(f"{report.text()}\n  again: {again}", pytrace=False)
+
+
+@pytest.mark.timeout(600)
+def test_a_short_round_of_every_fault_keeps_every_promise(wanted: Wanted, docker_engine, python_image, bwrap) -> None:
+    plan = make_plan(
+        wanted.seed,
+        jobs=wanted.jobs or 200,
+        faults=wanted.faults or 9,
+        load_s=40.0,
+        last=FaultKind.WORKER_GONE,
+        retries=wanted.retries,
+    )
+
+    report = play(plan, MIXED, engine=docker_engine.client, within_s=120.0)
+
+    keep_every_promise(report, wanted.again("short"))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("retries", [0, 2])
+def test_a_long_round_of_every_fault_keeps_every_promise(
+    wanted: Wanted, retries: int, docker_engine, python_image, bwrap
+) -> None:
+    kinds = (*EVERYWHERE, FaultKind.ENGINE_KILLED) if wanted.engine_too else EVERYWHERE
+    jobs, faults = wanted.jobs or 1000, wanted.faults or 36
+    given = retries if wanted.retries is None else wanted.retries
+    plan = make_plan(
+        wanted.seed,
+        jobs=jobs,
+        faults=faults,
+        load_s=4.0 * faults,
+        kinds=kinds,
+        last=FaultKind.WORKER_GONE,
+        retries=given,
+    )
+
+    report = play(plan, MIXED, engine=docker_engine.client, within_s=10.0 * faults + 60.0)
+
+    keep_every_promise(report, wanted.again("long"))
+    assert wanted.faults or len(report.hits) >= 30
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_troubles_of_redis_alone_cost_no_job(wanted: Wanted, bwrap) -> None:
+    plan = make_plan(
+        wanted.seed, jobs=wanted.jobs or 300, faults=wanted.faults or 20, load_s=40.0, kinds=OF_REDIS, retries=0
+    )
+
+    report = play(plan, ("bubblewrap", "bubblewrap"), engine=None, within_s=150.0)
+
+    keep_every_promise(report, wanted.again("redis"))
+    assert not [str(case) for case in report.cases if case.outcome in ("lost", "infra")]
