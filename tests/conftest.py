@@ -234,3 +234,10 @@ def eventually() -> Eventually:
         return value
 
     return wait
+
+
+def unmount_below(folder: Path) -> None:
+    """Take away what a worker that was killed, and not started again, has left mounted."""
+    mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+    for mount in sorted((m for m in mounts if m.startswith(f"{folder}/")), reverse=True):
+        subprocess.run(["umount", "-l", mount], check=False)

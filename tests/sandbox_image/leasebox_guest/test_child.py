@@ -56,12 +56,11 @@ def test_a_waiting_process_that_was_killed_is_replaced(host: Any, eventually: An
 
 
 def test_a_job_is_not_charged_for_what_its_process_did_before(host: Any, eventually: Any) -> None:
-    busy = "sum(range(3_000_000))"
-    first = host.run(busy)
+    host.run("pass")
     eventually(lambda: _waiting(host))
-    second = host.run(busy)
+    ended = host.run("import time, os; print(time.process_time(), flush=True); os._exit(0)")
 
-    assert second.cpu_s < first.cpu_s * 1.5
+    assert ended.cpu_s < float(ended.stdout)  # its own clock counts from the fork
 
 
 @pytest.mark.long
