@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from leasebox.contract.domains import RULE
 from leasebox.contract.errors import InvalidSpec
 from leasebox.contract.queues import Priority
 from leasebox.contract.sizes import Bytes, Seconds
@@ -48,9 +49,7 @@ SessionName = Annotated[str, StringConstraints(pattern=SESSION_NAME)]
 ProfileName = Annotated[str, StringConstraints(pattern=LABEL)]
 TenantName = Annotated[str, StringConstraints(pattern=LABEL)]
 SecretName = Annotated[str, StringConstraints(pattern=SECRET_NAME)]
-Domain = Annotated[
-    str, StringConstraints(pattern=r"^(\*\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}$", max_length=253)
-]
+Domain = Annotated[str, StringConstraints(pattern=RULE, max_length=253)]
 
 
 class Kind(StrEnum):
