@@ -85,11 +85,11 @@ class Door:
         self._arrivals = TokenBucket(caps.connections_per_s, caps.connections, loop.time())
         self._tunnels: set[asyncio.Task[None]] = set()
         self._in = self._out = self._refused = 0
+        self._is_used_up = False
         self._accepting = loop.create_task(self._accept())
 
     async def close(self) -> Traffic:
         """Let nobody in, cut who is inside; what went through."""
-        self._accepting.cancel()
         tasks = [self._accepting, *self._tunnels]
         for task in tasks:
             task.cancel()
@@ -102,6 +102,7 @@ class Door:
     def spend(self, *, bytes_in: int = 0, bytes_out: int = 0) -> float:
         """See `tunnel.Account`."""
         if self._in + self._out + bytes_in + bytes_out > self.caps.total_bytes:
+            self._is_used_up = True
             raise RefusedError(Refusal.BYTES)
         self._in += bytes_in
         self._out += bytes_out
@@ -116,8 +117,10 @@ class Door:
                 log.error("egress_cannot_accept", reason=str(exc), **self._who())
                 await asyncio.sleep(1.0)
                 continue
-            if len(self._tunnels) >= self.caps.connections or self._room.places <= 0:
-                self._turn_away(connection)
+            if self._is_used_up:
+                self._turn_away(connection, Refusal.BYTES)
+            elif len(self._tunnels) >= self.caps.connections or self._room.places <= 0:
+                self._turn_away(connection, Refusal.BUSY)
             else:
                 task = loop.create_task(self._let_in(connection))
                 self._tunnels.add(task)
@@ -129,23 +132,18 @@ class Door:
         self._room.places -= 1
         try:
             guest = await asyncio.open_unix_connection(sock=connection, limit=STREAM_BYTES)
-            if self._in + self._out >= self.caps.total_bytes:
-                guest[1].write(answer(Refusal.BYTES))
-                guest[1].close()
-                raise RefusedError(Refusal.BYTES)
             await Tunnel(guest, self, self._ways).run()
-        except RefusedError as exc:
-            self._note(exc)
         finally:
             self._room.places += 1
 
-    def _turn_away(self, connection: socket.socket) -> None:
+    def _turn_away(self, connection: socket.socket, refusal: Refusal) -> None:
+        self.refuse(RefusedError(refusal))
         with suppress(OSError):
-            connection.send(answer(Refusal.BUSY))
+            connection.send(answer(refusal))
         connection.close()
-        self._note(RefusedError(Refusal.BUSY))
 
-    def _note(self, error: RefusedError) -> None:
+    def refuse(self, error: RefusedError) -> None:
+        """See `tunnel.Account`."""
         self._refused += 1
         if self._refused <= self.caps.logged_refusals:
             log.warning("egress_refused", name=ascii(error.name)[1:-1], reason=str(error.refusal), **self._who())

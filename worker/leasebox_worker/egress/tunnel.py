@@ -33,6 +33,9 @@ class Account(Protocol):
             RefusedError: They are more than the job may have.
         """
 
+    def refuse(self, error: RefusedError) -> None:
+        """Note that a check failed; before the guest learns of it, so that none goes unnoted."""
+
 
 class Tunnel:
     """One connection, from its acceptance to its end."""
@@ -48,20 +51,16 @@ class Tunnel:
         self._writer.transport.set_write_buffer_limits(high=STREAM_BYTES)
 
     async def run(self) -> None:
-        """Serve the connection; it is closed afterwards, whatever happened.
-
-        Raises:
-            RefusedError: A check failed; the guest was told so.
-        """
+        """Serve the connection; it is closed afterwards, whatever happened."""
         try:
             await self._serve()
             await self._let_read_on()
         except RefusedError as exc:
+            self._account.refuse(exc)
             if self._remote is None:
                 self._writer.write(answer(exc.refusal))
                 await self._let_read_on()
-            raise
-        except (ConnectionError, asyncio.IncompleteReadError):
+        except (OSError, asyncio.IncompleteReadError):
             return  # somebody hung up: nothing to say and nobody to say it to
         finally:
             for streams in filter(None, (self._remote, (self._reader, self._writer))):
@@ -70,7 +69,7 @@ class Tunnel:
     async def _let_read_on(self) -> None:
         """Close once the guest has read what was written; one that does not read is cut."""
         self._writer.close()
-        with suppress(TimeoutError):
+        with suppress(OSError):  # a timeout too
             async with asyncio.timeout(self._caps.head_within_s):
                 await self._writer.wait_closed()
 

@@ -20,7 +20,7 @@ class Redactor:
         """Starts at the beginning of a stream.
 
         Args:
-            values: None of them empty.
+            values: Of at least four bytes each (`release` lets fewer out).
         """
         self._values = tuple(values)
         self._held = b""
@@ -35,10 +35,13 @@ class Redactor:
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes; those that may go out."""
         text = self._held + data
-        certain = len(text) - self._open_bytes(text)
+        return self._advance(text, len(text) - self._open_bytes(text))
+
+    def _advance(self, text: bytes, certain: int) -> bytes:
+        """Answer for the bytes before `certain`, hold the others; a value that starts among these is found again."""
         out, at, is_masked = bytearray(), self._answered, self._is_masked
         for start, end in self._found(text):
-            if end <= at:
+            if end <= at or start >= certain:
                 continue
             if start >= at or not is_masked:  # else it goes on where the last one ended
                 out += text[at:start] + MASK
@@ -56,19 +59,15 @@ class Redactor:
 
         A longer beginning waits until it is decided: a value that is written slowly must not slip through.
         """
-        return self._let_out() if self.is_waiting else b""
+        if not self.is_waiting:
+            return b""
+        out = self._held[self._answered :]
+        self._answered, self._is_masked = len(self._held), False
+        return out
 
     def end(self) -> bytes:
-        """What is still held, at the end of the stream: no value follows it any more."""
-        out = self._let_out()
-        self._held, self._answered, self._is_masked = b"", 0, False
-        return out
-
-    def _let_out(self) -> bytes:
-        out = self._held[self._answered :]
-        if out:
-            self._answered, self._is_masked = len(self._held), False
-        return out
+        """What is still held, at the end of the stream: no value goes on in it any more."""
+        return self._advance(self._held, len(self._held))
 
     def _open_bytes(self, text: bytes) -> int:
         """Length of the longest end of `text` that some value begins with, and does not end with."""

@@ -2,15 +2,15 @@
 
 import errno
 import json
-import os
 import socket
 import ssl
 import sys
 import urllib.request
+from pathlib import Path
 
 context = ssl.create_default_context(cadata=sys.argv[1])
-FOLDER = "/run/egress"
-seen = {"socket": os.path.exists(f"{FOLDER}/p.sock")}
+FOLDER = Path("/run/egress")
+seen = {"socket": (FOLDER / "p.sock").exists()}
 
 
 def name_of(action):
@@ -34,8 +34,8 @@ except ConnectionError:
     seen["connect"] = "closed"
 if "attack" in sys.argv:
     seen["attack"] = {
-        "unlink": name_of(lambda: os.unlink(f"{FOLDER}/p.sock")),
-        "create": name_of(lambda: os.symlink("/", f"{FOLDER}/x")),
+        "unlink": name_of((FOLDER / "p.sock").unlink),
+        "create": name_of(lambda: (FOLDER / "x").symlink_to("/")),
         "port": name_of(bind_port),
     }
 path = f"bytes/{sys.argv[3]}" if "bytes" in sys.argv else ""
