@@ -31,7 +31,7 @@ class Forwarder:
         """
         self._loop = loop
         self._target = target
-        self._pairs: set[_Pair] = set()
+        self._pairs: set[Pair] = set()
         self._most = max(1, min(MOST_PAIRS, (os.sysconf("SC_OPEN_MAX") - _AGENTS_OWN_DESCRIPTORS) // 2))
         listener = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
         listener.bind(("127.0.0.1", PORT))
@@ -55,7 +55,7 @@ class Forwarder:
             os.close(client)
             return
         os.set_blocking(client, False)
-        self._pairs.add(_Pair(self._loop, client, upstream, self._forget))
+        self._pairs.add(Pair(self._loop, client, upstream, self._forget))
         if len(self._pairs) >= self._most:
             self._loop.unwatch(self._listener)
 
@@ -69,7 +69,7 @@ class Forwarder:
             return None
         return _number_of(upstream)
 
-    def _forget(self, pair: _Pair) -> None:
+    def _forget(self, pair: Pair) -> None:
         self._pairs.discard(pair)
         self._loop.watch(self._listener, self._accept)
 
@@ -80,12 +80,12 @@ def _number_of(made: _socket.socket) -> int:
     return made.detach()
 
 
-class _Pair:
+class Pair:
     """Two sockets whose bytes go to one another; one portion a direction waits here, then its source is left alone."""
 
     __slots__ = ("_ended", "_ends", "_forget", "_is_told", "_loop", "_pending", "_watched")
 
-    def __init__(self, loop: Loop, client: int, upstream: int, forget: Callable[[_Pair], None]) -> None:
+    def __init__(self, loop: Loop, client: int, upstream: int, forget: Callable[[Pair], None]) -> None:
         self._loop = loop
         self._ends = (client, upstream)
         self._forget = forget

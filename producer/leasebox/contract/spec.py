@@ -37,7 +37,8 @@ WORKSPACE = PurePosixPath("/workspace")
 LANGUAGES = ("python", "bash", "javascript", "typescript", "go", "rust", "java", "c", "cpp", "ruby", "php", "perl")
 ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 ENV_REFUSED = re.compile(
-    r"LD_.*|PYTHON(STARTUP|PATH|HOME|INSPECT|BREAKPOINT|USERBASE|EXECUTABLE|WARNINGS)|BASH_ENV|ENV|IFS|PATH|NODE_OPTIONS"
+    r"LD_.*|GCONV_PATH|PATH|IFS|ENV|BASH_ENV|SHELLOPTS|BASHOPTS|PS4|NODE_OPTIONS"
+    r"|PYTHON(STARTUP|PATH|HOME|INSPECT|BREAKPOINT|USERBASE|EXECUTABLE|WARNINGS|PLATLIBDIR|PYCACHEPREFIX|_PRESITE)"
 )
 SANDBOX_LIMITS = ("cpus", "memory_bytes", "pids", "open_files", "disk_bytes", "tmp_bytes")
 """Limits that belong to the sandbox as a whole; a session's jobs share them."""

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from leasebox_worker.egress.caps import Caps
-from leasebox_worker.egress.door import SOCKET, Visit
+from leasebox_worker.egress.door import SOCKET, Traffic, Visit
 from leasebox_worker.egress.proxy import Egress, OpenDoor
 from leasebox_worker.egress.refusal import RefusedError
 from leasebox_worker.egress.ways import Ways, dial, resolve
@@ -123,13 +123,15 @@ def test_only_the_checked_address_is_dialled_and_the_name_is_asked_for_once(gues
     assert len(journal.dialled) == 1
 
 
-def test_nothing_is_forwarded_before_the_name_in_the_greeting_was_seen(guest: Guest, origin: Any) -> None:
-    raw, said = guest.ask()
+def test_nothing_is_forwarded_before_the_name_in_the_greeting_was_seen(egress: Egress, origin: Any) -> None:
+    egress.make_folder("box")
+    opened = egress.open("box", VISIT)
+    raw, said = Guest(opened, origin.ca).ask()
     assert b" 200 " in said
     raw.sendall(b"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello")
 
     assert until(raw, None) == b""
-    assert origin.received == []
+    assert egress.shut(opened) == Traffic(0, 0, 1)
 
 
 def test_a_folder_can_be_read_by_all_and_written_by_its_owner_alone(opened: OpenDoor) -> None:
