@@ -57,6 +57,7 @@ class Journal:
     book: dict[str, list[str]] = field(default_factory=lambda: dict(BOOK))
     resolved: list[str] = field(default_factory=list)
     dialled: list[tuple[str, int]] = field(default_factory=list)
+    dead: set[str] = field(default_factory=set)
 
 
 def _certificate(folder: Path) -> tuple[Path, Path]:
@@ -132,12 +133,16 @@ def ways(origin: Origin, journal: Journal) -> Ways:
 
     async def resolve(name: str) -> list[str]:
         journal.resolved.append(name)
+        if name in journal.dead:
+            await asyncio.Event().wait()
         if name not in journal.book:
             raise OSError("no such name")
         return journal.book[name]
 
     async def dial(address: str, port: int) -> Streams:
         journal.dialled.append((address, port))
+        if address in journal.dead:
+            raise ConnectionRefusedError(address)
         return await asyncio.open_connection("127.0.0.1", origin.port, limit=STREAM_BYTES)
 
     return Ways(resolve, dial)

@@ -265,10 +265,31 @@ def test_a_head_without_end_is_refused(guest: Guest) -> None:
     assert b" 400 " in until(raw, None)
 
 
+@caps_of(reach_within_s=0.2)
 def test_a_name_that_does_not_resolve_or_answer_is_told_apart(guest: Guest, journal: Any) -> None:
-    journal.book = {}
+    journal.dead = {"mixed.test", "93.184.215.14"}
 
+    assert b" 502 the host does not answer" in guest.ask()[1]
+    assert b" 502 the name does not resolve" in guest.ask(ASK.replace(b"allowed", b"mixed"))[1]
+    journal.book = {}
     assert b" 502 the name does not resolve" in guest.ask()[1]
+
+
+def test_the_next_address_is_tried_when_one_does_not_answer(guest: Guest, journal: Any) -> None:
+    journal.book = {"allowed.test": ["8.8.8.8", "93.184.215.14"]}
+    journal.dead = {"8.8.8.8"}
+
+    assert guest.get() == b"hello from outside"
+    assert journal.dialled == [("8.8.8.8", 443), ("93.184.215.14", 443)]
+
+
+def test_the_whole_worker_has_a_bound_of_connections(guest: Guest, egress: Egress) -> None:
+    egress._room.places = 1
+    kept, said = guest.ask()
+
+    assert b" 200 " in said
+    assert b" 503 " in guest.ask()[1]
+    kept.close()
 
 
 @caps_of(logged_refusals=3, connections_per_s=1000.0)
