@@ -304,7 +304,7 @@ def test_a_flood_of_refusals_does_not_flood_the_log(egress: Egress, origin: Any)
     assert traffic.refused == 10
     assert [line["event"] for line in logs] == ["egress_refused"] * 3 + ["egress_refusals_not_logged"]
     assert logs[-1]["count"] == 7
-    assert "\x1b" not in str(logs)
+    assert logs[0]["name"].isprintable()
 
 
 async def test_an_address_of_this_host_is_not_dialled() -> None:

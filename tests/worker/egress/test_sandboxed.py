@@ -9,7 +9,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from leasebox.contract.spec import Limits
+from leasebox_guest.egress import MOST_PAIRS
 from leasebox_worker.drivers.base import Driver
+from leasebox_worker.egress.caps import Caps
 from leasebox_worker.egress.door import Visit
 from leasebox_worker.egress.proxy import Egress
 from leasebox_worker.engine.sandboxes import Placement, Sandbox, Sandboxes
@@ -124,3 +126,12 @@ def test_a_flood_of_connections_leaves_agent_and_proxy_alive(run: Run) -> None:
 
     assert seen["opened"] >= 200
     assert run("door.py", ("allowed.test",))["get"] == "hello from outside"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("caps", [Caps(connections=100, head_within_s=30.0)])
+def test_the_agent_keeps_its_own_bound_and_lets_the_next_in(run: Run) -> None:
+    seen = run("crowd.py", ("allowed.test",))
+
+    assert seen["at once"] == MOST_PAIRS
+    assert seen["afterwards"] >= 1
