@@ -37,7 +37,9 @@ def sandbox(driver: Driver, agent_dir: Path, egress: Egress, egress_root: Path, 
         egress=egress,
     )
     sandboxes = Sandboxes(driver, placement, bound=1)
-    yield sandboxes.make(PROFILE, effective_limits(Limits(), PROFILE, node_cpus=1.0), {})
+    place = sandboxes.reserve()
+    assert place
+    yield sandboxes.make(PROFILE, effective_limits(Limits(), PROFILE, node_cpus=1.0), {}, place)
     sandboxes.end_all()
     assert not list(egress_root.iterdir())
 
