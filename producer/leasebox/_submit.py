@@ -11,6 +11,7 @@ from leasebox._ids import new_job_id
 from leasebox._message import Template
 from leasebox.config import ClientSettings
 from leasebox.contract import CONTRACT_VERSION, errors
+from leasebox.contract.domains import covers
 from leasebox.contract.queues import shared
 from leasebox.contract.scripts.client import NewJob
 from leasebox.contract.spec import ENV_REFUSED, SANDBOX_LIMITS, JobSpec, Kind, canonical_json, parse_spec
@@ -135,16 +136,10 @@ def _beyond(spec: JobSpec, profile: Profile) -> list[str]:
         if asked is not None and asked > ceiling:
             wrong.append(f"limits.{name}: {asked:g} is above {ceiling:g}")
     if profile.network is not None:
-        wrong += [
-            f"network: {domain} is not allowed" for domain in spec.network if not _covers(profile.network, domain)
-        ]
+        wrong += [f"network: {domain} is not allowed" for domain in spec.network if not covers(profile.network, domain)]
     if profile.secrets is not None:
         wrong += [f"secrets: {name} is not allowed" for name in spec.secrets if name not in profile.secrets]
     return wrong
-
-
-def _covers(allowed: tuple[str, ...], domain: str) -> bool:
-    return any(domain == rule or (rule.startswith("*.") and domain.endswith(rule[1:])) for rule in allowed)
 
 
 def digest_of(spec: JobSpec) -> str:

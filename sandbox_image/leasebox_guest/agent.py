@@ -51,11 +51,15 @@ def serve(bare: frozenset[str]) -> None:
     if rights.switches:
         os.setgroups([])
     loaded = parity.preload(settings.preload)
+    if settings.egress:
+        from leasebox_guest.egress import Forwarder  # not at the top: most sandboxes have no network
     sys.stdout.flush()
     parity.remember_preloaded()
     if len(os.listdir("/proc/self/task")) != 1:  # noqa: PTH208
         raise RuntimeError("a preloaded module has started a thread: its locks would stay taken in every job")
     agent = Agent(settings, channel, rights, loaded)
+    if settings.egress:
+        Forwarder(agent.loop, settings.egress)
     job.prepare_forks()
     me = os.getpid()
     try:

@@ -18,11 +18,13 @@ class Settings:
     `--dead-man` seconds without a word from the host after which a running job ends; `--exit-after` seconds after
     which the agent ends too; `--eof detach|exit`, what the end of its input means; `--preload a,b,c`, modules that
     every forked job finds loaded; `--fork yes|no`; `--workspace` folder; `--wipe a,b`, folders emptied after each job,
-    by default /tmp and /dev/shm where the agent is PID 1 and so has a sandbox of its own, and none elsewhere.
+    by default /tmp and /dev/shm where the agent is PID 1 and so has a sandbox of its own, and none elsewhere;
+    `--egress` path of the worker's proxy socket, none where no job may have a network.
     """
 
     __slots__ = (
         "dead_man_s",
+        "egress",
         "exit_after_s",
         "forks",
         "job_gid",
@@ -50,6 +52,7 @@ class Settings:
             "--fork": "yes",
             "--workspace": "/workspace",
             "--wipe": "/tmp,/dev/shm" if is_pid_1 else "",
+            "--egress": "",
         }
         for name, value in zip(argv[::2], argv[1::2], strict=True):
             if name not in values:
@@ -64,6 +67,7 @@ class Settings:
         self.preload = [name for name in values["--preload"].split(",") if name]
         self.wipe = [path for path in values["--wipe"].split(",") if path]
         self.workspace = values["--workspace"]
+        self.egress = values["--egress"]
         self.started_at = started_at
         if self.job_uid == 0 or self.job_gid == 0:
             raise ValueError("a job never runs as root")

@@ -137,6 +137,9 @@ class WorkerSettings(BaseSettings):
     accept_missing: Annotated[frozenset[str], NoDecode] = Field(
         frozenset(), description="required protections to do without, by the names that doctor prints"
     )
+    secrets_dir: Path = Field(
+        Path("/run/secrets"), description="one file a secret, named like it; what a profile's `secrets` may name"
+    )
     docker_host: str | None = Field(None, description="default: the local engine")
     runtime: str | None = Field(None, description="OCI runtime, for example runsc")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")

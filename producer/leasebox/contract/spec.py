@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from leasebox.contract.domains import RULE
 from leasebox.contract.errors import InvalidSpec
 from leasebox.contract.queues import Priority
 from leasebox.contract.sizes import Bytes, Seconds
@@ -36,7 +37,8 @@ WORKSPACE = PurePosixPath("/workspace")
 LANGUAGES = ("python", "bash", "javascript", "typescript", "go", "rust", "java", "c", "cpp", "ruby", "php", "perl")
 ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 ENV_REFUSED = re.compile(
-    r"LD_.*|PYTHON(STARTUP|PATH|HOME|INSPECT|BREAKPOINT|USERBASE|EXECUTABLE|WARNINGS)|BASH_ENV|ENV|IFS|PATH|NODE_OPTIONS"
+    r"LD_.*|GCONV_PATH|PATH|IFS|ENV|BASH_ENV|SHELLOPTS|BASHOPTS|PS4|NODE_OPTIONS"
+    r"|PYTHON(STARTUP|PATH|HOME|INSPECT|BREAKPOINT|USERBASE|EXECUTABLE|WARNINGS|PLATLIBDIR|PYCACHEPREFIX|_PRESITE)"
 )
 SANDBOX_LIMITS = ("cpus", "memory_bytes", "pids", "open_files", "disk_bytes", "tmp_bytes")
 """Limits that belong to the sandbox as a whole; a session's jobs share them."""
@@ -48,9 +50,7 @@ SessionName = Annotated[str, StringConstraints(pattern=SESSION_NAME)]
 ProfileName = Annotated[str, StringConstraints(pattern=LABEL)]
 TenantName = Annotated[str, StringConstraints(pattern=LABEL)]
 SecretName = Annotated[str, StringConstraints(pattern=SECRET_NAME)]
-Domain = Annotated[
-    str, StringConstraints(pattern=r"^(\*\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}$", max_length=253)
-]
+Domain = Annotated[str, StringConstraints(pattern=RULE, max_length=253)]
 
 
 class Kind(StrEnum):

@@ -120,3 +120,4 @@ def test_an_ordinary_user_gets_namespaces_and_a_pids_limit(bwrap, agent_dir):
     said = json.loads(ran.stdout)
     assert said["isolation"] == "partial"
     assert set(said["failed"]) == ROOTLESS_LACKS - {"no-groups"}
+    assert said["egress"] == "from outside\n"

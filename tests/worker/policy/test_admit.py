@@ -1,12 +1,13 @@
 """What a job may do under a profile."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from leasebox.contract.errors import InvalidSpec
 from leasebox.contract.spec import parse_spec
-from leasebox_worker.policy.admit import Grant, admit
+from leasebox_worker.policy.admit import PROXY, Grant, admit
 from leasebox_worker.policy.profiles import Profile
 
 MIB = 1 << 20
@@ -51,7 +52,9 @@ def test_cpus_never_exceed_those_of_the_node() -> None:
     assert admitted(Profile("big", cpus=64.0)).limits.cpus == 2.0
 
 
-@pytest.mark.parametrize("name", ["LD_PRELOAD", "PYTHONSTARTUP", "PATH", "BASH_ENV", "ENV", "IFS"])
+@pytest.mark.parametrize(
+    "name", ["LD_PRELOAD", "GCONV_PATH", "PYTHONSTARTUP", "PATH", "BASH_ENV", "ENV", "IFS", "SHELLOPTS", "PS4"]
+)
 def test_an_environment_name_that_hooks_programs_is_refused_unless_the_profile_allows_it(name: str) -> None:
     with pytest.raises(InvalidSpec, match=name):
         admitted(env={name: "x"})
@@ -70,6 +73,35 @@ def test_an_environment_name_that_hooks_programs_is_refused_unless_the_profile_a
 def test_what_the_profile_does_not_offer_is_refused(field: str, spec: dict[str, Any]) -> None:
     with pytest.raises(InvalidSpec, match=field):
         admitted(**spec)
+
+
+NET = Profile("net", network=("api.example.com", "*.example.org"), secrets=("TOKEN", "PATH"))
+
+
+@pytest.mark.parametrize("domain", ["api.example.com", "a.b.example.org", "*.a.example.org", "*.example.org"])
+def test_a_domain_within_the_profile_s_list_is_granted_with_a_proxy(domain: str) -> None:
+    env = admitted(NET, network=[domain]).env
+
+    assert {env[name] for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")} == {PROXY}
+    assert "HTTPS_PROXY" not in admitted(NET).env
+
+
+@pytest.mark.parametrize("domain", ["example.org", "example.com", "*.example.com", "api.example.com.evil.net"])
+def test_a_domain_beyond_the_list_is_refused_with_what_the_list_has(domain: str) -> None:
+    with pytest.raises(InvalidSpec, match="network: profile 'net' does not allow") as caught:
+        admitted(NET, network=[domain])
+    assert caught.value.hint == "it has api.example.com, *.example.org"
+
+
+def test_a_profile_without_internet_sockets_has_no_network() -> None:
+    with pytest.raises(InvalidSpec, match="strict"):
+        admitted(replace(NET, seccomp="strict"), network=["api.example.com"])
+
+
+def test_a_secret_s_value_is_not_in_the_grant_and_its_name_hooks_nothing() -> None:
+    assert "TOKEN" not in admitted(NET, secrets=["TOKEN"]).env
+    with pytest.raises(InvalidSpec, match="PATH"):
+        admitted(NET, secrets=["PATH"])
 
 
 def test_bash_runs_from_a_hidden_file_so_that_nobodys_file_is_overwritten() -> None:

@@ -49,6 +49,7 @@ class SandboxRequest:
         preload: Modules that the agent imports before it forks jobs.
         dead_man_s: Silence of the host after which the agent ends the running job.
         agent_exit_after_s: Silence of the host after which the agent exits.
+        egress_dir: Folder of the egress proxy's socket, mounted read-only; None = no job of it ever has a network.
     """
 
     name: str
@@ -61,6 +62,7 @@ class SandboxRequest:
     preload: tuple[str, ...]
     dead_man_s: float
     agent_exit_after_s: float
+    egress_dir: Path | None = None
 
 
 @dataclass(frozen=True)

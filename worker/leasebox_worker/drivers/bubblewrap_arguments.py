@@ -74,6 +74,7 @@ def command(request: SandboxRequest, plan: Plan) -> list[str]:
         "--ro-bind",
         str(request.agent_dir),
         hardening.AGENT_MOUNT,
+        *_egress(request),
         *("--proc", "/proc", "--dev", "/dev"),
         *_writable(request, plan),
         *_hidden(),
@@ -128,6 +129,12 @@ def _etc(plan: Plan) -> list[str]:
     for file in plan.files:
         words += ["--perms", "0644", "--ro-bind-data", str(file.descriptor), file.target]
     return words
+
+
+def _egress(request: SandboxRequest) -> list[str]:
+    if request.egress_dir is None:
+        return []
+    return ["--perms", "0755", "--dir", "/run", "--ro-bind", str(request.egress_dir), hardening.EGRESS_MOUNT]
 
 
 def _writable(request: SandboxRequest, plan: Plan) -> list[str]:

@@ -72,7 +72,7 @@ def host_config(request: SandboxRequest, facts: EngineFacts) -> dict[str, object
         "Sysctls": hardening.sysctls(limits),
         "Init": False,
         "LogConfig": {"Type": "none", "Config": {}},
-        "Binds": [f"{request.agent_dir}:{hardening.AGENT_MOUNT}:ro"],
+        "Binds": _binds(request),
         # These two replace the engine's own lists, so ours are complete.
         "MaskedPaths": list(hardening.MASKED_PATHS),
         "ReadonlyPaths": list(hardening.READONLY_PATHS),
@@ -80,6 +80,13 @@ def host_config(request: SandboxRequest, facts: EngineFacts) -> dict[str, object
     if facts.runtime:
         config["Runtime"] = facts.runtime
     return config
+
+
+def _binds(request: SandboxRequest) -> list[str]:
+    binds = [f"{request.agent_dir}:{hardening.AGENT_MOUNT}:ro"]
+    if request.egress_dir:
+        binds.append(f"{request.egress_dir}:{hardening.EGRESS_MOUNT}:ro")
+    return binds
 
 
 def _tmpfs_options(tmpfs: hardening.Tmpfs) -> str:

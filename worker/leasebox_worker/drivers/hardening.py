@@ -22,6 +22,7 @@ AGENT_CAPABILITY_MASK = (1 << 7) | (1 << 6) | (1 << 5)
 HOSTNAME = "sandbox"
 WORKSPACE = "/workspace"
 AGENT_MOUNT = "/agent"
+EGRESS_MOUNT = "/run/egress"
 
 ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/", "LANG": "C.UTF-8"}
 """All that PID 1 gets. A job can read it, so nothing secret ever stands here."""
@@ -142,5 +143,6 @@ def agent_arguments(request: SandboxRequest, *, job_uid: int, at_eof: str) -> li
         "--exit-after": f"{request.agent_exit_after_s:g}",
         "--eof": at_eof,
         "--preload": ",".join(request.preload),
+        "--egress": f"{EGRESS_MOUNT}/p.sock" if request.egress_dir else "",
     }
     return [word for pair in arguments.items() if pair[1] for word in pair]

@@ -5,7 +5,8 @@ import binascii
 import json
 import os
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -17,6 +18,7 @@ from leasebox.contract.scripts.worker import Chunk
 from leasebox.contract.spec import SANDBOX_LIMITS, FileContent, JobSpec, Limits, parse_spec
 from leasebox_worker.engine.berth import Berth
 from leasebox_worker.engine.deps import Deps
+from leasebox_worker.engine.network import check_network, network
 from leasebox_worker.engine.outcome import Ended, name_ending
 from leasebox_worker.engine.publisher import Publisher
 from leasebox_worker.engine.report import Times, Where, ending_of, result_of
@@ -25,6 +27,7 @@ from leasebox_worker.guestlink.link import Exec, chunked, packed_files
 from leasebox_worker.guestlink.messages import Exited, Output, Refused
 from leasebox_worker.policy.admit import Grant, admit
 from leasebox_worker.policy.profiles import Profile
+from leasebox_worker.policy.redaction import redact
 from leasebox_worker.telemetry.metrics import JOBS, POOL, End
 
 log = structlog.get_logger()
@@ -45,6 +48,7 @@ class Attempt:
     sandbox: Sandbox | None
     publisher: Publisher
     times: Times
+    secrets: dict[str, str] = field(default_factory=dict, repr=False)
     number: int = 0
     is_sandbox_alive: bool = True
 
@@ -61,14 +65,16 @@ def carry_out(answer: a.Leased | a.Cold, berth: Berth, deps: Deps, *, may_contin
     attempt = Attempt(work, JobSpec(code=""), None, None, _publisher(work, deps, 0), Times())
     try:
         attempt.spec, profile, attempt.grant = _admit(work, deps)
+        attempt.secrets = deps.secrets.read(attempt.spec.secrets)
     except InvalidSpec as exc:
         return _settle(attempt, _ours(Outcome.REJECTED, exc), deps, may_continue=may_continue, error=exc)
     limits = attempt.grant.limits
     assert limits.timeout_s is not None
     assert limits.output_bytes is not None
-    attempt.publisher = _publisher(work, deps, limits.output_bytes)
+    attempt.publisher = _publisher(work, deps, limits.output_bytes, _bytes_of(attempt.secrets))
     try:
         attempt.sandbox = _sandbox_for(answer, attempt.spec.limits, attempt.grant, profile, berth, deps)
+        check_network(attempt.spec, attempt.sandbox, deps.sandboxes.driver, deps.egress)
     except InvalidSpec as exc:
         return _settle(attempt, _ours(Outcome.REJECTED, exc), deps, may_continue=may_continue, error=exc)
     except _MustExist as exc:
@@ -263,10 +269,18 @@ def _exec(
 
 
 def _execute(attempt: Attempt, deps: Deps) -> tuple[Ended, Usage]:
+    """Run the program with the network that it asked for; nothing of it is connected any more afterwards."""
+    assert attempt.sandbox is not None
+    with network(attempt.spec, attempt.work, attempt.sandbox, deps.egress) as used:
+        ended, usage = _run_program(attempt, attempt.sandbox, deps)
+    traffic = {"network_in_bytes": used.traffic.bytes_in, "network_out_bytes": used.traffic.bytes_out}
+    return ended, usage.model_copy(update=traffic)
+
+
+def _run_program(attempt: Attempt, sandbox: Sandbox, deps: Deps) -> tuple[Ended, Usage]:
     """Start the program and pump its output until it has ended."""
-    grant, sandbox = attempt.grant, attempt.sandbox
+    grant = attempt.grant
     assert grant is not None
-    assert sandbox is not None
     assert grant.limits.timeout_s is not None
     request = _exec(
         attempt,
@@ -276,10 +290,12 @@ def _execute(attempt: Attempt, deps: Deps) -> tuple[Ended, Usage]:
         code_bytes=len(grant.code),
         wall_s=grant.limits.timeout_s,
     )
+    request = replace(request, env=request.env | attempt.secrets)
     sandbox.link.execute(request, grant.code, chunked(_content(attempt.spec.stdin)))
     deps.running.cancel_again(attempt.work, deps.cancel_grace_s)
     exited = _pump(attempt, sandbox, time.monotonic() + grant.limits.timeout_s + HOST_GRACE_S)
     attempt.times.exited_at = time.monotonic()
+    attempt.publisher.end()
     if exited is None:
         attempt.is_sandbox_alive = False
         return Ended(
@@ -291,6 +307,7 @@ def _execute(attempt: Attempt, deps: Deps) -> tuple[Ended, Usage]:
     attempt.is_sandbox_alive = exited.is_clean
     is_suspect = exited.signal is not None or exited.code not in (0, None)
     ended = name_ending(exited, was_oom=is_suspect and deps.sandboxes.was_oom(sandbox))
+    ended = replace(ended, message=_without_secrets(ended.message, attempt.secrets))
     usage = Usage(
         run_s=exited.wall_s,
         cpu_s=exited.cpu_s,
@@ -377,12 +394,20 @@ def _settle(
     return None
 
 
-def _publisher(work: a.Work, deps: Deps, kept_bytes: int) -> Publisher:
+def _bytes_of(secrets: dict[str, str]) -> list[bytes]:
+    return [value.encode(errors="surrogateescape") for value in secrets.values()]
+
+
+def _without_secrets(text: str, secrets: dict[str, str]) -> str:
+    return redact(text.encode(errors="surrogateescape"), _bytes_of(secrets)).decode(errors="replace")
+
+
+def _publisher(work: a.Work, deps: Deps, kept_bytes: int, secrets: Collection[bytes] = ()) -> Publisher:
     def emit(chunks: list[Chunk]) -> None:
         if deps.tracker.emit(work, chunks):
             deps.running.cancel(work.job, deps.cancel_grace_s)
 
-    return Publisher(emit, kept_bytes=kept_bytes)
+    return Publisher(emit, kept_bytes=kept_bytes, secrets=secrets)
 
 
 def _ours(outcome: Outcome, error: LeaseboxError) -> Ended:

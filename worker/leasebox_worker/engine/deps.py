@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from leasebox_worker.egress.proxy import Egress
 from leasebox_worker.engine.intake import Intake, Pause
 from leasebox_worker.engine.refill import Refill
 from leasebox_worker.engine.running import Running
@@ -9,6 +10,7 @@ from leasebox_worker.engine.sandboxes import Sandboxes
 from leasebox_worker.lifecycle.fence import Fence
 from leasebox_worker.lifecycle.tracker import LeaseTracker
 from leasebox_worker.policy.profiles import Profile
+from leasebox_worker.policy.secrets import SecretStore
 
 
 @dataclass(slots=True)
@@ -19,6 +21,7 @@ class Deps:
         is_draining: Nothing is claimed or started any more; what runs may end.
         is_leaving: The drain's time is over: what still runs is ended and goes back.
         refill: Keeps the warm pool; without one there is no pool.
+        egress: None where the driver cannot hold a job to a network list.
     """
 
     tracker: LeaseTracker
@@ -31,6 +34,8 @@ class Deps:
     intake: Intake = field(default_factory=Intake)
     fence: Fence = field(default_factory=Fence)
     refill: Refill | None = None
+    secrets: SecretStore = field(default_factory=lambda: SecretStore(None))
+    egress: Egress | None = None
 
     def __post_init__(self) -> None:
         """Take work again as soon as a full node has a place."""

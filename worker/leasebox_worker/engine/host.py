@@ -22,9 +22,10 @@ from leasebox.contract.keys import Keys
 from leasebox.contract.scripts import Runner
 from leasebox_guest.install import install
 from leasebox_worker.config import DriverName, OnExit, WorkerSettings
-from leasebox_worker.drivers.base import Driver, DriverSettings, require
+from leasebox_worker.drivers.base import Driver, DriverSettings, Isolation, require
 from leasebox_worker.drivers.bubblewrap_arguments import ROOTLESS_LACKS
 from leasebox_worker.drivers.choose import choose
+from leasebox_worker.egress.proxy import Egress
 from leasebox_worker.engine.adopt import take_over
 from leasebox_worker.engine.control import Control, cancel, disown
 from leasebox_worker.engine.deps import Deps
@@ -49,6 +50,7 @@ from leasebox_worker.lifecycle.reconcile import Place
 from leasebox_worker.lifecycle.sweeper import Sweeper
 from leasebox_worker.lifecycle.tracker import Identity, LeaseTracker
 from leasebox_worker.policy import profiles as policy
+from leasebox_worker.policy.secrets import SecretStore
 from leasebox_worker.telemetry import metrics
 from leasebox_worker.telemetry.metrics import End
 
@@ -139,6 +141,8 @@ class Host:
             self.deps.sandboxes.leave_all()
         else:
             self.deps.sandboxes.end_all()
+        if self.deps.egress:
+            self.deps.egress.close()
         self.deps.sandboxes.driver.close()
         try:
             if self.keeps_sandboxes:
@@ -181,6 +185,7 @@ def start(settings: WorkerSettings, stop: Callable[[], None], *, is_embedded: bo
         dead_man_s=settings.timers.dead_man_s,
         agent_exit_s=settings.timers.agent_exit_s,
         ready_within_s=READY_WITHIN_S,
+        egress=None if driver.isolation is Isolation.WEAK else Egress(settings.home / "egress" / identity.node),
     )
     deps = Deps(
         tracker=tracker,
@@ -188,6 +193,8 @@ def start(settings: WorkerSettings, stop: Callable[[], None], *, is_embedded: bo
         profiles=profiles,
         cancel_grace_s=settings.timers.cancel_grace_s,
         fence=Fence(settings.timers.fence_s),
+        secrets=SecretStore(settings.secrets_dir),
+        egress=placement.egress,
     )
     if settings.metrics_port is not None:
         metrics.serve(settings.metrics_port)
@@ -201,6 +208,8 @@ def start(settings: WorkerSettings, stop: Callable[[], None], *, is_embedded: bo
         owners.read(client, keys, identity.node),
         lambda found: node.adopt(found, has_proof=True, reclaim_s=reclaim_s, wait_s=reclaim_s + 1),
     )
+    if placement.egress:  # before anything makes a sandbox
+        placement.egress.sweep(found.handle.name for found in driver.list())
     try:
         publish(runner, keys, identity, profiles, reclaim_s=reclaim_s)
     except ConfigError:

@@ -13,8 +13,10 @@ import structlog
 from leasebox.contract.errors import LeaseboxError, SandboxDied, StartFailed
 from leasebox.contract.spec import Limits
 from leasebox_worker.drivers import base
+from leasebox_worker.egress.proxy import Egress
 from leasebox_worker.engine.circuit import Circuit
 from leasebox_worker.guestlink.link import GuestLink
+from leasebox_worker.policy.admit import offers_network
 from leasebox_worker.policy.profiles import Profile
 from leasebox_worker.telemetry.metrics import ENDS, FAILURES, STARTS, End
 
@@ -49,7 +51,11 @@ class Sandbox:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Whose sandboxes these are; every one carries it as labels."""
+    """Whose sandboxes these are; every one carries it as labels.
+
+    Attributes:
+        egress: Makes the folder by which a sandbox can be let out; None = no sandbox ever is.
+    """
 
     installation: str
     node: str
@@ -58,6 +64,7 @@ class Placement:
     dead_man_s: float
     agent_exit_s: float
     ready_within_s: float
+    egress: Egress | None = None
 
 
 class Place:
@@ -151,12 +158,14 @@ class Sandboxes:
             preload=profile.preload,
             dead_man_s=where.dead_man_s,
             agent_exit_after_s=where.agent_exit_s,
+            egress_dir=where.egress.make_folder(name) if where.egress and offers_network(profile) else None,
         )
         try:
             with STARTS.labels(profile.name, purpose).time():
                 sandbox = self._started(request, limits)
         except LeaseboxError:
             FAILURES.labels(profile.name, purpose).inc()
+            self._remove_folder(name)
             raise
         with self._lock:
             if not self._is_closed:
@@ -328,8 +337,13 @@ class Sandboxes:
     def _bury(self, sandbox: Sandbox) -> None:
         try:
             self.driver.kill(sandbox.handle)
+            self._remove_folder(sandbox.name)
         except (LeaseboxError, OSError) as exc:  # reconcile tries again
             log.warning("sandbox_not_removed", sandbox=sandbox.name, reason=str(exc))
+
+    def _remove_folder(self, name: str) -> None:
+        if self._placement.egress:
+            self._placement.egress.remove_folder(name)
 
 
 def sandbox_limits(limits: Limits) -> base.Limits:

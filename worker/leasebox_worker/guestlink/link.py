@@ -6,7 +6,7 @@ import struct
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from leasebox.contract.errors import GuestProtocolError, SandboxDied, StartFailed
 from leasebox_guest.frames import STDIN_WINDOW, Decoder, FrameError, Kind, find_ready, pack, pack_json
@@ -31,7 +31,7 @@ class Exec:
     code_bytes: int
     code_path: str | None
     cwd: str
-    env: dict[str, str]
+    env: dict[str, str] = field(repr=False)  # secrets stand in it
     wall_s: float
     cpu_s: float | None
     silence_s: float | None

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from leasebox.contract.domains import covers
 from leasebox.contract.errors import InvalidSpec
 from leasebox.contract.spec import ENV_REFUSED, SANDBOX_LIMITS, JobSpec, Limits
 from leasebox_worker.policy.languages import LANGUAGES
@@ -11,6 +12,12 @@ BASE_ENV = {
     "PATH": "/usr/local/bin:/usr/bin:/bin",
     "LANG": "C.UTF-8",
 }
+PROXY = "http://127.0.0.1:3128"
+PROXY_ENV = {
+    **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), PROXY),
+    **dict.fromkeys(("NO_PROXY", "no_proxy"), "localhost,127.0.0.1,::1"),
+}
+"""Where a job with a network finds the agent's forwarder (`leasebox_guest.egress.PORT`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +69,7 @@ def admit(spec: JobSpec, profile: Profile, *, node_cpus: float, job: str) -> Gra
         code=(spec.code or "").encode(errors="surrogateescape"),
         code_path=code_path,
         cwd=spec.cwd or ".",
-        env=BASE_ENV | spec.env,
+        env=BASE_ENV | (PROXY_ENV if spec.network else {}) | spec.env,
         limits=effective_limits(spec.limits, profile, node_cpus=node_cpus),
     )
 
@@ -97,10 +104,23 @@ def _check_names(spec: JobSpec, profile: Profile) -> None:
             raise InvalidSpec(f"env: {name} is refused by profile {profile.name!r}")
     for name in spec.secrets:
         if name not in profile.secrets:
-            raise InvalidSpec(f"secrets: profile {profile.name!r} does not offer {name}")
+            raise InvalidSpec(f"secrets: profile {profile.name!r} does not offer {name}", hint=_has(profile.secrets))
+        if ENV_REFUSED.fullmatch(name) and name not in profile.env_allow:
+            raise InvalidSpec(f"secrets: {name} is refused in the environment by profile {profile.name!r}")
     for domain in spec.network:
-        if domain not in profile.network:
-            raise InvalidSpec(f"network: profile {profile.name!r} does not allow {domain}")
+        if not covers(profile.network, domain):
+            raise InvalidSpec(f"network: profile {profile.name!r} does not allow {domain}", hint=_has(profile.network))
+    if spec.network and not offers_network(profile):
+        raise InvalidSpec(f"network: profile {profile.name!r} has seccomp {profile.seccomp!r}, which has no network")
+
+
+def offers_network(profile: Profile) -> bool:
+    """Whether any job of a profile may have a network; `strict` has no internet sockets, the proxy's door included."""
+    return bool(profile.network) and profile.seccomp != "strict"
+
+
+def _has(names: tuple[str, ...]) -> str:
+    return f"it has {', '.join(names)}" if names else "it has none"
 
 
 def _program(spec: JobSpec, job: str) -> tuple[bool, tuple[str, ...], str | None]:
