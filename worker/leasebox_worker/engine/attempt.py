@@ -5,7 +5,7 @@ import binascii
 import json
 import os
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -16,13 +16,14 @@ from leasebox.contract.scripts import answers as a
 from leasebox.contract.scripts.worker import Chunk
 from leasebox.contract.spec import SANDBOX_LIMITS, FileContent, JobSpec, Limits, parse_spec
 from leasebox_worker.engine.berth import Berth
+from leasebox_worker.engine.cells import Told
 from leasebox_worker.engine.deps import Deps
 from leasebox_worker.engine.outcome import Ended, name_ending
 from leasebox_worker.engine.publisher import Publisher
 from leasebox_worker.engine.report import Times, Where, ending_of, result_of
 from leasebox_worker.engine.sandboxes import Sandbox
 from leasebox_worker.guestlink.link import Exec, chunked, packed_files
-from leasebox_worker.guestlink.messages import Exited, Output, Refused
+from leasebox_worker.guestlink.messages import Display, Exited, Input, Output, Refused, Restarted
 from leasebox_worker.policy.admit import Grant, admit
 from leasebox_worker.policy.profiles import Profile
 from leasebox_worker.telemetry.metrics import JOBS, POOL, End
@@ -47,6 +48,7 @@ class Attempt:
     times: Times
     number: int = 0
     is_sandbox_alive: bool = True
+    told: Told = field(default_factory=Told)
 
 
 def carry_out(answer: a.Leased | a.Cold, berth: Berth, deps: Deps, *, may_continue: bool) -> a.Leased | a.Cold | None:
@@ -270,7 +272,7 @@ def _execute(attempt: Attempt, deps: Deps) -> tuple[Ended, Usage]:
     assert grant.limits.timeout_s is not None
     request = _exec(
         attempt,
-        kind="python" if grant.is_python else "command",
+        kind="cell" if grant.is_cell else "python" if grant.is_python else "command",
         argv=grant.argv,
         code_path=grant.code_path,
         code_bytes=len(grant.code),
@@ -289,8 +291,10 @@ def _execute(attempt: Attempt, deps: Deps) -> tuple[Ended, Usage]:
         # We were stopped or too slow: our loss, which may be retried, and no signal of the program's own.
         raise SandboxDied(f"the job was ended while its worker did not answer ({exited.error})")
     attempt.is_sandbox_alive = exited.is_clean
-    is_suspect = exited.signal is not None or exited.code not in (0, None)
-    ended = name_ending(exited, was_oom=is_suspect and deps.sandboxes.was_oom(sandbox))
+    is_suspect = exited.signal is not None or exited.code not in (0, None) or exited.interpreter == "lost"
+    was_oom = is_suspect and deps.sandboxes.was_oom(sandbox)
+    attempt.told.ended(exited, sandbox, was_oom=was_oom)
+    ended = name_ending(exited, was_oom=was_oom)
     usage = Usage(
         run_s=exited.wall_s,
         cpu_s=exited.cpu_s,
@@ -312,6 +316,8 @@ def _pump(attempt: Attempt, sandbox: Sandbox, deadline: float) -> Exited | None:
             match message:
                 case Output():
                     publisher.add(message)
+                case Display() | Input() | Restarted():
+                    attempt.told.publish(message, publisher, sandbox)
                 case Exited():
                     return message
                 case Refused(reason=reason):
@@ -353,6 +359,7 @@ def _settle(
         usage=usage or Usage(),
         attempt=attempt.number,
         error=Failure(name=name, message=ended.message) if error else None,
+        told=attempt.told,
     )
     is_usable = attempt.is_sandbox_alive and sandbox is not None and not sandbox.link.is_broken
     if sandbox is not None and not is_usable:
