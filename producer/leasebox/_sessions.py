@@ -8,17 +8,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from leasebox._reads import Argument, Query, fields_of, text_of
 from leasebox._redis import Flow
 from leasebox.contract import errors
 from leasebox.contract.keys import Keys
-from leasebox.contract.result import SessionInfo, SessionState
+from leasebox.contract.result import Result, SessionInfo, SessionState, Variable
 from leasebox.contract.scripts import answers
 from leasebox.contract.scripts import client as scripts
 from leasebox.contract.scripts.client import NewJob
 from leasebox.contract.spec import SESSION_NAME
 
 _UNKNOWN_HINT = "the record of a session is kept for a day after its end; is the tenant right?"
+_VARIABLES = TypeAdapter(list[Variable])
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,7 @@ class SessionPlan:
     Attributes:
         env: Of each job; a job's own values go before.
         idle_timeout_s, max_age_s: None = the operator's.
+        stateful: Python code runs as a cell of the kept interpreter, unless the job says otherwise.
     """
 
     name: str
@@ -35,6 +39,7 @@ class SessionPlan:
     idle_timeout_s: float | None = None
     max_age_s: float | None = None
     env: Mapping[str, str] = field(default_factory=dict)
+    stateful: bool = True
 
     def onto(self, record: NewJob) -> NewJob:
         """A job's record with what the session is made with if it has ended."""
@@ -45,19 +50,21 @@ class SessionPlan:
         idle_timeout_s, max_age_s = session.idle_timeout_s, session.max_age_s
         return replace(self, profile=session.profile, idle_timeout_s=idle_timeout_s, max_age_s=max_age_s)
 
-    def spec(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """The fields of a job of this session.
+    def spec(self, code: str | None, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields of a job of this session; what cannot be a cell is a program unless `stateful` was asked.
 
         Raises:
-            InvalidSpec: The job names a session or asks for a kept interpreter.
+            InvalidSpec: The job names another session or profile.
         """
         for field_name, own in (("session", self.name), ("profile", self.profile)):
             if fields.get(field_name) not in (None, own):
                 raise errors.InvalidSpec(f"{field_name}: a job of this session has {own!r}")
-        check_stateful(fields.get("stateful"))
+        stateful = fields.get("stateful")
+        if stateful is None:
+            is_cell = code is not None and fields.get("language", "python") == "python" and not fields.get("args")
+            stateful = self.stateful and is_cell
         env = {**self.env, **(fields.get("env") or {})}
-        given = {name: value for name, value in fields.items() if name != "stateful"}
-        return {**given, "session": self.name, "profile": self.profile, "env": env}
+        return {**fields, "session": self.name, "profile": self.profile, "env": env, "stateful": stateful}
 
 
 def plan(
@@ -66,7 +73,7 @@ def plan(
     profile: str | None,
     idle_timeout_s: float | None,
     max_age_s: float | None,
-    stateful: bool | None,
+    stateful: bool,
     env: Mapping[str, str] | None,
 ) -> SessionPlan:
     """Check what the caller asked for; a session without a name gets one.
@@ -74,25 +81,20 @@ def plan(
     Raises:
         InvalidSpec: Names the argument and what it may be.
     """
-    check_stateful(stateful)
     checked_name(name)
     for argument, value in (("idle_timeout_s", idle_timeout_s), ("max_age_s", max_age_s)):
         if value is not None and not (math.isfinite(value) and value > 0):
             raise errors.InvalidSpec(f"{argument}: {value:g} is not above 0")
-    return SessionPlan(name or new_name(), profile, idle_timeout_s, max_age_s, dict(env or {}))
+    return SessionPlan(name or new_name(), profile, idle_timeout_s, max_age_s, dict(env or {}), stateful)
 
 
-def check_stateful(asked: object) -> None:
-    """Refuse a kept interpreter by name.
-
-    Raises:
-        InvalidSpec: It was asked for.
-    """
-    if asked:
-        raise errors.InvalidSpec(
-            "stateful: this version has no kept interpreter",
-            hint="leave it out: the jobs of a session share its files, each is a program of its own",
-        )
+def variables_of(result: Result) -> list[Variable]:
+    """What a cell `%variables` has told; empty if it told nothing that can be read."""
+    told = result.results[-1].get("application/json") if result.results else None
+    try:
+        return _VARIABLES.validate_python(told)
+    except ValidationError:
+        return []
 
 
 def checked_name(name: str | None) -> None:

@@ -20,7 +20,7 @@ from leasebox.config import ClientSettings, with_given
 from leasebox.contract.errors import BrokerUnavailable, StreamExpired
 from leasebox.contract.events import Event, Finished
 from leasebox.contract.keys import Keys
-from leasebox.contract.result import JobStatus, Result, SessionInfo
+from leasebox.contract.result import JobStatus, Result, SessionInfo, Variable
 from leasebox.contract.spec import JobSpec
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class AsyncClient:
         profile: str | None = None,
         idle_timeout_s: float | None = None,
         max_age_s: float | None = None,
-        stateful: bool | None = None,
+        stateful: bool = True,
         must_exist: bool = False,
         env: Mapping[str, str] | None = None,
     ) -> "AsyncSession":
@@ -294,10 +294,18 @@ class AsyncSession:
 
     async def submit(self, code: str | None = None, *, stateful: bool | None = None, **spec: Any) -> "AsyncJobHandle":
         """Queue a job of this session. As `AsyncClient.submit`."""
-        fields = self._plan.spec({**spec, "stateful": stateful})
+        fields = self._plan.spec(code, {**spec, "stateful": stateful})
         settings = self._client.settings
         made = await asyncio.to_thread(_submit.spec_of, code, fields, settings)
         return await self._client._enqueue(made, self._plan)
+
+    async def variables(self) -> list[Variable]:
+        """What its interpreter holds; asking starts one if there is none."""
+        return _sessions.variables_of(await self.run("%variables", stateful=True, check=True))
+
+    async def restart(self) -> None:
+        """Forget the variables of its interpreter; its files stay."""
+        await self.run("%restart", stateful=True, check=True)
 
     async def info(self) -> SessionInfo:
         """How it stands, also for a day after its end.

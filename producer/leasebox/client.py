@@ -18,7 +18,7 @@ from leasebox.config import ClientSettings, with_given
 from leasebox.contract.errors import BrokerUnavailable, StreamExpired
 from leasebox.contract.events import Event, Finished
 from leasebox.contract.keys import Keys
-from leasebox.contract.result import JobStatus, Result, SessionInfo
+from leasebox.contract.result import JobStatus, Result, SessionInfo, Variable
 from leasebox.contract.spec import JobSpec
 
 if TYPE_CHECKING:
@@ -130,26 +130,26 @@ class Client:
         profile: str | None = None,
         idle_timeout_s: float | None = None,
         max_age_s: float | None = None,
-        stateful: bool | None = None,
+        stateful: bool = True,
         must_exist: bool = False,
         env: Mapping[str, str] | None = None,
     ) -> "Session":
         """Make a session, or find the live one of that name.
 
-        Its jobs run one after the other in one sandbox, and share its files; each is a program of its own. As a context
-        manager it closes at the end of the block if it was made without a name; a named one lives on.
+        Its jobs run one after the other in one sandbox and share its files, Python code also its variables. As a
+        context manager it closes at the end of the block if it was made without a name; a named one lives on.
 
         Args:
             name: None makes one that nobody else has.
             profile: None = the live session's, else `default`.
             idle_timeout_s: It ends so long after its last use; None = the operator's. One that is found keeps its own.
             max_age_s: It ends, or gets a new sandbox, at this age; None = the operator's.
-            stateful: True asks for a kept interpreter, which this version does not have.
+            stateful: Whether its Python code runs as cells of one kept interpreter; a job may say otherwise.
             must_exist: Find it, never make it.
             env: Environment of each of its jobs.
 
         Raises:
-            InvalidSpec: It lives with another profile, a time is beyond the operator's bound, or `stateful` was asked.
+            InvalidSpec: It lives with another profile, or a time is beyond the operator's bound.
             UnknownProfile: No node serves it.
             SessionExpired: It must exist and does not; says why it ended.
             QuotaExceeded: The tenant has as many sessions as it may.
@@ -359,10 +359,18 @@ class Session:
 
     def submit(self, code: str | None = None, *, stateful: bool | None = None, **spec: Any) -> "JobHandle":
         """Queue a job of this session. As `Client.submit`."""
-        fields = self._plan.spec({**spec, "stateful": stateful})
+        fields = self._plan.spec(code, {**spec, "stateful": stateful})
         settings = self._client.settings
         made = _submit.spec_of(code, fields, settings)
         return self._client._enqueue(made, self._plan)
+
+    def variables(self) -> list[Variable]:
+        """What its interpreter holds; asking starts one if there is none."""
+        return _sessions.variables_of(self.run("%variables", stateful=True, check=True))
+
+    def restart(self) -> None:
+        """Forget the variables of its interpreter; its files stay."""
+        self.run("%restart", stateful=True, check=True)
 
     def info(self) -> SessionInfo:
         """How it stands, also for a day after its end.

@@ -12,25 +12,17 @@ import sys
 import time
 from collections.abc import Callable
 
-from leasebox_guest import ending, job, parity, posix
-from leasebox_guest.channel import PORTION_BYTES, Channel, HostGoneError
-from leasebox_guest.child import Child, fork
+from leasebox_guest import job, parity, posix
+from leasebox_guest.channel import Channel, HostGoneError
 from leasebox_guest.frames import Kind
-from leasebox_guest.loop import WRITABLE, Loop
-from leasebox_guest.run import NEVER, Limit, ProtocolError, Run
+from leasebox_guest.jobs import InJob, Jobs
+from leasebox_guest.loop import WRITABLE
+from leasebox_guest.run import NEVER, ProtocolError, Run
 from leasebox_guest.settings import SEPARATOR, VARIABLE, Settings
 from leasebox_guest.spec import Spec, SpecError, announced
-from leasebox_guest.sweep import SIGCONT, SIGTERM, Processes
+from leasebox_guest.sweep import SIGCONT, SIGTERM
 
-HIGH_BYTES = 256 << 10
-LOW_BYTES = 64 << 10
 _REATTACH_POLL_S = 0.25
-WAIT_AHEAD_S = 10.0
-"""A process that waits for a job holds some 6 MiB: a sandbox that is idle for longer gives them back."""
-
-
-class _InJob(BaseException):
-    """This is the forked job now: leave the loop, go back into the interpreter."""
 
 
 def serve(bare: frozenset[str]) -> None:
@@ -64,7 +56,7 @@ def serve(bare: frozenset[str]) -> None:
     me = os.getpid()
     try:
         agent.serve()
-    except _InJob:
+    except InJob:
         return
     except BaseException:
         if os.getpid() == me:
@@ -82,24 +74,13 @@ def _take_channel() -> Channel:
     return channel
 
 
-class Agent:
-    """The loop and what it decides."""
+class Agent(Jobs):
+    """The loop, and what the host says."""
 
     def __init__(self, settings: Settings, channel: Channel, rights: job.Rights, preloaded: list[str]) -> None:
-        self.settings = settings
-        self.channel = channel
-        self.rights = rights
+        super().__init__(settings, channel, rights)
         self.preloaded = preloaded
-        self.processes = Processes()
-        self.loop = Loop()
-        self.run: Run | None = None
-        self.waiting: Child | None = None
-        self.held_since: float | None = None
         self.last_word_at = time.monotonic()
-        self._code_to_skip = 0
-        self._is_child_due = False
-        self._let_child_go_at = NEVER
-        self._is_paused = False
         self._listen_again_at = NEVER
         self._is_out_watched = False
         self._frame_handlers: dict[int, Callable[[bytes], None]] = {
@@ -118,7 +99,7 @@ class Agent:
     # The loop
 
     def serve(self) -> None:
-        """Serve until BYE, the end of the input, or a long silence; none of them returns. Raises `_InJob` in a job."""
+        """Serve until BYE, the end of the input, or a long silence; none of them returns. Raises `InJob` in a job."""
         self.loop.watch_children(self._reap)
         self.loop.watch(self.channel.source, self._on_host)
         self._send_ready(None)
@@ -153,16 +134,6 @@ class Agent:
                 self._finish(error=f"dead_man: no word from the host for {silence_s:.1f} s")
         if self.run and self.run.pid:
             self._check_limits(self.run, now)
-
-    def _check_limits(self, run: Run, now: float) -> None:
-        if now >= run.kill_at:
-            self._finish()
-        elif self.held_since is None:
-            limit = run.exceeded(now, is_paused=self._is_paused)
-            if limit is None and now >= run.cpu_check_at and run.exceeds_cpu(now, self.processes.cpu_s()):
-                limit = Limit.CPU
-            if limit:
-                self._stop_for(limit)
 
     # The host
 
@@ -203,19 +174,6 @@ class Agent:
                 self.loop.unwatch(self.channel.target)
         self._set_paused()
 
-    def _set_paused(self) -> None:
-        """Above HIGH the job's output is left in its pipes, so that it blocks; at LOW it is read again."""
-        if not self.run:
-            self._is_paused = False
-        elif not self._is_paused and self.channel.queued_bytes > HIGH_BYTES:
-            self._is_paused = True
-            for fd in self.run.child.outputs:
-                self.loop.unwatch(fd)
-        elif self._is_paused and self.channel.queued_bytes <= LOW_BYTES:
-            self._is_paused = False
-            self.run.last_output_at = time.monotonic()  # it was not the job that was silent
-            self._watch_outputs(self.run)
-
     def _send_ready(self, token: str | None) -> None:
         first: dict[str, object] = {} if token is None else {"token": token}
         self.channel.send_json(
@@ -224,7 +182,7 @@ class Agent:
             version=1,
             python=".".join(str(part) for part in sys.version_info[:3]),
             uid=self.rights.uid,
-            interpreter="none",
+            interpreter="kept" if self.interpreter.pid else "none",
             preloaded=self.preloaded,
             start_ms=round((time.monotonic() - self.settings.started_at) * 1000, 3),
         )
@@ -267,7 +225,7 @@ class Agent:
     def _on_stdin(self, payload: bytes) -> None:
         if self.run:
             self.run.take_input(payload)
-            if self.run.pid:
+            if self.run.pid and self.run.begin_by == NEVER:
                 self._feed(self.run)
 
     def _on_cancel(self, payload: bytes) -> None:
@@ -279,7 +237,10 @@ class Agent:
         if run.pid:
             grace_s = float(fields.get("grace_s", run.spec.cancel_grace_s))
             run.kill_at = min(run.kill_at, time.monotonic() + grace_s)
-            self.processes.signal(SIGTERM)
+            if run.cell:
+                self._interrupt(run, grace_s)
+            else:
+                self.processes.signal(SIGTERM, spare=self.interpreter.pid)
 
     def _on_hold(self, _payload: bytes) -> None:
         if self.held_since is None:
@@ -291,7 +252,8 @@ class Agent:
     def _on_resume(self, _payload: bytes) -> None:
         if self.held_since is not None:
             self._let_go()
-            self.processes.signal(SIGCONT)
+            is_cell = self.run is not None and self.run.cell is not None
+            self.processes.signal(SIGCONT, spare=0 if is_cell else self.interpreter.pid)
             self._start_if_ready()
 
     def _let_go(self) -> None:
@@ -308,142 +270,3 @@ class Agent:
         self._code_to_skip = 0
         self.channel.drop()
         self._send_ready(fields.get("token"))
-
-    # The job
-
-    def _start_if_ready(self) -> None:
-        if self.run and not self.run.pid and self.run.is_complete and self.held_since is None:
-            self._start(self.run)
-
-    def _start(self, run: Run) -> None:
-        if run.cancelled:
-            self._finish()
-            return
-        try:
-            child = self._give_to_child(run)
-        except OSError as exc:
-            self._finish(error=f"could not start: {exc}")
-            return
-        run.started(child, time.monotonic())
-        run.code = bytearray()
-        self.channel.send_json(Kind.STARTED, id=run.spec.id, pid=run.pid)
-        self._watch_outputs(run)
-        self._feed(run)
-
-    def _give_to_child(self, run: Run) -> Child:
-        child, self.waiting = self.waiting or self._fork(), None
-        self._let_child_go_at = NEVER
-        try:
-            child.give(run.payload, bytes(run.code))
-        except BrokenPipeError:  # the kernel took it, for memory
-            child.close()
-            child = self._fork()
-            child.give(run.payload, bytes(run.code))
-        return child
-
-    def _fork(self) -> Child:
-        child, pipes = fork(for_everyone=self.rights.switches)
-        if child.pid == 0:
-            self.loop.close()
-            job.wait(pipes, self.rights, self.settings)
-            raise _InJob
-        return child
-
-    def _fork_ahead(self) -> None:
-        """Once after each job, when the host has its end: the next one finds its process ready."""
-        self._is_child_due = False
-        try:
-            self.waiting = self._fork()
-            self._let_child_go_at = time.monotonic() + WAIT_AHEAD_S
-        except OSError as exc:
-            os.write(2, f"fork ahead: {exc}\n".encode())  # the job itself will try again, and say so
-
-    def _let_child_go(self) -> None:
-        self._let_child_go_at = NEVER
-        if self.waiting:
-            self.waiting.close()
-            self.waiting = None
-
-    def _watch_outputs(self, run: Run) -> None:
-        for fd in run.child.outputs:
-            self.loop.watch(fd, lambda fd=fd: self._on_output(run, fd))  # type: ignore[misc]
-
-    def _on_output(self, run: Run, fd: int) -> None:
-        if run is self.run and not self._read_output(run, fd):
-            self.loop.unwatch(fd)
-            del run.child.outputs[fd]
-            os.close(fd)
-        if run is self.run and run.limit:
-            self._stop_for(run.limit)
-        self._set_paused()
-
-    def _read_output(self, run: Run, fd: int) -> bool:
-        """Forward one portion; False at the end."""
-        kind = run.child.outputs[fd]
-        try:
-            data = os.read(fd, PORTION_BYTES)
-        except BlockingIOError:
-            return True
-        if kept := run.count(kind, data):
-            run.last_output_at = time.monotonic()
-            self.channel.send(kind, kept)
-        return bool(data)
-
-    def _feed(self, run: Run) -> None:
-        self.loop.unwatch(run.child.stdin)  # before it may be closed: a closed number is soon another descriptor's
-        if done := run.feed():
-            self.channel.send_json(Kind.CREDIT, n=done)
-        if run.wants_to_write:
-            self.loop.watch(run.child.stdin, lambda: self._on_room(run), WRITABLE)
-
-    def _on_room(self, run: Run) -> None:
-        if run is self.run:
-            self._feed(run)
-
-    def _reap(self) -> None:
-        run = self.run
-        ended = self.processes.reap(run.usage if run else None)
-        if run and run.pid in ended:
-            run.wait_status = ended[run.pid]
-            self._finish()
-
-    def _stop_for(self, limit: Limit) -> None:
-        """End the job for a limit, unless it has just ended by itself."""
-        self._reap()
-        if self.run:
-            self.run.limit = limit
-            self._finish()
-
-    def _finish(self, *, error: str | None = None) -> None:
-        """End what runs: kill and reap all, forward what is left in the pipes, wipe, and say so."""
-        run = self.run
-        if run is None:
-            return
-        self.run = None
-        self._is_paused = False
-        if not run.pid:
-            self._code_to_skip += run.spec.code_bytes - len(run.code)
-        ended, is_clean = self.processes.sweep(run.usage)
-        self._let_child_go()  # the job had not started, and the sweep makes no difference
-        self._is_child_due = True
-        now = time.monotonic()
-        if self.held_since is not None:
-            run.held_s += now - self.held_since
-        if run.wait_status is None:
-            run.wait_status = ended.get(run.pid)
-        for fd in (*run.child.outputs, run.child.stdin):
-            self.loop.unwatch(fd)
-        ending.drain(run, self.channel)
-        report = run.close()
-        run.usage.cpu_s = max(0.0, run.usage.cpu_s - float(report.get("waited_cpu_s", 0.0)))  # type: ignore[arg-type]
-        if isinstance(code := report.get("code"), str) and is_clean:
-            self.rights.unlink(f"{self.settings.workspace}/{code}")
-        is_clean = is_clean and ending.wipe_roots(self.settings.wipe, self.rights, self.processes)
-        self.channel.send_json(
-            Kind.EXITED,
-            **run.summary(now),
-            interpreter="none",
-            clean=is_clean,
-            forked=report.get("forked", False),
-            error=error or report.get("error"),
-        )

@@ -96,6 +96,21 @@ def fork(*, for_everyone: bool) -> tuple[Child, tuple[int, ...]]:
     return child, ()
 
 
+def cell_child(pid: int, *, for_everyone: bool) -> tuple[Child, tuple[int, ...]]:
+    """The interpreter as the child of one cell: it lives already, and what would be its status is its result channel.
+
+    Returns:
+        The child, and its ends of the pipes, to be handed over and closed: stdin, stdout, stderr and results.
+    """
+    child = Child()
+    *pipes, orders = child.open(for_everyone=for_everyone)
+    os.close(orders)
+    os.close(child._orders)
+    child.outputs[child.status] = Kind.DISPLAY
+    child.pid, child.status, child._orders = pid, -1, -1
+    return child, tuple(pipes)
+
+
 def _close(fds: tuple[int, ...]) -> None:
     for fd in fds:
         os.close(fd)

@@ -6,7 +6,9 @@ import os
 import time
 
 from leasebox_guest import wipe
+from leasebox_guest.cell import ChannelBroken
 from leasebox_guest.channel import PORTION_BYTES, Channel
+from leasebox_guest.frames import Kind
 from leasebox_guest.job import Rights
 from leasebox_guest.run import Run
 from leasebox_guest.sweep import SIGKILL, Processes
@@ -18,8 +20,20 @@ def drain(run: Run, channel: Channel) -> None:
     """Read the pipes to their ends, which are near, at most the capacity of each: every writer is dead."""
     for fd, kind in run.child.outputs.items():
         while data := _read(fd):
-            if kept := run.count(kind, data):
+            if kind is Kind.DISPLAY:
+                forward(run, data, channel)
+            elif kept := run.count(kind, data):
                 channel.send(kind, kept)
+
+
+def forward(run: Run, data: bytes, channel: Channel) -> None:
+    """Pass on what the interpreter of a cell says; a broken word of it, and what follows, is left out."""
+    assert run.cell
+    try:
+        for kind, payload in run.cell.hear(data):
+            channel.send(kind, payload)
+    except ChannelBroken as exc:
+        run.error = run.error or f"channel: {exc}"
 
 
 def _read(fd: int) -> bytes:

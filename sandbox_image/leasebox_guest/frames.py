@@ -10,6 +10,8 @@ Rules that the table of `Kind` cannot say:
   the agent waiting for the rest: no READY then, until the host has been silent for the dead-man time.
 * STDIN has a window of `STDIN_WINDOW` bytes which opens anew with each EXEC; CREDIT of that job adds to it. STDIN that
   arrives after the job's end is dropped. An empty STDIN is the end of the program's input.
+* DISPLAY carries a part of a MIME bundle's JSON behind one byte: 1 = more of it follows, 0 = its end. `DisplayMeter`
+  has the bounds. What an interpreter says on its own channel to the agent has the same form and kinds.
 """
 
 from __future__ import annotations
@@ -50,6 +52,13 @@ class Kind(IntEnum):
     HELD = 73
     EXITED = 74
     REFUSED = 75
+
+
+MAX_BUNDLE_BYTES = 8 << 20
+"""Most bytes of one MIME bundle's JSON."""
+MAX_CELL_BYTES = 32 << 20
+"""Most bytes of all bundles and prompts of one cell."""
+_LEAST_CHARGE = 1024
 
 
 class FrameError(ValueError):
@@ -127,3 +136,31 @@ class Decoder:
                 at = end
         del self._buffer[:at]
         return found
+
+
+class DisplayMeter:
+    """Counts what one cell shows; a bundle or prompt counts at least 1 KiB, so that their number is bounded too."""
+
+    __slots__ = ("_bundle_bytes", "_total_bytes")
+
+    def __init__(self) -> None:
+        self._bundle_bytes = 0
+        self._total_bytes = 0
+
+    def has_room(self, size_bytes: int) -> bool:
+        """Whether one more bundle of this size may be shown."""
+        charge = max(size_bytes, _LEAST_CHARGE)
+        return size_bytes <= MAX_BUNDLE_BYTES and self._total_bytes + charge <= MAX_CELL_BYTES
+
+    def add(self, size_bytes: int, *, is_last: bool = True) -> None:
+        """Count a part of a bundle, or a prompt.
+
+        Raises:
+            FrameError: The bundle or the cell is beyond its bound.
+        """
+        self._bundle_bytes += size_bytes
+        if not self.has_room(self._bundle_bytes):
+            raise FrameError("a cell shows more than it may")
+        if is_last:
+            self._total_bytes += max(self._bundle_bytes, _LEAST_CHARGE)
+            self._bundle_bytes = 0

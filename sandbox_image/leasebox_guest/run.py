@@ -7,9 +7,10 @@ import os
 from collections import deque
 from enum import StrEnum
 
+from leasebox_guest.cell import Cell
 from leasebox_guest.child import Child
 from leasebox_guest.frames import STDIN_WINDOW, Kind
-from leasebox_guest.spec import Spec
+from leasebox_guest.spec import JobKind, Spec
 from leasebox_guest.sweep import Usage
 
 _STATUS_BYTES = 4096
@@ -41,6 +42,7 @@ class Run:
         self.spec = spec
         self.code = bytearray()
         self.payload = payload
+        self.cell = Cell() if spec.kind is JobKind.CELL else None
         self.child = Child()
         self.counts = {Kind.STDOUT: 0, Kind.STDERR: 0}
         self.usage = Usage()
@@ -51,6 +53,10 @@ class Run:
         self.started_at = now
         self.held_s = 0.0
         self.kill_at = NEVER
+        self.begin_by = NEVER
+        self.had_interpreter = False
+        self.is_interrupted = False
+        self.cpu_before_s = 0.0
         self.cpu_check_at = NEVER
         self.last_output_at = now
         self._input: deque[bytes] = deque()
@@ -138,19 +144,21 @@ class Run:
 
     def next_deadline(self, *, is_held: bool, is_paused: bool) -> float:
         """When to look at the deadlines again. While the job is held only the kill after a cancel counts."""
-        if is_held or not self.pid:
+        if is_held or not self.pid or self.limit:
             return self.kill_at
         silence_at = NEVER
         if self.spec.silence_s is not None and not is_paused:
             silence_at = self.last_output_at + self.spec.silence_s
-        return min(self.kill_at, self._wall_at, silence_at, self.cpu_check_at)
+        return min(self.kill_at, self.begin_by, self._wall_at, silence_at, self.cpu_check_at)
 
     @property
     def _wall_at(self) -> float:
         return self.started_at + self.held_s + self.spec.wall_s
 
     def exceeded(self, now: float, *, is_paused: bool) -> Limit | None:
-        """The clock's limit that is over, if one is."""
+        """The clock's limit that is over, if one is and none was before."""
+        if self.limit:
+            return None
         if now >= self._wall_at:
             return Limit.WALL
         if self.spec.silence_s is not None and not is_paused and now >= self.last_output_at + self.spec.silence_s:
@@ -159,7 +167,7 @@ class Run:
 
     def exceeds_cpu(self, now: float, living_s: float) -> bool:
         """Whether the CPU limit is over; if not, set when to look again: not before all cores could have used it up."""
-        left_s = (self.spec.cpu_s or 0.0) - self.usage.cpu_s - living_s
+        left_s = (self.spec.cpu_s or 0.0) - self.usage.cpu_s - living_s + self.cpu_before_s
         self.cpu_check_at = now + max(_CPU_CHECK_MIN_S, left_s / (os.cpu_count() or 1))
         return left_s <= 0
 
@@ -167,6 +175,7 @@ class Run:
         """The job was stopped for `held_s`: its clocks go on where they stood."""
         self.held_s += held_s
         self.last_output_at += held_s
+        self.begin_by += held_s
 
     def close(self) -> dict[str, object]:
         """Close the agent's ends; return what the child reported before it became the program."""
@@ -176,10 +185,12 @@ class Run:
 
     def summary(self, now: float) -> dict[str, object]:
         """The fields of EXITED that the job itself determines."""
-        status = self.wait_status
+        has_ended = self.cell is not None and self.cell.status is not None
+        status = None if has_ended else self.wait_status
+        code = os.WEXITSTATUS(status) if status is not None and os.WIFEXITED(status) else None
         return {
             "id": self.spec.id,
-            "code": os.WEXITSTATUS(status) if status is not None and os.WIFEXITED(status) else None,
+            "code": self.cell.status if self.cell and has_ended else code,
             "signal": os.WTERMSIG(status) if status is not None and os.WIFSIGNALED(status) else None,
             "limit": self.limit,
             "cancelled": self.cancelled,

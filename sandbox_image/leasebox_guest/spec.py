@@ -15,6 +15,7 @@ class JobKind(StrEnum):
 
     PYTHON = "python"
     COMMAND = "command"
+    CELL = "cell"
     PUT = "put"
     GET = "get"
 
@@ -60,7 +61,7 @@ class Spec:
             raise SpecError("cwd is outside the workspace")
         self.code_bytes = int(_number(fields, "code_bytes", 0))
         self.code_path = _text(fields, "code_path") if fields.get("code_path") is not None else None
-        if self.code_bytes and not self.code_path:
+        if self.code_bytes and not self.code_path and self.kind is not JobKind.CELL:
             raise SpecError("code_bytes without code_path")
         self.wall_s = _number(fields, "wall_s")
         self.cpu_s = None if fields.get("cpu_s") is None else _number(fields, "cpu_s")
@@ -107,7 +108,7 @@ def _argv(fields: dict[str, object]) -> list[str]:
     argv = fields.get("argv")
     if not isinstance(argv, list) or not all(isinstance(arg, str) and "\0" not in arg for arg in argv):
         raise SpecError("argv is no list of texts")
-    if not argv and fields["kind"] != JobKind.PUT:
+    if not argv and fields["kind"] not in (JobKind.PUT, JobKind.CELL):
         raise SpecError("argv is empty")
     return argv
 

@@ -15,6 +15,8 @@ SIGCONT = 18
 SIGSTOP = 19
 SWEEP_LIMIT_S = 2.0
 FREEZE_LIMIT_S = 1.0
+KEEP_LIMIT_S = 3.0
+"""Longer, since the state of an interpreter hangs on it: on a machine under load the killed need a while to die."""
 _POLL_S = 0.0005
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -50,11 +52,11 @@ class Processes:
             found += children.get(pid, ())
         return found
 
-    def signal(self, number: int) -> bool:
-        """Send `number` to all; False when nobody is there."""
-        if self._is_pid_1:
+    def signal(self, number: int, *, spare: int = 0) -> bool:
+        """Send `number` to all but `spare`; False when nobody is there."""
+        if self._is_pid_1 and not spare:
             return _kill(-1, number)
-        return any([_kill(pid, number) for pid in self.pids()])  # noqa: C419 (to all, not up to the first)
+        return any([_kill(pid, number) for pid in self.pids() if pid != spare])  # noqa: C419 (to all, not up to the first)
 
     def reap(self, usage: Usage | None = None) -> dict[int, int]:
         """Collect who has ended: pid to wait status. Their usage, and that of those they waited for, is added."""
@@ -103,6 +105,32 @@ class Processes:
             time.sleep(_POLL_S)
         return False
 
+    def keep(self, spared: int, usage: Usage | None = None) -> tuple[dict[int, int], bool]:
+        """Kill everyone but one process, and stop that: it is to go on in a later job.
+
+        Returns:
+            The wait statuses by pid, and whether `spared` is stopped and alone now. False when it is dead (then it is
+            among the statuses), or after `KEEP_LIMIT_S`.
+        """
+        deadline = time.monotonic() + KEEP_LIMIT_S
+        ended: dict[int, int] = {}
+        while time.monotonic() < deadline:
+            self.signal(SIGSTOP)  # one pass of the kernel: a fork in flight fails on the pending signal
+            others = [pid for pid in self.pids() if pid != spared]
+            for pid in others:
+                _kill(pid, SIGKILL)  # also who is stopped
+            ended |= self.reap(usage)
+            if spared in ended:
+                return ended, False
+            # Its own children stay zombies: it is stopped and cannot reap.
+            others = [pid for pid in others if not _is_dead(pid)]
+            # Stopped is looked at, not assumed: a SIGCONT from a sibling that died just now undoes it.
+            if not others and (fields := stat(spared)) and fields[0] in "Tt":
+                return ended, True
+            if others:
+                time.sleep(_POLL_S)
+        return ended, False
+
     def cpu_s(self) -> float:
         """What the living have used up to now, and the dead whom they waited for."""
         ticks = 0
@@ -119,6 +147,12 @@ def stat(pid: int) -> list[str]:
             return file.read().rpartition(b")")[2].decode().split()
     except (FileNotFoundError, ProcessLookupError):
         return []
+
+
+def _is_dead(pid: int) -> bool:
+    """Gone, or a zombie; a leader that left threads behind shows Z too, and is none."""
+    fields = stat(pid)
+    return not fields or (fields[0] in "ZX" and int(fields[17]) <= 1)
 
 
 def _kill(pid: int, number: int) -> bool:

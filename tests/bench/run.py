@@ -87,7 +87,7 @@ def measure(jobs: int, driver: str) -> dict[str, list[float]]:
         stack.enter_context(process([*stock, "worker", "-c", "2", "-l", "WARNING"], settings | here, folder / "stock"))
         ours = [sys.executable, "-m", "leasebox_worker.cli", "run", "--driver", driver, "--node", "bench"]
         stack.enter_context(process(ours, settings, folder / "worker.log"))
-        rows = _rows(url)
+        rows, before = _rows(url)
         pool = Pool(url)
         for name, action in rows.items():
             try:
@@ -99,6 +99,7 @@ def measure(jobs: int, driver: str) -> dict[str, list[float]]:
         for n in range(jobs):
             for name, action in rows.items():
                 pool.wait_until_full()  # for each row: no refill runs beside what is measured
+                before.get(name, lambda: None)()
                 if name != BURST_ROW:
                     samples[name].append(timed(action))
                 elif n % BURST_EVERY == 0:
@@ -133,7 +134,11 @@ class Pool:
         return [text for name in names for text in self._redis.lrange(f"lb:node:bench:pool:{name.decode()}", 0, -1)]
 
 
-def _rows(url: str) -> dict[str, Callable[[], object]]:
+Rows = dict[str, Callable[[], object]]
+
+
+def _rows(url: str) -> tuple[Rows, Rows]:
+    """What is timed, and for some of it what is done just before."""
     import leasebox
 
     client = leasebox.Client(url)
@@ -155,15 +160,22 @@ def _rows(url: str) -> dict[str, Callable[[], object]]:
         for handle in handles:
             handle.result(timeout_s=60).raise_for_outcome()
 
+    def cell(code: str) -> Callable[[], object]:
+        return lambda: client.run(code, session="bench-cells", stateful=True, check=True, wait_s=60)
+
+    idle = client.run("1", session="bench-cells", stateful=True, check=True, wait_s=60).usage.memory_peak_bytes
+    print(f"an interpreter that ran `1`: {idle / (1 << 20):.1f} MiB at most", file=sys.stderr)
     return {
         "stock Celery no-op, round trip": lambda: noop.delay().get(timeout=60),
         "warm job `pass` in a session": warm,
         "warm command `true` in a session": warm_command,
+        "cell `1+1` in a warm stateful session": cell("1+1"),
+        "first cell of a new interpreter": cell("1"),
         BURST_ROW: burst,
         "fresh sandbox on a pool hit": fresh,
         "job with a new sandbox": cold,
         "bare process `python3 -c pass`": lambda: subprocess.run(["/usr/bin/python3", "-c", "pass"], check=True),
-    }
+    }, {"first cell of a new interpreter": cell("%restart")}
 
 
 def table(samples: dict[str, list[float]], driver: str) -> str:

@@ -31,6 +31,8 @@ Args = Annotated[list[str] | None, typer.Argument(metavar="[-- ARGS...]", help="
 Code = Annotated[str | None, typer.Option("-c", metavar="CODE", help="Program given here, in place of a file.")]
 Lang = Annotated[str | None, typer.Option("--lang", help="Language; default by the file's ending, else python.")]
 Session = Annotated[str | None, typer.Option(help="Session whose sandbox and files the job uses.")]
+Stateful = Annotated[bool, typer.Option("--stateful", help="Run as a cell of the session's kept Python.")]
+Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder for pictures and tables of a cell.")]
 Profile = Annotated[str | None, typer.Option(help="Preset; default the session's, else `default`.")]
 Timeout = Annotated[str | None, typer.Option(metavar="S", help="Wall time of the run: 30, 30s, 5m.")]
 Memory = Annotated[str | None, typer.Option(metavar="SIZE", help="Memory: 256MiB, 1GiB.")]
@@ -52,6 +54,7 @@ def run(
     code: Code = None,
     lang: Lang = None,
     session: Session = None,
+    stateful: Stateful = False,
     profile: Profile = None,
     timeout: Timeout = None,
     memory: Memory = None,
@@ -60,6 +63,7 @@ def run(
     secret: Secret = None,
     network: Network = None,
     stdin: Stdin = None,
+    out: Out = None,
     priority: Priority = None,
     retries: Retries = 0,
     idempotency_key: Key = None,
@@ -75,6 +79,7 @@ def run(
         request.program(source, code, args or []),
         language=lang,
         session=session,
+        stateful=stateful,
         profile=profile,
         limits=request.limits(timeout, memory),
         files=request.files(file or []),
@@ -92,7 +97,7 @@ def run(
     handle = _client().submit(**spec)
     if not detach:
         form = Form.JSON if json else Form.EVENTS if events else Form.LIVE
-        follow(handle, form, is_quiet=quiet)
+        follow(handle, form, is_quiet=quiet, out=out)
     elif json:
         as_json({"id": handle.id, "existing": handle.existing})
     else:
@@ -106,6 +111,7 @@ def submit(
     code: Code = None,
     lang: Lang = None,
     session: Session = None,
+    stateful: Stateful = False,
     profile: Profile = None,
     timeout: Timeout = None,
     memory: Memory = None,
@@ -121,8 +127,8 @@ def submit(
 ) -> None:
     """Queue a program and print the job's id; short for `run --detach`."""
     run(
-        source, args, code, lang, session, profile, timeout, memory, file, env, secret, network, stdin, priority,
-        retries, idempotency_key, detach=True, json=json,
+        source, args, code, lang, session, stateful, profile, timeout, memory, file, env, secret, network, stdin,
+        priority=priority, retries=retries, idempotency_key=idempotency_key, detach=True, json=json,
     )  # fmt: skip
 
 
@@ -162,13 +168,14 @@ def status(job: Job, json: Json = False) -> None:
 def result(
     job: Job,
     wait: Annotated[float | None, typer.Option("--wait", metavar="S", help="Longest wait for the end.")] = None,
+    out: Out = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Wait for the end of a job, print its output, and exit as it did."""
     from leasebox.cli.stored import show_result
 
-    _known(lambda: show_result(_client().job(job).result(wait), is_json=json, is_quiet=quiet))
+    _known(lambda: show_result(_client().job(job).result(wait), is_json=json, is_quiet=quiet, out=out))
 
 
 @app.command()

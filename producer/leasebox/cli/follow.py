@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from enum import Enum
+from pathlib import Path
 from typing import BinaryIO
 
 import typer
@@ -13,10 +14,11 @@ import typer
 from leasebox._event_json import event_json
 from leasebox._sessions import reason_text
 from leasebox.cli.ending import CANCELLED, exit_status, last_line
+from leasebox.cli.saved import as_text, save
 from leasebox.cli.show import as_json, line, say
 from leasebox.client import JobHandle
 from leasebox.contract.errors import LeaseboxError, StreamExpired
-from leasebox.contract.events import Event, Finished, Retried, SessionRestarted, Stderr, Stdout
+from leasebox.contract.events import Display, Event, Finished, Input, Retried, SessionRestarted, Stderr, Stdout
 from leasebox.contract.result import Result
 from leasebox.contract.wire import MESSAGES
 
@@ -32,7 +34,7 @@ class Form(Enum):
     EVENTS = "events"
 
 
-def follow(handle: JobHandle, form: Form, *, is_quiet: bool) -> None:
+def follow(handle: JobHandle, form: Form, *, is_quiet: bool, out: Path | None = None) -> None:
     """Watch a job that this process submitted and exit as it did; Ctrl-C cancels it first.
 
     Raises:
@@ -53,17 +55,21 @@ def follow(handle: JobHandle, form: Form, *, is_quiet: bool) -> None:
         with suppress(LeaseboxError):
             handle.cancel()
         raise
-    finish(result, form, is_quiet=is_quiet)
+    finish(result, form, is_quiet=is_quiet, out=out)
 
 
-def finish(result: Result, form: Form, *, is_quiet: bool) -> None:
-    """Tell the end of a job and exit as it did.
+def finish(result: Result, form: Form, *, is_quiet: bool, out: Path | None = None) -> None:
+    """Tell the end of a job, save what a cell showed to `out`, and exit as it did.
 
     Raises:
         Exit: Always.
     """
     if form is Form.JSON:
         as_json(result)
+    elif form is Form.LIVE and result.error and result.error.traceback:
+        write(sys.stderr.buffer, result.error.traceback.encode(errors="replace"))
+    for path in save(result, out) if out else ():
+        say(f"leasebox: saved {path}")
     if not is_quiet:
         say(f"leasebox: {last_line(result)}")
     raise typer.Exit(exit_status(result))
@@ -88,6 +94,12 @@ def show(event: Event) -> None:
             write(sys.stdout.buffer, data)
         case Stderr(data=data):
             write(sys.stderr.buffer, data)
+        case Display(bundle=bundle):
+            write(sys.stdout.buffer, (as_text(bundle) + "\n").encode(errors="replace"))
+        case Input(prompt=prompt):
+            write(sys.stdout.buffer, prompt.encode(errors="replace"))
+        case SessionRestarted(reason=reason) if reason.startswith("interpreter_"):
+            say(f"leasebox: the interpreter starts anew, its variables are gone: {reason.removeprefix('interpreter_')}")
         case SessionRestarted(reason=reason):
             say(f"leasebox: the session starts anew, its files are gone: it {reason_text(reason)}")
         case Retried(attempt=attempt, reason=reason):

@@ -3,9 +3,11 @@
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from leasebox.cli.follow import Form, finish, show_events, write
-from leasebox.cli.show import as_json, clock, pairs, table
+from leasebox.cli.saved import as_text
+from leasebox.cli.show import as_json, clock, line, pairs, table
 from leasebox.client import JobHandle
 from leasebox.contract.errors import StreamExpired, StreamTimeout
 from leasebox.contract.events import Event
@@ -57,7 +59,7 @@ def show_standing(handle: JobHandle, *, is_json: bool) -> None:
         pairs([("why", " ".join(handle.why()))])
 
 
-def show_result(result: Result, *, is_json: bool, is_quiet: bool) -> None:
+def show_result(result: Result, *, is_json: bool, is_quiet: bool, out: Path | None = None) -> None:
     """Print the kept output and exit as the job did.
 
     Raises:
@@ -65,11 +67,13 @@ def show_result(result: Result, *, is_json: bool, is_quiet: bool) -> None:
     """
     if not is_json:
         _output(result)
-    finish(result, Form.JSON if is_json else Form.LIVE, is_quiet=is_quiet)
+    finish(result, Form.JSON if is_json else Form.LIVE, is_quiet=is_quiet, out=out)
 
 
 def _output(result: Result) -> None:
     write(sys.stdout.buffer, result.stdout_bytes)
+    for bundle in result.results:
+        line(as_text(bundle))
     write(sys.stderr.buffer, result.stderr_bytes)
 
 

@@ -40,7 +40,13 @@ class Started(Base):
 
 @dataclass(frozen=True, slots=True)
 class SessionRestarted(Base):
-    """The session's earlier sandbox is gone, with its files and state."""
+    """The session's earlier sandbox is gone, with its files and state.
+
+    A reason that begins with `interpreter_` is said by a cell: its session's files are there, but the interpreter of
+    the cells before it is gone. The rest is how it ended: `exited`, `killed`, `oom`, `cancelled`; a limit (`wall`,
+    `cpu`, `silence`, `output`) whose interrupt it did not heed; `unresponsive` (it did not read the next cell),
+    `channel` (it broke its result channel), `stopped` (in the midst of a cell, because its worker was gone).
+    """
 
     type: ClassVar[str] = "session_restarted"
     reason: str

@@ -1,6 +1,7 @@
 """How a job stands and how it ended, and how a session stands: `JobStatus`, `Outcome`, `Result`, `SessionInfo`."""
 
 import base64
+import sys
 from enum import StrEnum
 from typing import Any
 
@@ -163,6 +164,19 @@ class Result(_Part):
             raise errors.SessionExpired(detail)
         raise errors.BY_CODE[self.outcome](detail or f"job {self.job} ended {self.outcome}")
 
+    def show(self) -> None:
+        """Show output, results and error: in a notebook as pictures and tables, elsewhere as text."""
+        sys.stdout.write(self.stdout)
+        sys.stderr.write(self.stderr)
+        notebook = sys.modules.get("IPython")
+        for bundle in self.results:
+            if notebook is not None and notebook.get_ipython() is not None:
+                notebook.display.display(bundle, raw=True)
+            else:
+                sys.stdout.write(f"{bundle.get('text/plain', list(bundle))}\n")
+        if self.error and self.error.traceback:
+            sys.stderr.write(self.error.traceback)
+
     @model_serializer(mode="wrap")
     def _without_absent_base64(self, handler: Any) -> dict[str, Any]:
         data: dict[str, Any] = handler(self)
@@ -170,6 +184,16 @@ class Result(_Part):
             if data.get(name) is None:
                 data.pop(name, None)
         return data
+
+
+class Variable(_Part):
+    """One variable of a kept interpreter; `value` is the text of simple values alone."""
+
+    name: str
+    type: str
+    length: int | None = None
+    shape: list[int] | None = None
+    value: str | None = None
 
 
 class JobStatus(_Part):

@@ -77,7 +77,6 @@ def test_a_session_that_ended_begins_anew_as_it_was(client: Client, redis: Redis
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"stateful": True}, "no kept interpreter"),
         ({"name": "a b"}, "is no name"),
         ({"idle_timeout_s": 0}, "idle_timeout_s: 0 is not above 0"),
         ({"max_age_s": float("nan")}, "max_age_s: nan"),
@@ -92,7 +91,7 @@ def test_what_a_session_cannot_be_is_refused_by_name_and_bound(client: Client, o
     assert client.sessions() == []
 
 
-@pytest.mark.parametrize("fields", [{"stateful": True}, {"session": "t"}, {"profile": "other"}])
+@pytest.mark.parametrize("fields", [{"session": "t"}, {"profile": "other"}])
 def test_a_job_of_a_session_cannot_be_of_another(client: Client, fields: Any) -> None:
     session = client.session("s")
 

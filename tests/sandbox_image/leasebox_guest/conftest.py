@@ -33,6 +33,9 @@ class Ended:
     stderr: bytes = b""
     refused: str | None = None
     fields: dict[str, Any] = field(default_factory=dict)
+    shown: list[dict[str, Any]] = field(default_factory=list)
+    prompts: list[str] = field(default_factory=list)
+    restarted: str | None = None
 
     def __getattr__(self, name: str) -> Any:
         return self.fields[name]
@@ -125,20 +128,36 @@ class Host:
     def end(self) -> Ended:
         """Read up to EXITED or REFUSED."""
         stdout, stderr = bytearray(), bytearray()
+        seen = Ended()
+        part = b""
         while True:
             kind, payload = self.next()
             if kind is Kind.STDOUT:
                 stdout += payload
             elif kind is Kind.STDERR:
                 stderr += payload
+            elif kind is Kind.STARTED:
+                seen.restarted = json.loads(payload).get("restarted")
+            elif kind is Kind.INPUT:
+                seen.prompts.append(json.loads(payload)["prompt"])
+            elif kind is Kind.DISPLAY:
+                part += payload[1:]
+                if payload[:1] == b"\0":
+                    seen.shown.append(json.loads(part))
+                    part = b""
             elif kind is Kind.EXITED:
-                return Ended(bytes(stdout), bytes(stderr), None, json.loads(payload))
+                seen.stdout, seen.stderr, seen.fields = bytes(stdout), bytes(stderr), json.loads(payload)
+                return seen
             elif kind is Kind.REFUSED:
                 return Ended(refused=json.loads(payload)["reason"])
 
     def run(self, code: str | bytes | None = None, **options: Any) -> Ended:
         self.start(code, **options)
         return self.end()
+
+    def cell(self, code: str, **options: Any) -> Ended:
+        """Run a cell in the kept interpreter."""
+        return self.run(code, **{"kind": "cell", "argv": [], "code_path": None, **options})
 
     def until_output(self, marker: bytes) -> bytes:
         """Read up to the frame in which stdout shows the marker."""

@@ -6,7 +6,7 @@ import pytest
 
 from leasebox.contract.result import Outcome
 from leasebox_worker.engine.outcome import name_ending
-from leasebox_worker.guestlink.messages import Exited
+from leasebox_worker.guestlink.messages import CellError, Exited
 
 OK = Exited("x", 0, None, None, False, 0.1, 0.1, 1, True, None)
 
@@ -33,3 +33,10 @@ def test_an_ending_is_named_by_the_limit_before_the_signal(
     ended = name_ending(exited, was_oom=was_oom)
 
     assert (ended.outcome, ended.limit) == (outcome, limit)
+
+
+def test_an_error_of_a_cell_is_told_in_one_line() -> None:
+    raised = name_ending(replace(OK, code=1, failure=CellError("KeyError", "'k'", "...")), was_oom=False)
+    left = name_ending(replace(OK, code=3, failure=CellError("SystemExit", "3", "")), was_oom=False)
+
+    assert (raised.message, left.message) == ("KeyError: 'k'", "exited with 3")

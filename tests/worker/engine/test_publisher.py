@@ -37,6 +37,22 @@ def test_streams_keep_their_order_and_chunks_their_bound() -> None:
     assert [chunk.seq for chunk in chunks] == [16, 17, 18, 19]
 
 
+def test_other_events_stand_between_the_output_and_are_never_cut() -> None:
+    publisher = Publisher(lambda _: None, kept_bytes=10)
+    publisher.add(Output("stdout", b"a"))
+    publisher.add_event("display", b"x" * (CHUNK_BYTES * 3))
+    publisher.add_event("display", b"y")
+    publisher.add(Output("stdout", b"b"))
+
+    assert [(chunk.type, len(chunk.data)) for chunk in publisher.take()] == [
+        ("stdout", 1),
+        ("display", CHUNK_BYTES * 3),
+        ("display", 1),
+        ("stdout", 1),
+    ]
+    assert publisher.total_bytes == 2
+
+
 def test_nothing_waits_without_output() -> None:
     publisher = Publisher(lambda _: None, kept_bytes=10)
 

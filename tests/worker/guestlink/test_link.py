@@ -19,7 +19,7 @@ from leasebox_worker.guestlink.messages import Exited, Output
 READY = {"version": 1, "python": "3.11.9", "interpreter": "none"}
 ENDED = {
     "code": 0, "signal": None, "limit": None, "cancelled": False, "wall_s": 0.1, "cpu_s": 0.1, "maxrss_bytes": 1,
-    "clean": True, "error": None,
+    "clean": True, "error": None, "interpreter": "none",
 }  # fmt: skip
 
 

@@ -110,3 +110,22 @@ def test_bash_runs_from_a_hidden_file_so_that_nobodys_file_is_overwritten() -> N
     assert grant.argv == ("bash", ".j.sh", "a")
     assert grant.code_path == ".j.sh"
     assert not grant.is_python
+
+
+def test_a_cell_is_the_code_alone() -> None:
+    grant = admitted(session="s", stateful=True)
+
+    assert (grant.is_cell, grant.argv, grant.code_path, grant.code) == (True, (), None, b"x")
+    assert not admitted(session="s").is_cell
+
+
+@pytest.mark.parametrize(("spec", "field"), [({"context": "second"}, "context"), ({"args": ["a"]}, "args")])
+def test_what_a_cell_cannot_have_is_refused_by_name(spec: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidSpec, match=f"{field}: "):
+        admitted(session="s", stateful=True, **spec)
+
+
+@pytest.mark.parametrize("spec", [{}, {"session": "s", "language": "bash"}])
+def test_only_python_in_a_session_may_be_stateful(spec: dict[str, Any]) -> None:
+    with pytest.raises(InvalidSpec, match="stateful needs a session and python code"):
+        admitted(stateful=True, **spec)

@@ -17,6 +17,7 @@ from leasebox.contract.scripts import answers as a
 from leasebox.contract.scripts.worker import Chunk
 from leasebox.contract.spec import SANDBOX_LIMITS, FileContent, JobSpec, Limits, parse_spec
 from leasebox_worker.engine.berth import Berth
+from leasebox_worker.engine.cells import Told
 from leasebox_worker.engine.deps import Deps
 from leasebox_worker.engine.network import check_network, network
 from leasebox_worker.engine.outcome import Ended, name_ending
@@ -24,7 +25,7 @@ from leasebox_worker.engine.publisher import Publisher
 from leasebox_worker.engine.report import Times, Where, ending_of, result_of
 from leasebox_worker.engine.sandboxes import Sandbox
 from leasebox_worker.guestlink.link import Exec, chunked, packed_files
-from leasebox_worker.guestlink.messages import Exited, Output, Refused
+from leasebox_worker.guestlink.messages import Display, Exited, Input, Output, Refused, Restarted
 from leasebox_worker.policy.admit import Grant, admit
 from leasebox_worker.policy.profiles import Profile
 from leasebox_worker.policy.redaction import redact
@@ -51,6 +52,7 @@ class Attempt:
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
     number: int = 0
     is_sandbox_alive: bool = True
+    told: Told = field(default_factory=Told)
 
 
 def carry_out(answer: a.Leased | a.Cold, berth: Berth, deps: Deps, *, may_continue: bool) -> a.Leased | a.Cold | None:
@@ -284,7 +286,7 @@ def _run_program(attempt: Attempt, sandbox: Sandbox, deps: Deps) -> tuple[Ended,
     assert grant.limits.timeout_s is not None
     request = _exec(
         attempt,
-        kind="python" if grant.is_python else "command",
+        kind="cell" if grant.is_cell else "python" if grant.is_python else "command",
         argv=grant.argv,
         code_path=grant.code_path,
         code_bytes=len(grant.code),
@@ -305,8 +307,10 @@ def _run_program(attempt: Attempt, sandbox: Sandbox, deps: Deps) -> tuple[Ended,
         # We were stopped or too slow: our loss, which may be retried, and no signal of the program's own.
         raise SandboxDied(f"the job was ended while its worker did not answer ({exited.error})")
     attempt.is_sandbox_alive = exited.is_clean
-    is_suspect = exited.signal is not None or exited.code not in (0, None)
-    ended = name_ending(exited, was_oom=is_suspect and deps.sandboxes.was_oom(sandbox))
+    is_suspect = exited.signal is not None or exited.code not in (0, None) or exited.interpreter == "lost"
+    was_oom = is_suspect and deps.sandboxes.was_oom(sandbox)
+    attempt.told.ended(exited, sandbox, was_oom=was_oom)
+    ended = name_ending(exited, was_oom=was_oom)
     ended = replace(ended, message=_without_secrets(ended.message, attempt.secrets))
     usage = Usage(
         run_s=exited.wall_s,
@@ -329,6 +333,8 @@ def _pump(attempt: Attempt, sandbox: Sandbox, deadline: float) -> Exited | None:
             match message:
                 case Output():
                     publisher.add(message)
+                case Display() | Input() | Restarted():
+                    attempt.told.publish(message, publisher, sandbox)
                 case Exited():
                     return message
                 case Refused(reason=reason):
@@ -370,6 +376,7 @@ def _settle(
         usage=usage or Usage(),
         attempt=attempt.number,
         error=Failure(name=name, message=ended.message) if error else None,
+        told=attempt.told,
     )
     is_usable = attempt.is_sandbox_alive and sandbox is not None and not sandbox.link.is_broken
     if sandbox is not None and not is_usable:

@@ -33,7 +33,15 @@ def name_ending(exited: Exited, *, was_oom: bool) -> Ended:
     if was_oom and code != 0:
         return Ended(Outcome.OOM, code, signal, "memory", "ended by its memory limit")
     if signal is not None:
-        return Ended(Outcome.KILLED, code, signal, None, f"ended by signal {signal}")
+        return Ended(Outcome.KILLED, code, signal, None, exited.error or f"ended by signal {signal}")
     if code == 0:
         return Ended(Outcome.OK, 0, None, None, "")
-    return Ended(Outcome.ERROR, code, None, None, exited.error or f"exited with {code}")
+    return Ended(Outcome.ERROR, code, None, None, exited.error or _raised(exited) or f"exited with {code}")
+
+
+def _raised(exited: Exited) -> str | None:
+    """What a cell raised, in one line."""
+    failure = exited.failure
+    if failure is None or failure.name == "SystemExit":
+        return None
+    return f"{failure.name}: {failure.message}"[:500]

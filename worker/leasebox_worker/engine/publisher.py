@@ -56,6 +56,11 @@ class Publisher:
             self._pending.append((stream, bytearray(data)))
         self._pending_bytes += len(data)
 
+    def add_event(self, kind: str, data: bytes) -> None:
+        """Take another event, as a JSON object, between the output before and after it."""
+        self._pending.append((kind, bytearray(data)))
+        self._pending_bytes += len(data)
+
     def wait_s(self, now: float, most_s: float) -> float:
         """How long a reader may wait for more before something must be sent."""
         due = [self._due_at] if self._pending else []
@@ -80,8 +85,9 @@ class Publisher:
         """What is pending as chunks, for the script that ends the job; a repeat of the script is harmless."""
         chunks = []
         for stream, data in self._pending:
-            for at in range(0, len(data), CHUNK_BYTES):
-                chunks.append(Chunk(seq=self._seq, type=stream, data=bytes(data[at : at + CHUNK_BYTES])))
+            step = CHUNK_BYTES if stream in self.kept else len(data)
+            for at in range(0, len(data), step):
+                chunks.append(Chunk(seq=self._seq, type=stream, data=bytes(data[at : at + step])))
                 self._seq += 1
         self._pending.clear()
         self._pending_bytes = 0

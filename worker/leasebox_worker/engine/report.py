@@ -8,6 +8,7 @@ from leasebox.contract.result import Failure, Outcome, Result, Truncated, Usage
 from leasebox.contract.scripts.answers import Work
 from leasebox.contract.scripts.worker import Ending
 from leasebox.contract.spec import JobSpec, Limits
+from leasebox_worker.engine.cells import Told
 from leasebox_worker.engine.kept import Kept
 from leasebox_worker.engine.outcome import Ended
 
@@ -47,6 +48,7 @@ def result_of(
     usage: Usage,
     attempt: int,
     error: Failure | None = None,
+    told: Told | None = None,
 ) -> Result:
     """Put a Result together; `usage` has what was measured inside the attempt."""
     stdout, stdout_base64 = kept["stdout"].text_and_base64()
@@ -64,7 +66,9 @@ def result_of(
         stderr_base64=stderr_base64,
         truncated=Truncated(stdout=kept["stdout"].is_truncated, stderr=kept["stderr"].is_truncated),
         limit=ended.limit,
-        error=error,
+        error=error or (told.error if told else None),
+        results=told.bundles if told else [],
+        interpreter=told.interpreter if told else "none",
         session=work.session,
         sandbox=where.sandbox,
         driver=where.driver,

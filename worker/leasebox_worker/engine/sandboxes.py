@@ -35,6 +35,7 @@ class Sandbox:
     Attributes:
         oom_kills: The kernel's count when last looked at.
         is_warm: It came through the pool, and no job has had it yet.
+        interpreter_was_oom: Memory ended the last kept interpreter, and no cell has said so yet.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Sandbox:
     limits: Limits
     oom_kills: int = 0
     is_warm: bool = False
+    interpreter_was_oom: bool = False
 
     def text(self) -> str:
         """As it stands in Redis."""

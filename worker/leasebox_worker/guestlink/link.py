@@ -11,7 +11,20 @@ from dataclasses import asdict, dataclass, field
 from leasebox.contract.errors import GuestProtocolError, SandboxDied, StartFailed
 from leasebox_guest.frames import STDIN_WINDOW, Decoder, FrameError, Kind, find_ready, pack, pack_json
 from leasebox_worker.drivers.base import Channel, ChannelClosed
-from leasebox_worker.guestlink.messages import Credit, Exited, Held, Message, Output, Ready, Refused, decode
+from leasebox_worker.guestlink.displays import Displays
+from leasebox_worker.guestlink.messages import (
+    Credit,
+    DisplayPart,
+    Exited,
+    Held,
+    Input,
+    Message,
+    Output,
+    Ready,
+    Refused,
+    Restarted,
+    decode,
+)
 
 CHUNK = 64 << 10
 CANCEL_PATIENCE_S = 0.5
@@ -59,6 +72,7 @@ class GuestLink:
         self._hold_confirmed = threading.Event()
         self._held_since: float | None = None
         self._held_before_s = 0.0
+        self._displays = Displays()
         self.is_broken = False
         self.python = ""
 
@@ -133,6 +147,7 @@ class GuestLink:
             self._held_before_s = 0.0
             self._stdin = iter(stdin)
             self._window = STDIN_WINDOW
+            self._displays = Displays()
             self._send_locked(b"".join(parts) + self._next_stdin())
 
     def read(self, timeout_s: float) -> list[Message]:
@@ -292,7 +307,7 @@ class GuestLink:
     def _taken(self, data: bytes) -> list[Message]:
         """The messages that `data` completes, less those that only keep the state machine."""
         try:
-            messages = (decode(kind, payload) for kind, payload in self._decoder.feed(data))
+            messages = (self._whole(decode(kind, payload)) for kind, payload in self._decoder.feed(data))
             return [message for message in messages if message is not None and self._accept(message)]
         except FrameError as exc:
             self.is_broken = True
@@ -300,6 +315,14 @@ class GuestLink:
         except GuestProtocolError:
             self.is_broken = True
             raise
+
+    def _whole(self, message: Message | None) -> Message | None:
+        """Put what is shown together; None while parts are missing."""
+        if self._running is None and isinstance(message, DisplayPart | Input | Restarted):
+            raise GuestProtocolError("a cell spoke that does not run")
+        if isinstance(message, Input):
+            self._displays.add_prompt(message)
+        return self._displays.add(message) if isinstance(message, DisplayPart) else message
 
     def _accept(self, message: Message) -> bool:
         """Keep the state machine; True if the reader is to see the message."""

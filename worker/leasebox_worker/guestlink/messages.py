@@ -9,6 +9,7 @@ from leasebox.contract.errors import GuestProtocolError
 from leasebox_guest.frames import Kind
 
 MAX_TEXT = 4096
+MAX_TRACEBACK = 32 << 10
 
 
 DEAD_MAN = "dead_man:"
@@ -39,13 +40,53 @@ class Credit:
 
 
 @dataclass(frozen=True, slots=True)
+class Restarted:
+    """A cell has begun in a new interpreter; `reason` the state of those before it is lost."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DisplayPart:
+    """A part of the JSON of a MIME bundle."""
+
+    data: bytes
+    is_last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Display:
+    """A MIME bundle that a cell shows, as JSON that Redis can hold."""
+
+    bundle_json: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A cell asks for a line of standard input."""
+
+    prompt: str
+
+
+@dataclass(frozen=True, slots=True)
+class CellError:
+    """An exception that ended a cell."""
+
+    name: str
+    message: str
+    traceback: str
+
+
+@dataclass(frozen=True, slots=True)
 class Exited:
-    """How the job's first process ended, by wait4 and the agent's clock.
+    """How the job's first process ended, by wait4 and the agent's clock; of a cell, what its interpreter says.
 
     Attributes:
         limit: None, or wall, cpu, silence or output: the limit for which the agent killed it.
         is_clean: False: the sandbox could not be emptied and must not be used again.
         error: Why the program could not be started (then `code` is 126 or 127), or that the agent had no word from us.
+        interpreter: `none`, `kept`, or `lost`: the one that the sandbox had is gone, with its state.
+        failure: What a cell raised.
     """
 
     id: str
@@ -58,6 +99,8 @@ class Exited:
     memory_peak_bytes: int
     is_clean: bool
     error: str | None
+    interpreter: str = "none"
+    failure: CellError | None = None
 
     @property
     def is_dead_man(self) -> bool:
@@ -78,7 +121,13 @@ class Held:
     """Every process of the job is stopped."""
 
 
-Message = Ready | Output | Credit | Exited | Refused | Held
+Message = Ready | Output | Credit | Exited | Refused | Held | Restarted | DisplayPart | Display | Input
+
+INTERPRETER = ("none", "kept", "lost")
+LOST_BY = (
+    "exited", "killed", "cancelled", "wall", "cpu", "silence", "output", "unresponsive", "channel", "stopped",
+)  # fmt: skip
+"""Why an interpreter is gone, as the agent knows it; that the kernel killed for memory is the host's to find out."""
 
 
 def decode(kind: int, payload: bytes) -> Message | None:
@@ -92,14 +141,23 @@ def decode(kind: int, payload: bytes) -> Message | None:
             return Output("stdout", payload)
         case Kind.STDERR:
             return Output("stderr", payload)
-        case Kind.PONG | Kind.STARTED:
+        case Kind.PONG:
             return None
         case Kind.HELD:
             return Held()
-    data = _object(payload)
+        case Kind.DISPLAY:
+            return _display_part(payload)
+    return _decode_control(kind, _object(payload))
+
+
+def _decode_control(kind: int, data: dict[str, Any]) -> Message | None:
     match kind:
         case Kind.READY:
             return Ready(_text(data, "python"), _text(data, "interpreter"))
+        case Kind.STARTED:
+            return None if data.get("restarted") is None else Restarted(_one_of(data, "restarted", LOST_BY))
+        case Kind.INPUT:
+            return Input(_clean(_text(data, "prompt")))
         case Kind.CREDIT:
             return Credit(int(_number(data, "n", 0, 1 << 30)))
         case Kind.EXITED:
@@ -124,7 +182,37 @@ def _exited(data: dict[str, Any]) -> Exited:
         memory_peak_bytes=int(_number(data, "maxrss_bytes", 0, 1 << 50)),
         is_clean=data.get("clean") is True,
         error=None if data.get("error") is None else _text(data, "error"),
+        interpreter=_one_of(data, "interpreter", INTERPRETER),
+        failure=None if data.get("failure") is None else _failure(data["failure"]),
     )
+
+
+def _failure(fields: object) -> CellError:
+    if not isinstance(fields, dict):
+        raise GuestProtocolError("field failure is not an object")
+    return CellError(
+        _clean(_text(fields, "name")),
+        _clean(_text(fields, "message")),
+        _clean(_text(fields, "traceback", MAX_TRACEBACK)),
+    )
+
+
+def _display_part(payload: bytes) -> DisplayPart:
+    if payload[:1] not in (b"\0", b"\1"):
+        raise GuestProtocolError("a part of a display that neither goes on nor ends")
+    return DisplayPart(payload[1:], is_last=payload[:1] == b"\0")
+
+
+def _one_of(data: dict[str, Any], name: str, known: tuple[str, ...]) -> str:
+    value = data.get(name)
+    if value not in known:
+        raise GuestProtocolError(f"field {name} is none of {', '.join(known)}")
+    return str(value)
+
+
+def _clean(text: str) -> str:
+    """Text that can be written as UTF-8; half a surrogate pair cannot."""
+    return text.encode(errors="replace").decode()
 
 
 def _object(payload: bytes) -> dict[str, Any]:
@@ -137,9 +225,9 @@ def _object(payload: bytes) -> dict[str, Any]:
     return data
 
 
-def _text(data: dict[str, Any], name: str) -> str:
+def _text(data: dict[str, Any], name: str, most: int = MAX_TEXT) -> str:
     value = data.get(name)
-    if not isinstance(value, str) or len(value) > MAX_TEXT:
+    if not isinstance(value, str) or len(value) > most:
         raise GuestProtocolError(f"field {name} is not a short text")
     return value
 

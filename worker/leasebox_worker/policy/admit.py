@@ -26,6 +26,7 @@ class Grant:
 
     Attributes:
         is_python: The agent may fork its own interpreter instead of starting one.
+        is_cell: The code runs in the session's kept interpreter.
         argv: Program and arguments; for `is_python` the entry file and its arguments.
         cwd: Relative to the workspace, whose path is the driver's.
         code_path: Where the code is written, below /workspace; None if the job brings none.
@@ -33,6 +34,7 @@ class Grant:
     """
 
     is_python: bool
+    is_cell: bool
     argv: tuple[str, ...]
     code: bytes
     code_path: str | None
@@ -57,7 +59,7 @@ def admit(spec: JobSpec, profile: Profile, *, node_cpus: float, job: str) -> Gra
         )
     _check_names(spec, profile)
     if spec.stateful:
-        raise InvalidSpec("stateful: this worker has no kept interpreter")
+        _check_cell(spec)
     if spec.stdin_open:
         raise InvalidSpec("stdin_open: this worker does not feed standard input live")
     if spec.artifacts:
@@ -65,6 +67,7 @@ def admit(spec: JobSpec, profile: Profile, *, node_cpus: float, job: str) -> Gra
     is_python, argv, code_path = _program(spec, job)
     return Grant(
         is_python=is_python,
+        is_cell=spec.stateful,
         argv=argv,
         code=(spec.code or "").encode(errors="surrogateescape"),
         code_path=code_path,
@@ -123,9 +126,18 @@ def _has(names: tuple[str, ...]) -> str:
     return f"it has {', '.join(names)}" if names else "it has none"
 
 
+def _check_cell(spec: JobSpec) -> None:
+    if spec.context != "default":
+        raise InvalidSpec(f"context: there is no {spec.context!r}", hint="a session has one interpreter, `default`")
+    if spec.args:
+        raise InvalidSpec("args: a cell has none", hint="assign a variable in an earlier cell")
+
+
 def _program(spec: JobSpec, job: str) -> tuple[bool, tuple[str, ...], str | None]:
     if spec.command is not None:
         return False, (*spec.command, *spec.args), None
+    if spec.stateful:
+        return True, (), None
     if spec.language == "python":
         entry = spec.entry or "main.py"
         return True, (entry, *spec.args), None if spec.entry else "main.py"
