@@ -245,6 +245,8 @@ class JobSpec(_Model):
             raise ValueError("session_must_exist needs a session")
         if self.stateful and (self.session is None or self.code is None or self.language != "python"):
             raise ValueError("stateful needs a session and python code")
+        if self.stateful and self.secrets:
+            raise ValueError("secrets: a kept interpreter would keep them; run what needs them without stateful")
         return self
 
     @property

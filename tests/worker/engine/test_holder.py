@@ -98,7 +98,7 @@ def test_what_is_not_ours_any_more_is_ended_and_never_goes_on(
 def test_held_time_counts_neither_for_the_guests_nor_for_the_hosts_deadline(
     worker_node: Any, deps: Deps, holder: Holder, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("leasebox_worker.engine.attempt.HOST_GRACE_S", 0.2)
+    monkeypatch.setattr("leasebox_worker.engine.program.HOST_GRACE_S", 0.2)
     with running(worker_node, deps, eventually, BRIEF, limits={"timeout_s": 2.0}) as job:
         deps.fence.shut()
         holder.watch()

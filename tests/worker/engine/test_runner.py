@@ -8,7 +8,7 @@ import pytest
 import redis as redis_py
 
 from leasebox.contract.scripts import worker
-from leasebox_worker.engine import attempt
+from leasebox_worker.engine import program
 from leasebox_worker.engine.control import cancel
 from leasebox_worker.engine.deps import Deps
 from leasebox_worker.engine.intake import Pause
@@ -95,7 +95,7 @@ def test_a_fault_of_our_own_ends_the_job_infra_and_leaves_nothing(
     def broken(*_: object, **__: object) -> None:
         raise UnicodeError("ours")
 
-    monkeypatch.setattr("leasebox_worker.engine.attempt.name_ending", broken)
+    monkeypatch.setattr("leasebox_worker.engine.program.name_ending", broken)
     job = worker_node.submit()
     run_job(job, deps)
 
@@ -150,8 +150,8 @@ def test_a_cancel_while_files_are_unpacked_is_a_cancel(
                 timer.start()
             first = False
 
-    packed = attempt.packed_files
-    monkeypatch.setattr(attempt, "packed_files", cancelled_meanwhile)
+    packed = program.packed_files
+    monkeypatch.setattr(program, "packed_files", cancelled_meanwhile)
     files = {f"f{i}": {"text": "x" * 200_000} for i in range(20)}
     job = worker_node.submit(spec={"code": "1", "files": files})
     timer = threading.Timer(0.0, lambda: cancel(job, deps))
@@ -198,7 +198,7 @@ def test_the_hosts_deadline_does_not_count_while_redis_takes_no_output(
         slow.wait(0.7)
         return emit(work, chunks)
 
-    monkeypatch.setattr(attempt, "HOST_GRACE_S", 0.1)
+    monkeypatch.setattr(program, "HOST_GRACE_S", 0.1)
     monkeypatch.setattr(deps.tracker, "emit", slow_emit)
     job = worker_node.submit(spec={"code": "print(1)", "limits": {"timeout_s": 0.4}})
     run_job(job, deps)

@@ -119,7 +119,10 @@ def test_a_cell_is_the_code_alone() -> None:
     assert not admitted(session="s").is_cell
 
 
-@pytest.mark.parametrize(("spec", "field"), [({"context": "second"}, "context"), ({"args": ["a"]}, "args")])
+@pytest.mark.parametrize(
+    ("spec", "field"),
+    [({"context": "second"}, "context"), ({"args": ["a"]}, "args"), ({"secrets": ["KEY"]}, "secrets")],
+)
 def test_what_a_cell_cannot_have_is_refused_by_name(spec: dict[str, Any], field: str) -> None:
     with pytest.raises(InvalidSpec, match=f"{field}: "):
         admitted(session="s", stateful=True, **spec)

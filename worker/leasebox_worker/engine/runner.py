@@ -8,8 +8,8 @@ import structlog
 from leasebox.contract.errors import GuestProtocolError, LeaseLost, SandboxDied, SandboxError
 from leasebox.contract.scripts import answers as a
 from leasebox.contract.scripts.worker import Why
-from leasebox_worker.engine.attempt import Draining, carry_out
 from leasebox_worker.engine.berth import Berth
+from leasebox_worker.engine.carry_out import Draining, carry_out
 from leasebox_worker.engine.deps import Deps
 from leasebox_worker.engine.intake import Pause
 

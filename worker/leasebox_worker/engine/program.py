@@ -1,0 +1,144 @@
+"""How does a job's program run in its sandbox: its files, its start, its output, its end?"""
+
+import time
+from dataclasses import replace
+
+from leasebox.contract.errors import GuestProtocolError, SandboxDied
+from leasebox.contract.result import Outcome, Usage
+from leasebox_worker.engine.attempt import Attempt, bytes_of, content_bytes
+from leasebox_worker.engine.deps import Deps
+from leasebox_worker.engine.network import network
+from leasebox_worker.engine.outcome import Ended, name_ending
+from leasebox_worker.engine.sandboxes import Sandbox
+from leasebox_worker.guestlink.link import Exec, chunked, packed_files
+from leasebox_worker.guestlink.messages import Display, Exited, Input, Output, Refused, Restarted
+from leasebox_worker.policy.redaction import redact
+
+FILES_WITHIN_S = 30.0
+HOST_GRACE_S = 5.0
+"""The guest enforces the wall limit; a host that waits so much longer gives the sandbox up."""
+POLL_S = 1.0
+
+
+def put_files(attempt: Attempt) -> Ended | None:
+    """Unpack the job's files; an ending if the workspace did not take them."""
+    if not attempt.spec.files:
+        return None
+    assert attempt.sandbox is not None
+    request = _exec(attempt, kind="put", argv=(), code_path=None, code_bytes=0, wall_s=FILES_WITHIN_S)
+    files = ((path, content_bytes(content)) for path, content in attempt.spec.files.items())
+    exited, _, stderr = attempt.sandbox.link.run(
+        request, b"", packed_files(files), within_s=FILES_WITHIN_S + HOST_GRACE_S
+    )
+    attempt.is_sandbox_alive = exited.is_clean
+    if exited.code == 0:
+        return None
+    if exited.is_cancelled:
+        return Ended(Outcome.CANCELLED, None, None, None, "cancelled before it started")
+    said = stderr.decode(errors="replace").strip()[:500]
+    outcome = Outcome.DISK_LIMIT if "No space left" in said else Outcome.REJECTED
+    return Ended(outcome, None, None, "disk" if outcome is Outcome.DISK_LIMIT else None, f"files: {said}")
+
+
+def _exec(
+    attempt: Attempt, *, kind: str, argv: tuple[str, ...], code_path: str | None, code_bytes: int, wall_s: float
+) -> Exec:
+    grant = attempt.grant
+    assert grant is not None
+    assert attempt.sandbox is not None
+    limits, workspace = grant.limits, attempt.sandbox.handle.workspace
+    assert limits.stream_bytes is not None
+    return Exec(
+        id=f"{attempt.work.lease}/{kind}",
+        kind=kind,
+        argv=argv,
+        code_bytes=code_bytes,
+        code_path=code_path,
+        cwd=workspace if kind == "put" or grant.cwd == "." else f"{workspace}/{grant.cwd}",
+        env={"HOME": workspace} | grant.env,
+        wall_s=wall_s,
+        cpu_s=limits.cpu_s,
+        silence_s=limits.silence_s,
+        stream_bytes=limits.stream_bytes,
+        line_buffered=True,
+        cancel_grace_s=1.0,
+    )
+
+
+def execute(attempt: Attempt, deps: Deps) -> tuple[Ended, Usage]:
+    """Run the program with the network that it asked for; nothing of it is connected any more afterwards."""
+    assert attempt.sandbox is not None
+    with network(attempt.spec, attempt.work, attempt.sandbox, deps.egress) as used:
+        ended, usage = _run_program(attempt, attempt.sandbox, deps)
+    traffic = {"network_in_bytes": used.traffic.bytes_in, "network_out_bytes": used.traffic.bytes_out}
+    return ended, usage.model_copy(update=traffic)
+
+
+def _run_program(attempt: Attempt, sandbox: Sandbox, deps: Deps) -> tuple[Ended, Usage]:
+    """Start the program and pump its output until it has ended."""
+    grant = attempt.grant
+    assert grant is not None
+    assert grant.limits.timeout_s is not None
+    request = _exec(
+        attempt,
+        kind="cell" if grant.is_cell else "python" if grant.is_python else "command",
+        argv=grant.argv,
+        code_path=grant.code_path,
+        code_bytes=len(grant.code),
+        wall_s=grant.limits.timeout_s,
+    )
+    request = replace(request, env=request.env | attempt.secrets)
+    sandbox.link.execute(request, grant.code, chunked(content_bytes(attempt.spec.stdin)))
+    deps.running.cancel_again(attempt.work, deps.cancel_grace_s)
+    exited = _pump(attempt, sandbox, time.monotonic() + grant.limits.timeout_s + HOST_GRACE_S)
+    attempt.times.exited_at = time.monotonic()
+    attempt.publisher.end()
+    if exited is None:
+        attempt.is_sandbox_alive = False
+        return Ended(
+            Outcome.TIMEOUT, None, None, "wall", "ended by its wall limit; its sandbox had to be ended"
+        ), Usage()
+    if exited.is_dead_man and not exited.is_cancelled:
+        # We were stopped or too slow: our loss, which may be retried, and no signal of the program's own.
+        raise SandboxDied(f"the job was ended while its worker did not answer ({exited.error})")
+    attempt.is_sandbox_alive = exited.is_clean
+    is_suspect = exited.signal is not None or exited.code not in (0, None) or exited.interpreter == "lost"
+    was_oom = is_suspect and deps.sandboxes.was_oom(sandbox)
+    attempt.told.ended(exited, sandbox, was_oom=was_oom)
+    ended = name_ending(exited, was_oom=was_oom)
+    ended = replace(ended, message=_without_secrets(ended.message, attempt.secrets))
+    usage = Usage(
+        run_s=exited.wall_s,
+        cpu_s=exited.cpu_s,
+        memory_peak_bytes=exited.memory_peak_bytes,
+        output_bytes=attempt.publisher.total_bytes,
+    )
+    return ended, usage
+
+
+def _pump(attempt: Attempt, sandbox: Sandbox, deadline: float) -> Exited | None:
+    """Move output to the stream until the program has ended; None if it had not by `deadline`.
+
+    Time in which the job was held, or in which Redis did not take output, does not count: the agent's word may have
+    come long ago.
+    """
+    publisher = attempt.publisher
+    while (now := time.monotonic()) < deadline + sandbox.link.held_s:
+        for message in sandbox.link.read(publisher.wait_s(now, POLL_S)):
+            match message:
+                case Output():
+                    publisher.add(message)
+                case Display() | Input() | Restarted():
+                    attempt.told.publish(message, publisher, sandbox)
+                case Exited():
+                    return message
+                case Refused(reason=reason):
+                    raise GuestProtocolError(f"the agent refused the job: {reason}")
+        before = time.monotonic()
+        publisher.flush_if_due()
+        deadline += time.monotonic() - before
+    return None
+
+
+def _without_secrets(text: str, secrets: dict[str, str]) -> str:
+    return redact(text.encode(errors="surrogateescape"), bytes_of(secrets)).decode(errors="replace")
