@@ -18,7 +18,7 @@ config.name_celery_pool("leasebox_worker.celery_pool:TaskPool")
 from celery.signals import worker_ready  # noqa: E402
 
 from leasebox_worker import tasks  # noqa: E402
-from leasebox_worker.engine import host  # noqa: E402
+from leasebox_worker.engine.connection import connect  # noqa: E402
 from leasebox_worker.engine.intake import Gate, Intake, Pause, Slots  # noqa: E402
 from leasebox_worker.engine.watchdog import Watchdog  # noqa: E402
 from leasebox_worker.lifecycle.beat import Beat  # noqa: E402
@@ -75,7 +75,7 @@ def main() -> None:
     def ready(sender: Any, **_: object) -> None:
         intake.changed = sender.pool.wake
         end = lambda: tasks._end(tasks._hosts[0])  # noqa: E731
-        watchdog = Watchdog(host.connect(url), gate, stall_s=stall_s, restart=sender.restart, end=end)
+        watchdog = Watchdog(connect(url), gate, stall_s=stall_s, restart=sender.restart, end=end)
         Beat("watchdog", watchdog.look, stall_s / 5).start()
         tell("ready")
 

@@ -86,7 +86,7 @@ BULK = (shared(Priority.BATCH), shared(Priority.DEFAULT))
 INTERACTIVE = shared(Priority.INTERACTIVE)
 
 
-@pytest.mark.parametrize("reason", ["draining", "fenced", "engine_down"])
+@pytest.mark.parametrize("reason", ["draining", "fenced"])
 def test_a_reason_against_work_stops_all_queues_and_its_end_opens_them(new_consumer, eventually, reason: str) -> None:
     consumer = new_consumer()
     consumer.say(f"pause {reason}")
@@ -102,9 +102,10 @@ def test_a_reason_against_work_stops_all_queues_and_its_end_opens_them(new_consu
     eventually(lambda: len(consumer.took()) == 4, WITHIN_S)
 
 
-def test_a_full_node_takes_from_its_own_queues_alone(new_consumer, eventually) -> None:
+@pytest.mark.parametrize("reason", ["full", "engine_down"])
+def test_a_node_without_new_sandboxes_takes_from_its_own_queues_alone(new_consumer, eventually, reason: str) -> None:
     consumer = new_consumer()
-    consumer.say("pause full")
+    consumer.say(f"pause {reason}")
     consumer.say("counts")
     eventually(lambda: "counts 0 0" in consumer.lines, WITHIN_S)
     asked = consumer.asked()
@@ -114,7 +115,7 @@ def test_a_full_node_takes_from_its_own_queues_alone(new_consumer, eventually) -
     eventually(lambda: consumer.took() == ["own"], WITHIN_S)
 
     assert consumer.redis.llen(BULK[0]) == 1
-    consumer.say("resume full")
+    consumer.say(f"resume {reason}")
     eventually(lambda: consumer.took() == ["own", "theirs"], WITHIN_S)
 
 

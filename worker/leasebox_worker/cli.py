@@ -45,8 +45,8 @@ def drain(
 ) -> None:
     """Have a node finish what runs, give back the rest, and stop; wherever it is."""
     from leasebox.contract.keys import Keys
+    from leasebox_worker.engine.connection import connect
     from leasebox_worker.engine.drain import ask_node, progress
-    from leasebox_worker.engine.host import connect
 
     settings = config.load()
     client, keys = connect(settings.url), Keys(settings.prefix)
@@ -65,7 +65,7 @@ def sweep() -> None:
     """End the sessions of all nodes that are due, now instead of within a minute; prints each with its reason."""
     from leasebox.contract.keys import Keys
     from leasebox.contract.scripts import Runner
-    from leasebox_worker.engine.host import connect
+    from leasebox_worker.engine.connection import connect
     from leasebox_worker.lifecycle.sweeper import Sweeper
     from leasebox_worker.telemetry import log
 

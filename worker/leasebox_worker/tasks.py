@@ -20,6 +20,7 @@ from leasebox.contract.scripts import Runner, client
 from leasebox_worker.celery_pool import OpenQueues
 from leasebox_worker.config import WorkerSettings
 from leasebox_worker.engine import host
+from leasebox_worker.engine.connection import ANSWER_WITHIN_S
 from leasebox_worker.engine.intake import Gate, Slots
 from leasebox_worker.engine.runner import run_job
 from leasebox_worker.lifecycle import reads
@@ -59,8 +60,8 @@ def make_app(settings: WorkerSettings, gate: Gate) -> Celery:
             "queue_order_strategy": partial(OpenQueues, app),
             "priority_steps": [0],
             "socket_keepalive": True,
-            "socket_timeout": host.ANSWER_WITHIN_S,
-            "socket_connect_timeout": host.ANSWER_WITHIN_S,
+            "socket_timeout": ANSWER_WITHIN_S,
+            "socket_connect_timeout": ANSWER_WITHIN_S,
             "health_check_interval": HEALTH_S,
         },
         worker_consumer="leasebox_worker.celery_pool:Consumer",

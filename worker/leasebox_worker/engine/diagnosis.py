@@ -10,7 +10,7 @@ from leasebox_guest.install import install
 from leasebox_worker.config import DriverName, WorkerSettings
 from leasebox_worker.drivers.base import Check
 from leasebox_worker.drivers.choose import make
-from leasebox_worker.engine.host import driver_settings
+from leasebox_worker.engine.ground import driver_settings
 
 MIN_FREE_BYTES = 1 << 30
 

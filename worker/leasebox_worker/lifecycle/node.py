@@ -58,6 +58,11 @@ class Node:
         self._tracker = tracker
         self._facts = facts
 
+    @property
+    def machine_id(self) -> str:
+        """What a process must share with another one to know that it is gone."""
+        return self._facts.machine_id
+
     def adopt(
         self,
         found: Sequence[a.FoundSandbox],

@@ -6,7 +6,7 @@ import pytest
 from tests.relay import Relay
 
 from leasebox.contract.errors import BrokerUnavailable
-from leasebox_worker.engine.host import connect
+from leasebox_worker.engine.connection import connect
 
 
 def test_a_peer_that_never_answers_is_given_up(redis_server: Any) -> None:
