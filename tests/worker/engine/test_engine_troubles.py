@@ -18,9 +18,11 @@ from leasebox_worker.engine.deps import Deps
 from leasebox_worker.engine.intake import Pause
 from leasebox_worker.engine.runner import run_job
 from leasebox_worker.engine.sandboxes import Sandbox
+from leasebox_worker.engine.upkeep import upkeep
 from leasebox_worker.lifecycle import reconcile
 from leasebox_worker.lifecycle.reconcile import Place, Reconciler
 from leasebox_worker.policy.admit import effective_limits
+from leasebox_worker.telemetry.metrics import DRIFT
 
 pytestmark = pytest.mark.slow
 docker = pytest.mark.docker
@@ -146,11 +148,11 @@ def test_a_sandbox_that_nobody_has_is_ended_with_all_that_belongs_to_it(
     assert room is not None
     orphan = deps.sandboxes.make(profile, effective_limits(Limits(), profile, node_cpus=1.0), {}, room)
     place = Place(deps.sandboxes._placement.installation, "n")
-    drift = Reconciler(
-        worker_node.redis, worker_node.runner, worker_node.keys, place, deps.sandboxes.driver, deps.sandboxes.names
-    ).reconcile()
+    counted = [DRIFT.labels(kind)._value.get() for kind in ("sandbox", "session")]
+    reconciling, *_ = upkeep(worker_node.redis, worker_node.runner, worker_node.keys, place, deps, period_s=60.0)
+    reconciling._duty()
 
-    assert (drift.destroyed, drift.detached) == (1, 0)
+    assert [DRIFT.labels(kind)._value.get() for kind in ("sandbox", "session")] == [counted[0] + 1, counted[1]]
     assert left(deps) == [held(worker_node, deps).name]
     assert orphan.name not in Path("/proc/mounts").read_text()
     assert [path for path in Path("/sys/fs/cgroup").glob("*/leasebox/*") if path.name == orphan.name] == []

@@ -8,6 +8,7 @@ from leasebox_worker.engine.deps import Deps
 from leasebox_worker.engine.intake import Pause
 from leasebox_worker.lifecycle.beat import Beat
 from leasebox_worker.lifecycle.reconcile import Place, Reconciler
+from leasebox_worker.telemetry.metrics import DRIFT
 
 LOOK_S = 1.0
 
@@ -22,7 +23,9 @@ def upkeep(client: redis.Redis, runner: Runner, keys: Keys, place: Place, deps: 
     reconciler = Reconciler(client, runner, keys, place, sandboxes.driver, sandboxes.names)
 
     def reconcile() -> None:
-        reconciler.reconcile()
+        drift = reconciler.reconcile()
+        DRIFT.labels("sandbox").inc(drift.destroyed)
+        DRIFT.labels("session").inc(drift.detached)
 
     def detach() -> None:
         if sandboxes.lost.is_set():

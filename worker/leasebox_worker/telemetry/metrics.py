@@ -7,7 +7,7 @@
 | `leasebox_sandbox_start_seconds` | profile; purpose: job, pool (its `_count` is the number of starts) |
 | `leasebox_sandbox_start_failures_total` | profile; purpose |
 | `leasebox_sandbox_ends_total` | reason: `End` |
-| `leasebox_drift_total` | kind: what Redis or the engine had and the other had not |
+| `leasebox_drift_total` | kind: what one had and the other had not: sandbox (engine), session, pool (Redis) |
 """
 
 from enum import StrEnum
