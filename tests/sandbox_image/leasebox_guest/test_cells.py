@@ -598,7 +598,7 @@ def test_an_import_of_site_in_a_thread_does_not_block(kept: Any) -> None:
 def test_an_agent_without_a_pid_namespace_keeps_it_too(spawn: Spawn, request: pytest.FixtureRequest) -> None:
     workspace = tempfile.mkdtemp(dir="/tmp")
     request.addfinalizer(lambda: shutil.rmtree(workspace))
-    shutil.chown(workspace, 200_001)
+    shutil.chown(workspace, 190_001)
     host = spawn("plain", "--workspace", workspace)
     host.expect(Kind.READY)
     host.cell("import os; keep = 41", cwd=workspace)

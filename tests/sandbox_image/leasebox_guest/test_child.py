@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-JOB_UID = 200_001
+JOB_UID = 190_001
 
 
 def _descendants(pid: int) -> list[int]:

@@ -80,11 +80,11 @@ def test_without_a_pid_namespace_only_descendants_are_killed(
     spawn: Callable[..., Any], request: pytest.FixtureRequest
 ) -> None:
     """The driver `process`: the agent is not PID 1, and kill(-1) would reach all that its uid may kill."""
-    bystander = subprocess.Popen(["sleep", "60"], user=200_001)
+    bystander = subprocess.Popen(["sleep", "60"], user=190_001)
     request.addfinalizer(bystander.kill)
     workspace = tempfile.mkdtemp(dir="/tmp")
     request.addfinalizer(lambda: shutil.rmtree(workspace))
-    shutil.chown(workspace, 200_001)
+    shutil.chown(workspace, 190_001)
     host = spawn("plain", "--workspace", workspace)
     host.expect(Kind.READY)
 
