@@ -11,6 +11,8 @@ PACKAGE := $(VENV)/.package-$(KEY)
 TOOLS := $(VENV)/.tools-$(KEY)
 # More for pytest or for what is run: make test ARGS='-k sweep'
 ARGS ?=
+# Many tests wait for timers of the protocol; a file stays in one process, so that its live stack is shared.
+PARALLEL := -n 3 --dist loadfile
 
 .PHONY: help run test test-slow lint bench chaos up down
 help: ## list the words
@@ -21,7 +23,7 @@ run: $(PACKAGE) ## set up, then run the example on the embedded stack
 
 test: $(TOOLS) ## set up and start what the tests need, then run them
 	ops/dev/services.sh start
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest $(PARALLEL) $(ARGS)
 
 test-slow: $(TOOLS) ## the tests with real timers, all images and long chaos
 	ops/dev/services.sh start
