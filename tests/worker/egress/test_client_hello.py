@@ -97,6 +97,7 @@ def test_a_greeting_that_is_not_whole_names_nobody(end: int) -> None:
         (with_extensions((0, b"\x00\x09\x00\x00\x06a.testX")), Refusal.NOT_TLS),
         (with_extensions((0, b"\xff\xff\x00\x00\x01a")), Refusal.NOT_TLS),
     ],
+    ids=lambda value: "data" if isinstance(value, bytes) else None,
 )
 def test_what_is_no_greeting_of_one_host_is_refused(data: bytes, refusal: Refusal) -> None:
     with pytest.raises(RefusedError) as caught:
