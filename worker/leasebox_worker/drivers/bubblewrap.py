@@ -49,6 +49,7 @@ class _Live:
     pid: int | None = None
     channel: PipeChannel | None = None
     groups: list[Path] = field(default_factory=list)
+    seen_in: cgroup.Groups | None = None
 
 
 class BubblewrapDriver:
@@ -141,7 +142,12 @@ class BubblewrapDriver:
             raise SandboxDied(f"sandbox {handle.name} is gone")
         if not live.groups:
             return process_tree.tree_stats(live.pid)
-        return cgroup.stats(live.pid)
+        live.seen_in = live.seen_in or cgroup.groups_of_process(live.pid)
+        return cgroup.stats(live.seen_in)
+
+    def quick_stats(self, handle: Handle) -> Stats | None:
+        """See `base.Driver`; None in R1, where nothing counts what a job could not lie about."""
+        return self.stats(handle) if self._limited else None
 
     def close(self) -> None:
         """See `base.Driver`: every sandbox of this driver ends."""
@@ -247,7 +253,7 @@ class BubblewrapDriver:
         if handle.pid is None:
             raise SandboxDied(f"sandbox {handle.name} has no process")
         if self._limited:
-            return cgroup.limits_of(handle.pid)
+            return cgroup.limits_of(cgroup.groups_of_process(handle.pid))
         return cgroup.LimitsSeen(None, None, None, None)
 
 

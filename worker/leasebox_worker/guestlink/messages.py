@@ -87,6 +87,8 @@ class Exited:
         error: Why the program could not be started (then `code` is 126 or 127), or that the agent had no word from us.
         interpreter: `none`, `kept`, or `lost`: the one that the sandbox had is gone, with its state.
         failure: What a cell raised.
+        disk_bytes: In the workspace at the end.
+        is_disk_full: The workspace, /tmp or /dev/shm had no room or no inode left then.
     """
 
     id: str
@@ -101,6 +103,8 @@ class Exited:
     error: str | None
     interpreter: str = "none"
     failure: CellError | None = None
+    disk_bytes: int = 0
+    is_disk_full: bool = False
 
     @property
     def is_dead_man(self) -> bool:
@@ -184,6 +188,8 @@ def _exited(data: dict[str, Any]) -> Exited:
         error=None if data.get("error") is None else _text(data, "error"),
         interpreter=_one_of(data, "interpreter", INTERPRETER),
         failure=None if data.get("failure") is None else _failure(data["failure"]),
+        disk_bytes=int(_number(data, "disk_bytes", 0, 1 << 50)) if "disk_bytes" in data else 0,
+        is_disk_full=data.get("disk_full") is True,
     )
 
 
