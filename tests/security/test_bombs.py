@@ -59,11 +59,13 @@ def limit_in_effect(ground: Ground, guard: str) -> bool:
     pid = _pid(ground)
     if guard.startswith("/"):
         place = next(place for place in hardening.writable(LIMITS) if place.target == guard)
-        said = ground.guest.run(f"import os; s = os.statvfs({guard!r}); print(s.f_blocks * s.f_frsize)".encode(), 20.0)
-        return int(said.stdout) == place.size_bytes
+        asked = (place.size_bytes, place.inodes)
+        look = f"import os; s = os.statvfs({guard!r}); print(s.f_blocks * s.f_frsize, s.f_files)"
+        size, inodes = map(int, ground.guest.run(look.encode(), 20.0).stdout.split())
+        return (size, inodes) == asked or (ground.is_rootless and size == place.size_bytes)
     if guard in _RLIMITS:
-        asked = {"nofile": LIMITS.open_files, "fsize": LIMITS.disk_bytes}[guard]
-        return _rlimit(pid, _RLIMITS[guard]) == asked
+        wanted = {"nofile": LIMITS.open_files, "fsize": LIMITS.disk_bytes}[guard]
+        return _rlimit(pid, _RLIMITS[guard]) == wanted
     if ground.is_rootless:
         fallback = {"pids": ("Max processes", LIMITS.pids), "memory_bytes": ("Max data size", MEMORY)}
         return guard == "cpus" or _rlimit(pid, fallback[guard][0]) == fallback[guard][1]
