@@ -1,7 +1,6 @@
 """What a guest agent may say, checked: every frame is the claim of an enemy until it fits here."""
 
 import json
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -235,13 +234,13 @@ def _text(data: dict[str, Any], name: str, most: int = MAX_TEXT) -> str:
     value = data.get(name)
     if not isinstance(value, str) or len(value) > most:
         raise GuestProtocolError(f"field {name} is not a short text")
-    return value
+    return value.encode(errors="replace").decode()  # half a character would fit into no Result
 
 
 def _number(data: dict[str, Any], name: str, low: float, high: float) -> float:
     value = data.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise GuestProtocolError(f"field {name} is not a number")
-    if not low <= value <= high:
+    if not low <= value <= high:  # also what is no number or infinite; an integer may be too large for a float
         raise GuestProtocolError(f"field {name} is out of range")
     return value
