@@ -41,6 +41,9 @@ DOCKER_PLANTS: dict[str, tuple[Callable[[Config], object], str]] = {
     "plain /tmp": (host_config(lambda config: config["Tmpfs"].update({"/tmp": "rw"})), "disk-limit"),
     "plain /dev/shm": (host_config(lambda config: config["Tmpfs"].pop("/dev/shm")), "inode-limit"),
     "a network": (settings_of(NetworkMode="bridge"), "network"),
+    "no bounds of IPC": (settings_of(Sysctls={}), "ipc-limits"),
+    "the host's cgroup names": (settings_of(CgroupnsMode="host"), "namespaces"),
+    "set-uid files": (host_config(lambda config: config["Tmpfs"].update({"/tmp": "suid,dev"})), "mount-flags"),
 }
 
 
@@ -60,6 +63,7 @@ BUBBLEWRAP_PLANTS: dict[str, tuple[Words, str]] = {
     "no seccomp": (without_words("--seccomp", 2), "seccomp"),
     "a capability more": (replaced_words({"CAP_KILL": "CAP_NET_RAW"}), "capabilities"),
     "the host's network": (replaced_words({"--unshare-net": "--unshare-uts"}), "network"),
+    "the host's IPC": (without_words("--unshare-ipc", 1), "namespaces"),
     "no cgroups": (lambda launch: replace(launch, groups=[]), "memory-limit"),
     "no ulimits": (lambda launch: replace(launch, ulimits={}), "ulimits"),
 }

@@ -34,7 +34,7 @@ from leasebox_worker.drivers.seccomp import SeccompProfile, program
 from leasebox_worker.drivers.spawn import Launch, Spawner
 from leasebox_worker.drivers.state_folder import Record, StateFolder, process
 from leasebox_worker.drivers.uid_pool import UidClaim, UidPool
-from leasebox_worker.drivers.verify import verify_driver
+from leasebox_worker.drivers.verify import Asked, verify_driver
 
 _LABEL_INSTALLATION = "leasebox.installation"
 _LABEL_NODE = "leasebox.node"
@@ -85,7 +85,7 @@ class BubblewrapDriver:
 
     def verify(self, agent_dir: Path) -> list[Check]:
         """See `base.Driver`."""
-        return verify_driver(self, agent_dir, "", self._limits_seen)
+        return verify_driver(self, agent_dir, "", self._limits_seen, Asked())
 
     def ping(self) -> None:
         """See `base.Driver`: there is no engine."""

@@ -1,4 +1,4 @@
-"""How much did a sandbox use, and how is it kept from using more? Reading works on v1 and v2, making ones on v1.
+"""How much did a sandbox use, and how is it kept from using more? On v1 here; what v2 has of its own is in `cgroup_v2`.
 
 Source: kernel documentation, admin-guide/cgroup-v1/{memory,pids}.rst, scheduler/sched-bwc.rst, cgroup-v2.rst.
 """
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from leasebox.contract.errors import SandboxDied, StartFailed
+from leasebox_worker.drivers import cgroup_v2
 from leasebox_worker.drivers.base import Limits, Stats
 from leasebox_worker.drivers.hardening import CPU_PERIOD_US, CPU_SHARES
 
@@ -34,34 +35,52 @@ class LimitsSeen:
 
 
 def can_limit() -> bool:
-    """Whether this process may make limited cgroups: v1 controllers mounted, and root."""
-    return os.geteuid() == 0 and all(os.access(ROOT / name / "cgroup.procs", os.W_OK) for name in NEEDED)
+    """Whether this process may make limited cgroups: root, and v1 controllers or a subtree of v2 that is its own."""
+    return os.geteuid() == 0 and (_is_v1() or cgroup_v2.Tree(ROOT).can_limit())
+
+
+def _is_v1() -> bool:
+    return all(os.access(ROOT / name / "cgroup.procs", os.W_OK) for name in NEEDED)
 
 
 def create(name: str, limits: Limits) -> list[Path]:
-    """Make one group per controller and set its limits.
+    """Make one group per controller, or the only one, and set its limits.
 
     Raises:
         StartFailed: The kernel refused; nothing is left behind.
     """
     groups = groups_of(name)
     try:
-        for group in groups:
-            group.mkdir(parents=True)
-        for file, value in _settings(limits).items():
-            controller, _, _ = file.partition(".")
-            target = ROOT / controller / _PARENT / name / file
-            # memsw exists only where the kernel counts swap; `verify` compares, so a missing one is seen there.
-            if target.exists() or "memsw" not in file:
-                target.write_text(value)
+        if _is_v1():
+            _create_v1(name, groups, limits)
+        else:
+            cgroup_v2.Tree(ROOT).divide()
+            for group in groups:
+                group.mkdir()
+                for file, value in cgroup_v2.settings(limits).items():
+                    (group / file).write_text(value)
     except OSError as exc:
         remove(groups)
         raise StartFailed(f"no cgroup for {name}: {exc}") from exc
     return groups
 
 
+def _create_v1(name: str, groups: list[Path], limits: Limits) -> None:
+    for group in groups:
+        group.mkdir(parents=True)
+    for file, value in _settings(limits).items():
+        controller, _, _ = file.partition(".")
+        target = ROOT / controller / _PARENT / name / file
+        # memsw exists only where the kernel counts swap; `verify` compares, so a missing one is seen there.
+        if target.exists() or "memsw" not in file:
+            target.write_text(value)
+
+
 def groups_of(name: str) -> list[Path]:
     """Where the groups of a sandbox are, or would be; controllers that share a mount share a folder."""
+    if not _is_v1():
+        folder = cgroup_v2.Tree(ROOT).folder(name)
+        return [folder] if folder else []
     return list(dict.fromkeys((ROOT / controller).resolve() / _PARENT / name for controller in NEEDED))
 
 
@@ -74,6 +93,8 @@ def remove(groups: list[Path]) -> None:
     """Remove groups whose processes are dead or dying; the kernel says EBUSY until the last one is reaped."""
     deadline = time.monotonic() + _REMOVE_WITHIN_S
     for group in groups:
+        with suppress(OSError):
+            (group / "cgroup.kill").write_text("1")  # v2; what is not there is not made: the kernel refuses
         while group.exists():
             try:
                 group.rmdir()

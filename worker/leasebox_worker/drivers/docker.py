@@ -16,7 +16,7 @@ from docker import APIClient
 from docker.utils import kwargs_from_env
 
 from leasebox.contract.errors import ImageMissing, LeaseboxError, SandboxDied, StartFailed
-from leasebox_worker.drivers import cgroup, docker_attach, docker_settings
+from leasebox_worker.drivers import cgroup, docker_attach, docker_settings, hardening
 from leasebox_worker.drivers.base import (
     Channel,
     Check,
@@ -29,7 +29,7 @@ from leasebox_worker.drivers.base import (
     Stats,
 )
 from leasebox_worker.drivers.docker_checks import engine_checks
-from leasebox_worker.drivers.verify import verify_driver
+from leasebox_worker.drivers.verify import PROBE_LIMITS, Asked, verify_driver
 
 log = structlog.get_logger()
 
@@ -89,7 +89,13 @@ class DockerDriver:
 
     def verify(self, agent_dir: Path) -> list[Check]:
         """See `base.Driver`."""
-        return verify_driver(self, agent_dir, self._settings.probe_image, self._limits_seen)
+        with _engine_errors("the engine"):
+            confined = self._engine().has_apparmor_profile
+        asked = Asked(
+            sysctls=hardening.sysctls(PROBE_LIMITS),
+            confinement=docker_settings.APPARMOR_PROFILE if confined else None,
+        )
+        return verify_driver(self, agent_dir, self._settings.probe_image, self._limits_seen, asked)
 
     def ping(self) -> None:
         """See `base.Driver`; by a connection of its own, since those of the pool may be broken."""
