@@ -117,17 +117,17 @@ def test_memory_and_disk_are_measured_outside_of_the_program(worker_node: Any, d
 def test_a_run_time_that_the_agent_only_claims_is_not_believed(
     worker_node: Any, deps: Deps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from leasebox_worker.engine import attempt
+    from leasebox_worker.engine import program
 
-    pump = attempt._pump
+    pump = program._pump
 
     def lied(*given: Any) -> Any:
         exited = pump(*given)
         assert exited is not None
         return replace(exited, wall_s=claim)
 
-    monkeypatch.setattr(attempt, "_pump", lied)
-    monkeypatch.setattr(attempt, "CLOCK_SLACK_S", 0.1)
+    monkeypatch.setattr(program, "_pump", lied)
+    monkeypatch.setattr(program, "CLOCK_SLACK_S", 0.1)
     jobs = [worker_node.submit(spec={"code": "import time; time.sleep(0.5)"}) for _ in range(2)]
     for job, claim in zip(jobs, (1e6, 0.0), strict=True):  # noqa: B007 (read by `lied`)
         run_job(job, deps)

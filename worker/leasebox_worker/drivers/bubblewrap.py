@@ -199,7 +199,7 @@ class BubblewrapDriver:
 
     def _launch(self, request: SandboxRequest, plan: Plan, live: _Live, descriptors: tuple[int, ...]) -> Launch:
         ulimits = hardening.ulimits(request.limits)
-        if live.claim:
+        if live.claim and not live.groups:  # it refuses silently, and forks in flight count: a cgroup must come first
             ulimits["nproc"] = request.limits.pids
         if not live.groups:
             ulimits["data"] = request.limits.memory_bytes

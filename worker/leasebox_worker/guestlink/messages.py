@@ -160,7 +160,7 @@ def _decode_control(kind: int, data: dict[str, Any]) -> Message | None:
         case Kind.STARTED:
             return None if data.get("restarted") is None else Restarted(_one_of(data, "restarted", LOST_BY))
         case Kind.INPUT:
-            return Input(_clean(_text(data, "prompt")))
+            return Input(_text(data, "prompt"))
         case Kind.CREDIT:
             return Credit(int(_number(data, "n", 0, 1 << 30)))
         case Kind.EXITED:
@@ -196,9 +196,9 @@ def _failure(fields: object) -> CellError:
     if not isinstance(fields, dict):
         raise GuestProtocolError("field failure is not an object")
     return CellError(
-        _clean(_text(fields, "name")),
-        _clean(_text(fields, "message")),
-        _clean(_text(fields, "traceback", MAX_TRACEBACK)),
+        _text(fields, "name"),
+        _text(fields, "message"),
+        _text(fields, "traceback", MAX_TRACEBACK),
     )
 
 
@@ -213,11 +213,6 @@ def _one_of(data: dict[str, Any], name: str, known: tuple[str, ...]) -> str:
     if value not in known:
         raise GuestProtocolError(f"field {name} is none of {', '.join(known)}")
     return str(value)
-
-
-def _clean(text: str) -> str:
-    """Text that can be written as UTF-8; half a surrogate pair cannot."""
-    return text.encode(errors="replace").decode()
 
 
 def _object(payload: bytes) -> dict[str, Any]:
