@@ -11,9 +11,12 @@ from leasebox_guest.channel import PORTION_BYTES, Channel
 from leasebox_guest.frames import Kind
 from leasebox_guest.job import Rights
 from leasebox_guest.run import Run
+from leasebox_guest.settings import Settings
 from leasebox_guest.sweep import SIGKILL, Processes
 
 _POLL_S = 0.0002
+_NO_ROOM_BYTES = 64 << 10
+"""A file system with less than that took no more of what a program wrote: tmpfs gives out its last page first."""
 
 
 def drain(run: Run, channel: Channel) -> None:
@@ -41,6 +44,23 @@ def _read(fd: int) -> bytes:
         return os.read(fd, PORTION_BYTES)
     except BlockingIOError:
         return b""  # a writer that could not be killed: the sandbox is reported unclean
+
+
+def disk(settings: Settings) -> tuple[int, bool]:
+    """Bytes in the workspace, and whether it or one of the other writable places has no room or no inode left.
+
+    A program that failed for want of room and then took its files away is not seen.
+    """
+    if not settings.wipe:  # no file systems of its own: the figures would be the host's
+        return 0, False
+    seen = [os.statvfs(path) for path in (settings.workspace, *settings.wipe)]
+    used = (seen[0].f_blocks - seen[0].f_bfree) * seen[0].f_frsize
+    return used, any(_is_full(place) for place in seen)
+
+
+def _is_full(place: os.statvfs_result) -> bool:
+    no_room = place.f_blocks > 0 and place.f_bavail * place.f_frsize < _NO_ROOM_BYTES
+    return no_room or (place.f_files > 0 and place.f_favail == 0)
 
 
 def wipe_roots(roots: list[str], rights: Rights, processes: Processes) -> bool:

@@ -17,7 +17,7 @@ import os
 import select
 import sys
 import time
-from errno import ENOENT, ENOTDIR
+from errno import EDQUOT, ENOENT, ENOSPC, ENOTDIR
 
 from leasebox_guest import files, posix
 from leasebox_guest.child import take_orders
@@ -129,7 +129,7 @@ def _enter(spec: Spec, code: bytes, settings: Settings) -> None:
         os._exit(files.put(settings.workspace))
     if spec.kind is JobKind.GET:
         os._exit(files.get(settings.workspace, spec.argv[0]))
-    written = _write_code(spec, code, settings.workspace)
+    written = _write_code(spec, code, settings)
     if forks and written in (None, spec.code_path) and not shadowed():
         _report(forked=True, code=written)
         os.close(_STATUS_FD)
@@ -155,19 +155,33 @@ def _die_first() -> None:
     os.close(fd)
 
 
-def _write_code(spec: Spec, code: bytes, workspace: str) -> str | None:
-    """Write the source; where its name is taken, under a hidden one beside it. Returns the path that was written."""
+def _write_code(spec: Spec, code: bytes, settings: Settings) -> str | None:
+    """Write the source; where its name is taken, under a hidden one beside it. Returns the path that was written.
+
+    In a workspace that is full it goes to the first of the places that are wiped after the job: a session whose job
+    filled the disk can still run the program that makes room again.
+    """
     if not spec.code_path:
         return None
-    folder, name = files.open_parent(workspace, spec.code_path, makes=True)
+    try:
+        return _write_below(settings.workspace, spec.code_path, code)
+    except OSError as exc:
+        if exc.errno not in (ENOSPC, EDQUOT) or not settings.wipe:
+            raise
+    elsewhere = settings.wipe[0]
+    return f"{elsewhere}/{_write_below(elsewhere, os.path.basename(spec.code_path), code)}"
+
+
+def _write_below(root: str, wanted: str, code: bytes) -> str:
+    folder, name = files.open_parent(root, wanted, makes=True)
     hidden = f".leasebox-{os.urandom(6).hex()}-{name}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     try:
         fd = os.open(name, flags, 0o644, dir_fd=folder)
-        path = spec.code_path
+        path = wanted
     except FileExistsError:
         fd = os.open(hidden, flags, 0o644, dir_fd=folder)
-        path = os.path.join(os.path.dirname(spec.code_path), hidden)
+        path = os.path.join(os.path.dirname(wanted), hidden)
     try:
         view = memoryview(code)
         while view:

@@ -269,8 +269,9 @@ class Jobs:
         ending.drain(run, self.channel)
         report = self._close(run)
         run.usage.cpu_s = max(0.0, run.usage.cpu_s - float(report.get("waited_cpu_s", 0.0)))  # type: ignore[arg-type]
+        disk_bytes, is_full = ending.disk(self.settings)  # before anything is removed
         if isinstance(code := report.get("code"), str) and is_clean:
-            self.rights.unlink(f"{self.settings.workspace}/{code}")
+            self.rights.unlink(os.path.join(self.settings.workspace, code))  # noqa: PTH118
         is_kept = self.interpreter.pid != 0
         is_clean = is_clean and (is_kept or ending.wipe_roots(self.settings.wipe, self.rights, self.processes))
         is_lost = run.had_interpreter and not is_kept and self.interpreter.lost is not None
@@ -280,6 +281,8 @@ class Jobs:
             interpreter="kept" if is_kept else "lost" if is_lost else "none",
             failure=run.cell.error if run.cell else None,
             clean=is_clean,
+            disk_bytes=disk_bytes,
+            disk_full=is_full,
             forked=report.get("forked", False),
             error=error or report.get("error"),
         )

@@ -6,65 +6,44 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.worker.drivers.planted import (
+    Config,
+    PlantedBubblewrap,
+    PlantedDocker,
+    Words,
+    host_config,
+    replaced_words,
+    settings_of,
+    without_option,
+    without_words,
+)
 
 from leasebox.contract.errors import DriverUnsafe
-from leasebox_worker.drivers.base import Check, DriverSettings, SandboxRequest, require
-from leasebox_worker.drivers.bubblewrap import BubblewrapDriver
-from leasebox_worker.drivers.bubblewrap_arguments import ROOTLESS_LACKS, Mode
-from leasebox_worker.drivers.docker import DockerDriver
-from leasebox_worker.drivers.spawn import Launch
-
-Config = dict[str, object]
-
-
-class PlantedDocker(DockerDriver):
-    """Asks the engine for something else than the settings say."""
-
-    def __init__(self, settings: DriverSettings, plant: Callable[[Config], None]) -> None:
-        super().__init__(settings)
-        self._plant = plant
-
-    def _body(self, request: SandboxRequest) -> Config:
-        body = super()._body(request)
-        config = body["HostConfig"]
-        assert isinstance(config, dict)
-        self._plant(config)
-        return body
-
-
-class PlantedBubblewrap(BubblewrapDriver):
-    """Runs bwrap with other words than the settings say."""
-
-    def __init__(self, settings: DriverSettings, plant: Callable[[Launch], Launch]) -> None:
-        super().__init__(settings, Mode.ROOT)
-        self._plant = plant
-
-    def _launch(self, *arguments, **named) -> Launch:
-        return self._plant(super()._launch(*arguments, **named))
+from leasebox_worker.drivers.base import Check, require
+from leasebox_worker.drivers.bubblewrap_arguments import ROOTLESS_LACKS
 
 
 def failed(checks: list[Check]) -> set[str]:
     return {check.name for check in checks if check.required and not check.ok}
 
 
-def without_option(config: Config, start: str) -> None:
-    config["SecurityOpt"] = [option for option in config["SecurityOpt"] if not option.startswith(start)]
-
-
 DOCKER_PLANTS: dict[str, tuple[Callable[[Config], object], str]] = {
-    "no no-new-privileges": (lambda config: without_option(config, "no-new"), "no-new-privileges"),
-    "the engine's own seccomp profile": (lambda config: without_option(config, "seccomp"), "seccomp"),
-    "a capability more": (lambda config: config.update(CapAdd=[*config["CapAdd"], "NET_RAW"]), "capabilities"),
-    "writable root": (lambda config: config.update(ReadonlyRootfs=False), "read-only-root"),
-    "twice the memory": (lambda config: config.update(Memory=512 << 20, MemorySwap=512 << 20), "memory-limit"),
-    "swap": (lambda config: config.update(MemorySwap=-1), "swap-limit"),
-    "no pids limit": (lambda config: config.update(PidsLimit=0), "pids-limit"),
-    "no cpu limit": (lambda config: config.update(NanoCpus=0), "cpu-limit"),
-    "no ulimits": (lambda config: config.update(Ulimits=[]), "ulimits"),
-    "no masks": (lambda config: config.update(MaskedPaths=[]), "masked-paths"),
-    "plain /tmp": (lambda config: config["Tmpfs"].update({"/tmp": "rw"}), "disk-limit"),
-    "plain /dev/shm": (lambda config: config["Tmpfs"].pop("/dev/shm"), "inode-limit"),
-    "a network": (lambda config: config.update(NetworkMode="bridge"), "network"),
+    "no no-new-privileges": (without_option("no-new"), "no-new-privileges"),
+    "the engine's own seccomp profile": (without_option("seccomp"), "seccomp"),
+    "a capability more": (settings_of(CapAdd=["SETUID", "SETGID", "KILL", "NET_RAW"]), "capabilities"),
+    "writable root": (settings_of(ReadonlyRootfs=False), "read-only-root"),
+    "twice the memory": (settings_of(Memory=512 << 20, MemorySwap=512 << 20), "memory-limit"),
+    "swap": (settings_of(MemorySwap=-1), "swap-limit"),
+    "no pids limit": (settings_of(PidsLimit=0), "pids-limit"),
+    "no cpu limit": (settings_of(NanoCpus=0), "cpu-limit"),
+    "no ulimits": (settings_of(Ulimits=[]), "ulimits"),
+    "no masks": (settings_of(MaskedPaths=[]), "masked-paths"),
+    "plain /tmp": (host_config(lambda config: config["Tmpfs"].update({"/tmp": "rw"})), "disk-limit"),
+    "plain /dev/shm": (host_config(lambda config: config["Tmpfs"].pop("/dev/shm")), "inode-limit"),
+    "a network": (settings_of(NetworkMode="bridge"), "network"),
+    "no bounds of IPC": (settings_of(Sysctls={}), "ipc-limits"),
+    "the host's cgroup names": (settings_of(CgroupnsMode="host"), "namespaces"),
+    "set-uid files": (host_config(lambda config: config["Tmpfs"].update({"/tmp": "suid,dev"})), "mount-flags"),
 }
 
 
@@ -80,24 +59,11 @@ def test_docker_probe_finds_the_planted_difference(settings, python_image, agent
     assert expected in found
 
 
-def replaced_word(old: str, new: str) -> Callable[[Launch], Launch]:
-    return lambda launch: replace(launch, command=[new if word == old else word for word in launch.command])
-
-
-def without_pair(flag: str) -> Callable[[Launch], Launch]:
-    """Leave a flag and its value out."""
-
-    def plant(launch: Launch) -> Launch:
-        at = list(launch.command).index(flag)
-        return replace(launch, command=[*launch.command[:at], *launch.command[at + 2 :]])
-
-    return plant
-
-
-BUBBLEWRAP_PLANTS: dict[str, tuple[Callable[[Launch], Launch], str]] = {
-    "no seccomp": (without_pair("--seccomp"), "seccomp"),
-    "a capability more": (replaced_word("CAP_KILL", "CAP_NET_RAW"), "capabilities"),
-    "the host's network": (replaced_word("--unshare-net", "--unshare-uts"), "network"),
+BUBBLEWRAP_PLANTS: dict[str, tuple[Words, str]] = {
+    "no seccomp": (without_words("--seccomp", 2), "seccomp"),
+    "a capability more": (replaced_words({"CAP_KILL": "CAP_NET_RAW"}), "capabilities"),
+    "the host's network": (replaced_words({"--unshare-net": "--unshare-uts"}), "network"),
+    "the host's IPC": (without_words("--unshare-ipc", 1), "namespaces"),
     "no cgroups": (lambda launch: replace(launch, groups=[]), "memory-limit"),
     "no ulimits": (lambda launch: replace(launch, ulimits={}), "ulimits"),
 }

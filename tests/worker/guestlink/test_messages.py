@@ -42,11 +42,20 @@ def test_a_true_ending_is_understood() -> None:
         {"failure": {"name": "E", "message": "m"}},
         {"failure": {"name": "E", "message": "m" * 4097, "traceback": ""}},
         {"failure": {"name": "E", "message": "m", "traceback": "t" * 32769}},
+        {"maxrss_bytes": 10**400},
+        {"disk_bytes": -1},
     ],
 )
 def test_an_ending_with_a_wrong_field_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(GuestProtocolError):
         decode(Kind.EXITED, json.dumps(EXITED | change).encode())
+
+
+def test_half_a_character_in_a_text_becomes_one_that_can_be_written() -> None:
+    message = decode(Kind.EXITED, json.dumps(EXITED | {"error": "\ud800"}).encode())
+
+    assert isinstance(message, Exited)
+    assert message.error == "?"
 
 
 @pytest.mark.parametrize("payload", [b"", b"[]", b"\xff", b"{" * 100_000, b'{"a":' * 100_000])

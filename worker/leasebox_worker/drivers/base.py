@@ -94,13 +94,18 @@ class Found:
 
 @dataclass(frozen=True)
 class Stats:
-    """What a sandbox used so far, as the kernel counts it. Zeros where a driver has no cgroup (`memory_peak_bytes`)."""
+    """What a sandbox used so far, as the kernel counts it. Zeros where a driver has no cgroup (`memory_peak_bytes`).
+
+    Attributes:
+        pids_refused: How many forks and threads the pids limit has refused.
+    """
 
     cpu_s: float
     memory_bytes: int
     memory_peak_bytes: int
     oom_kills: int
     pids: int
+    pids_refused: int = 0
 
 
 @dataclass(frozen=True)
@@ -228,6 +233,13 @@ class Driver(Protocol):
 
     def stats(self, handle: Handle) -> Stats:
         """What it used so far.
+
+        Raises:
+            SandboxDied: It is gone.
+        """
+
+    def quick_stats(self, handle: Handle) -> Stats | None:
+        """As `stats`, for each job's end: None where that takes more than reading some files of this host.
 
         Raises:
             SandboxDied: It is gone.

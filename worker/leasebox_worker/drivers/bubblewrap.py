@@ -34,7 +34,7 @@ from leasebox_worker.drivers.seccomp import SeccompProfile, program
 from leasebox_worker.drivers.spawn import Launch, Spawner
 from leasebox_worker.drivers.state_folder import Record, StateFolder, process
 from leasebox_worker.drivers.uid_pool import UidClaim, UidPool
-from leasebox_worker.drivers.verify import verify_driver
+from leasebox_worker.drivers.verify import Asked, verify_driver
 
 _LABEL_INSTALLATION = "leasebox.installation"
 _LABEL_NODE = "leasebox.node"
@@ -49,6 +49,7 @@ class _Live:
     pid: int | None = None
     channel: PipeChannel | None = None
     groups: list[Path] = field(default_factory=list)
+    seen_in: cgroup.Groups | None = None
 
 
 class BubblewrapDriver:
@@ -84,7 +85,7 @@ class BubblewrapDriver:
 
     def verify(self, agent_dir: Path) -> list[Check]:
         """See `base.Driver`."""
-        return verify_driver(self, agent_dir, "", self._limits_seen)
+        return verify_driver(self, agent_dir, "", self._limits_seen, Asked())
 
     def ping(self) -> None:
         """See `base.Driver`: there is no engine."""
@@ -141,7 +142,12 @@ class BubblewrapDriver:
             raise SandboxDied(f"sandbox {handle.name} is gone")
         if not live.groups:
             return process_tree.tree_stats(live.pid)
-        return cgroup.stats(live.pid)
+        live.seen_in = live.seen_in or cgroup.groups_of_process(live.pid)
+        return cgroup.stats(live.seen_in)
+
+    def quick_stats(self, handle: Handle) -> Stats | None:
+        """See `base.Driver`; None in R1, where nothing counts what a job could not lie about."""
+        return self.stats(handle) if self._limited else None
 
     def close(self) -> None:
         """See `base.Driver`: every sandbox of this driver ends."""
@@ -193,7 +199,7 @@ class BubblewrapDriver:
 
     def _launch(self, request: SandboxRequest, plan: Plan, live: _Live, descriptors: tuple[int, ...]) -> Launch:
         ulimits = hardening.ulimits(request.limits)
-        if live.claim:
+        if live.claim and not live.groups:  # it refuses silently, and forks in flight count: a cgroup must come first
             ulimits["nproc"] = request.limits.pids
         if not live.groups:
             ulimits["data"] = request.limits.memory_bytes
@@ -247,7 +253,7 @@ class BubblewrapDriver:
         if handle.pid is None:
             raise SandboxDied(f"sandbox {handle.name} has no process")
         if self._limited:
-            return cgroup.limits_of(handle.pid)
+            return cgroup.limits_of(cgroup.groups_of_process(handle.pid))
         return cgroup.LimitsSeen(None, None, None, None)
 
 

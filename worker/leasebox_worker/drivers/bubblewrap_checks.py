@@ -73,7 +73,7 @@ def _limits(mode: Mode, *, limited: bool) -> list[Check]:
             ok=limited,
             required=True,
             detail="limits by cgroup" if limited else "no cgroup can be made",
-            hint=None if limited else "run the worker as root on a host with cgroup v1 controllers",
+            hint=None if limited else "run the worker as root; on cgroup v2 in a group of its own (Delegate=yes)",
         ),
         Check("agent-uid", ok=rooted, required=True, detail="own uid" if rooted else "the uid of the jobs"),
         Check("inode-limit", ok=rooted, required=True, detail="files are " + ("counted" if rooted else "not counted")),

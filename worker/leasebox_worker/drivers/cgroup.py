@@ -1,4 +1,4 @@
-"""How much did a sandbox use, and how is it kept from using more? Reading works on v1 and v2, making ones on v1.
+"""How much did a sandbox use, and how is it kept from using more? On v1 here; what v2 has of its own is in `cgroup_v2`.
 
 Source: kernel documentation, admin-guide/cgroup-v1/{memory,pids}.rst, scheduler/sched-bwc.rst, cgroup-v2.rst.
 """
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from leasebox.contract.errors import SandboxDied, StartFailed
+from leasebox_worker.drivers import cgroup_v2
 from leasebox_worker.drivers.base import Limits, Stats
 from leasebox_worker.drivers.hardening import CPU_PERIOD_US, CPU_SHARES
 
@@ -18,6 +19,9 @@ ROOT = Path("/sys/fs/cgroup")
 NEEDED = ("memory", "pids", "cpu", "cpuacct")
 _PARENT = "leasebox"
 _REMOVE_WITHIN_S = 5.0
+
+Groups = Mapping[str, Path]
+"""Controller to folder; "" is the unified hierarchy."""
 
 
 @dataclass(frozen=True)
@@ -31,34 +35,52 @@ class LimitsSeen:
 
 
 def can_limit() -> bool:
-    """Whether this process may make limited cgroups: v1 controllers mounted, and root."""
-    return os.geteuid() == 0 and all(os.access(ROOT / name / "cgroup.procs", os.W_OK) for name in NEEDED)
+    """Whether this process may make limited cgroups: root, and v1 controllers or a subtree of v2 that is its own."""
+    return os.geteuid() == 0 and (_is_v1() or cgroup_v2.Tree(ROOT).can_limit())
+
+
+def _is_v1() -> bool:
+    return all(os.access(ROOT / name / "cgroup.procs", os.W_OK) for name in NEEDED)
 
 
 def create(name: str, limits: Limits) -> list[Path]:
-    """Make one group per controller and set its limits.
+    """Make one group per controller, or the only one, and set its limits.
 
     Raises:
         StartFailed: The kernel refused; nothing is left behind.
     """
     groups = groups_of(name)
     try:
-        for group in groups:
-            group.mkdir(parents=True)
-        for file, value in _settings(limits).items():
-            controller, _, _ = file.partition(".")
-            target = ROOT / controller / _PARENT / name / file
-            # memsw exists only where the kernel counts swap; `verify` compares, so a missing one is seen there.
-            if target.exists() or "memsw" not in file:
-                target.write_text(value)
+        if _is_v1():
+            _create_v1(name, groups, limits)
+        else:
+            cgroup_v2.Tree(ROOT).divide()
+            for group in groups:
+                group.mkdir()
+                for file, value in cgroup_v2.settings(limits).items():
+                    (group / file).write_text(value)
     except OSError as exc:
         remove(groups)
         raise StartFailed(f"no cgroup for {name}: {exc}") from exc
     return groups
 
 
+def _create_v1(name: str, groups: list[Path], limits: Limits) -> None:
+    for group in groups:
+        group.mkdir(parents=True)
+    for file, value in _settings(limits).items():
+        controller, _, _ = file.partition(".")
+        target = ROOT / controller / _PARENT / name / file
+        # memsw exists only where the kernel counts swap; `verify` compares, so a missing one is seen there.
+        if target.exists() or "memsw" not in file:
+            target.write_text(value)
+
+
 def groups_of(name: str) -> list[Path]:
     """Where the groups of a sandbox are, or would be; controllers that share a mount share a folder."""
+    if not _is_v1():
+        folder = cgroup_v2.Tree(ROOT).folder(name)
+        return [folder] if folder else []
     return list(dict.fromkeys((ROOT / controller).resolve() / _PARENT / name for controller in NEEDED))
 
 
@@ -71,6 +93,8 @@ def remove(groups: list[Path]) -> None:
     """Remove groups whose processes are dead or dying; the kernel says EBUSY until the last one is reaped."""
     deadline = time.monotonic() + _REMOVE_WITHIN_S
     for group in groups:
+        with suppress(OSError):
+            (group / "cgroup.kill").write_text("1")  # v2; what is not there is not made: the kernel refuses
         while group.exists():
             try:
                 group.rmdir()
@@ -82,50 +106,51 @@ def remove(groups: list[Path]) -> None:
                 time.sleep(0.002)
 
 
-def is_member(pid: int, name: str) -> bool:
-    """Whether a process of this host is in cgroups that carry `name` and can be read here.
+def groups_with(name: str, pid: int) -> Groups:
+    """The cgroups of a process, if they carry `name` and can be read here; else none.
 
-    False for a pid that another host or pid namespace told us: here it is nobody, or somebody else.
+    None for a pid that another host or pid namespace told us: here it is nobody, or somebody else.
     """
     try:
-        return any(name in str(folder) for folder in _folders(pid).values())
+        found = groups_of_process(pid)
     except SandboxDied:
-        return False
+        return {}
+    return found if any(name in str(folder) for folder in found.values()) else {}
 
 
-def stats(pid: int) -> Stats:
-    """What the cgroups of a process used, wherever the host has them.
+def stats(groups: Groups) -> Stats:
+    """What a sandbox used, by its cgroups.
 
     Raises:
-        SandboxDied: The process is gone.
+        SandboxDied: They are gone.
     """
-    folders = _folders(pid)
-    memory, cpu, pids = folders.get("memory"), folders.get("cpuacct"), folders.get("pids")
-    unified = folders.get("")
+    memory, cpu, pids = groups.get("memory"), groups.get("cpuacct"), groups.get("pids")
+    unified = groups.get("")
     if memory and cpu and pids:
         return Stats(
-            cpu_s=(_number(cpu / "cpuacct.usage") or 0) / 1e9,
+            cpu_s=_living(cpu / "cpuacct.usage") / 1e9,
             memory_bytes=_number(memory / "memory.usage_in_bytes") or 0,
             memory_peak_bytes=_number(memory / "memory.max_usage_in_bytes") or 0,
             oom_kills=_field(memory / "memory.oom_control", "oom_kill"),
             pids=_number(pids / "pids.current") or 0,
+            pids_refused=_field(pids / "pids.events", "max"),
         )
     if unified:
         return Stats(
             cpu_s=_field(unified / "cpu.stat", "usage_usec") / 1e6,
-            memory_bytes=_number(unified / "memory.current") or 0,
+            memory_bytes=_living(unified / "memory.current"),
             memory_peak_bytes=_number(unified / "memory.peak") or 0,
             oom_kills=_field(unified / "memory.events", "oom_kill"),
             pids=_number(unified / "pids.current") or 0,
+            pids_refused=_field(unified / "pids.events", "max"),
         )
-    raise SandboxDied(f"process {pid} has no cgroup that can be read")
+    raise SandboxDied("no cgroup that can be read")
 
 
-def limits_of(pid: int) -> LimitsSeen:
-    """The limits that the kernel enforces on a process, read from outside of its sandbox."""
-    folders = _folders(pid)
-    memory, cpu, pids = folders.get("memory"), folders.get("cpu"), folders.get("pids")
-    unified = folders.get("")
+def limits_of(groups: Groups) -> LimitsSeen:
+    """The limits that the kernel enforces, read from outside of the sandbox."""
+    memory, cpu, pids = groups.get("memory"), groups.get("cpu"), groups.get("pids")
+    unified = groups.get("")
     if memory and cpu and pids:
         quota, period = _number(cpu / "cpu.cfs_quota_us"), _number(cpu / "cpu.cfs_period_us")
         total = _number(memory / "memory.memsw.limit_in_bytes")
@@ -153,8 +178,12 @@ def _settings(limits: Limits) -> Mapping[str, str]:
     }
 
 
-def _folders(pid: int) -> dict[str, Path]:
-    """Controller to folder; "" is the unified hierarchy. Lines are `id:controllers:path` (cgroups(7))."""
+def groups_of_process(pid: int) -> Groups:
+    """Where a process of this host is. Lines are `id:controllers:path` (cgroups(7)).
+
+    Raises:
+        SandboxDied: It is gone.
+    """
     try:
         lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
@@ -177,6 +206,13 @@ def _text(file: Path) -> str:
     with suppress(OSError):
         return file.read_text().strip()
     return ""
+
+
+def _living(file: Path) -> int:
+    number = _number(file)
+    if number is None:
+        raise SandboxDied(f"{file.parent} is gone")
+    return number
 
 
 def _number(file: Path) -> int | None:

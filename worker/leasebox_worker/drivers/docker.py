@@ -6,6 +6,7 @@ The hot path is `create`: three requests (create, attach, start), all settings c
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import docker.errors
@@ -15,7 +16,7 @@ from docker import APIClient
 from docker.utils import kwargs_from_env
 
 from leasebox.contract.errors import ImageMissing, LeaseboxError, SandboxDied, StartFailed
-from leasebox_worker.drivers import cgroup, docker_attach, docker_settings
+from leasebox_worker.drivers import cgroup, docker_attach, docker_settings, hardening
 from leasebox_worker.drivers.base import (
     Channel,
     Check,
@@ -28,7 +29,7 @@ from leasebox_worker.drivers.base import (
     Stats,
 )
 from leasebox_worker.drivers.docker_checks import engine_checks
-from leasebox_worker.drivers.verify import verify_driver
+from leasebox_worker.drivers.verify import PROBE_LIMITS, Asked, verify_driver
 
 log = structlog.get_logger()
 
@@ -41,6 +42,18 @@ _TIMEOUT_S = 20
 _PING_TIMEOUT_S = 5
 _APPARMOR_LOADED = Path("/sys/kernel/security/apparmor/profiles")
 _DEFAULT_HOST = "unix:///var/run/docker.sock"
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where the engine's cgroups are, learnt from one container: asking about each would cost a request a job."""
+
+    example: str
+    groups: cgroup.Groups
+
+    def of(self, container: str) -> cgroup.Groups:
+        """The cgroups of another container."""
+        return {name: Path(str(path).replace(self.example, container)) for name, path in self.groups.items()}
 
 
 class DockerDriver:
@@ -62,6 +75,7 @@ class DockerDriver:
         self._clients: list[APIClient] = []
         self._facts: docker_settings.EngineFacts | None = None
         self._pids: dict[str, int] = {}
+        self._groups: _Places | None = None
 
     def check(self) -> list[Check]:
         """See `base.Driver`; an engine that does not answer is one failed check."""
@@ -75,7 +89,13 @@ class DockerDriver:
 
     def verify(self, agent_dir: Path) -> list[Check]:
         """See `base.Driver`."""
-        return verify_driver(self, agent_dir, self._settings.probe_image, self._limits_seen)
+        with _engine_errors("the engine"):
+            confined = self._engine().has_apparmor_profile
+        asked = Asked(
+            sysctls=hardening.sysctls(PROBE_LIMITS),
+            confinement=docker_settings.APPARMOR_PROFILE if confined else None,
+        )
+        return verify_driver(self, agent_dir, self._settings.probe_image, self._limits_seen, asked)
 
     def ping(self) -> None:
         """See `base.Driver`; by a connection of its own, since those of the pool may be broken."""
@@ -144,10 +164,14 @@ class DockerDriver:
 
     def stats(self, handle: Handle) -> Stats:
         """See `base.Driver`; read from this host's cgroups where they are to be seen, which is 20 times faster."""
-        pid = self._pid(handle)
-        if cgroup.is_member(pid, handle.id):
-            return cgroup.stats(pid)
-        return self._engine_stats(handle)
+        return self.quick_stats(handle) or self._engine_stats(handle)
+
+    def quick_stats(self, handle: Handle) -> Stats | None:
+        """See `base.Driver`; None for an engine whose cgroups are not to be seen from here."""
+        if self._groups is None:
+            self._groups = _Places(handle.id, cgroup.groups_with(handle.id, self._pid(handle)))
+        groups = self._groups.of(handle.id)
+        return cgroup.stats(groups) if groups else None
 
     def close(self) -> None:
         """See `base.Driver`; containers live on."""
@@ -193,10 +217,7 @@ class DockerDriver:
         return self._pids[handle.id]
 
     def _limits_seen(self, handle: Handle) -> cgroup.LimitsSeen:
-        pid = self._pid(handle)
-        if cgroup.is_member(pid, handle.id):
-            return cgroup.limits_of(pid)
-        return cgroup.LimitsSeen(None, None, None, None)
+        return cgroup.limits_of(cgroup.groups_with(handle.id, self._pid(handle)))
 
     def _engine_stats(self, handle: Handle) -> Stats:
         """For an engine on another host, or a worker that is a container itself: its pids are not ours."""

@@ -5,7 +5,7 @@ It is sent to the guest as source text, so it imports nothing of ours, and it is
 """
 
 # It runs inside: its environment is what it looks at, and pathlib would cost each probe 10 ms.
-# ruff: noqa: TID251, PTH108, PTH112, PTH116, PTH118, PTH123, PTH208
+# ruff: noqa: TID251, PTH108, PTH112, PTH115, PTH116, PTH118, PTH123, PTH208
 
 import ctypes
 import json
@@ -201,6 +201,32 @@ def number_in(*paths: str) -> int | None:
     return None
 
 
+def text_of(path: str) -> str | None:
+    """The one line of a file of the kernel; None where it cannot be read."""
+    try:
+        with open(path) as file:
+            return file.read().strip("\0\n ")
+    except OSError:
+        return None
+
+
+def sysctls() -> dict[str, str | None]:
+    """Bounds of the IPC namespace, by name."""
+    names = ("kernel.shmmax", "kernel.shmall", "kernel.msgmni", "fs.mqueue.queues_max")
+    return {name: text_of("/proc/sys/" + name.replace(".", "/")) for name in names}
+
+
+def namespaces() -> dict[str, str]:
+    """The kernel's name of each namespace that a sandbox has of its own."""
+    found = {}
+    for name in ("cgroup", "ipc", "mnt", "net", "pid", "uts"):
+        try:
+            found[name] = os.readlink(f"/proc/self/ns/{name}")
+        except OSError:  # a kernel in user space may show none
+            continue
+    return found
+
+
 def cgroup() -> dict[str, int | None]:
     """Limits as the sandbox itself can read them; None where /sys/fs/cgroup is not shown."""
     v1 = "/sys/fs/cgroup/"
@@ -225,6 +251,10 @@ def document() -> dict[str, object]:
         "agent": status(f"/proc/{os.getppid()}/status"),
         "calls": calls(),
         "old_entry": old_entry(),
+        "oom_scores": [number_in(f"/proc/{pid}/oom_score_adj") for pid in (os.getppid(), os.getpid())],
+        "sysctls": sysctls(),
+        "namespaces": namespaces(),
+        "confinement": text_of("/proc/self/attr/apparmor/current") or text_of("/proc/self/attr/current"),
         "mounts": mounts(),
         "disks": {path: disk(path) for path in ("/workspace", "/tmp", "/dev/shm")},
         "writable": [folder for folder in folders if can_write(folder)],

@@ -29,7 +29,7 @@ from leasebox_worker.drivers.seccomp import SeccompProfile, program
 from leasebox_worker.drivers.spawn import Launch, Spawned, Spawner
 from leasebox_worker.drivers.state_folder import Record, StateFolder
 from leasebox_worker.drivers.uid_pool import UidClaim, UidPool
-from leasebox_worker.drivers.verify import verify_driver
+from leasebox_worker.drivers.verify import Asked, verify_driver
 
 _LABEL_INSTALLATION = "leasebox.installation"
 _LABEL_NODE = "leasebox.node"
@@ -51,6 +51,8 @@ _NEVER_HELD = frozenset(
         "memory-limit",
         "swap-limit",
         "cpu-limit",
+        "namespaces",
+        "mount-flags",
     }
 )
 
@@ -102,7 +104,7 @@ class ProcessDriver:
         """See `base.Driver`; what this driver never promises only warns."""
         # RLIMIT_NPROC counts a uid's processes over the whole host: an ordinary user's desktop is among them.
         lacks = _NEVER_HELD if os.geteuid() == 0 else _NEVER_HELD | {"pids-limit"}
-        found = verify_driver(self, agent_dir, "", self._limits_seen, has_sockets=False)
+        found = verify_driver(self, agent_dir, "", self._limits_seen, Asked(has_sockets=False))
         return [
             Check(check.name, check.ok, check.required and check.name not in lacks, check.detail, check.hint)
             for check in found
@@ -164,6 +166,9 @@ class ProcessDriver:
         if live is None or live.spawned is None:
             raise SandboxDied(f"sandbox {handle.name} is gone")
         return process_tree.tree_stats(live.spawned.process.pid)
+
+    def quick_stats(self, handle: Handle) -> Stats | None:
+        """See `base.Driver`: nobody counts for it."""
 
     def close(self) -> None:
         """See `base.Driver`: every sandbox of this driver ends."""

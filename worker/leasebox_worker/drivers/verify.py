@@ -9,7 +9,7 @@ Source: ISOLATION.md 1.7; the required protections are those of CONTRACT.md sect
 import json
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -46,6 +46,21 @@ class Maker(Protocol):
 
 
 @dataclass(frozen=True)
+class Asked:
+    """What a driver asks for that not every driver can.
+
+    Attributes:
+        has_sockets: Its seccomp profile lets sockets be made.
+        sysctls: Bounds of the IPC namespace, which bubblewrap cannot set.
+        confinement: The AppArmor profile; None where the host has none.
+    """
+
+    has_sockets: bool = True
+    sysctls: Mapping[str, str] = field(default_factory=dict)
+    confinement: str | None = None
+
+
+@dataclass(frozen=True)
 class Seen:
     """One probe: the job's document, and what the host's kernel says about the same sandbox."""
 
@@ -58,16 +73,11 @@ def verify_driver(
     agent_dir: Path,
     image: str,
     limits_of: Callable[[Handle], LimitsSeen],
-    *,
-    has_sockets: bool = True,
+    asked: Asked,
 ) -> list[Check]:
-    """Probe and compare; see `base.Driver.verify`.
-
-    Args:
-        has_sockets: Whether the driver's seccomp profile lets any socket be made.
-    """
+    """Probe and compare; see `base.Driver.verify`."""
     request = probe_request(driver.name, agent_dir, image)
-    return compare(probe(driver, request, limits_of), request.limits, has_sockets=has_sockets)
+    return compare(probe(driver, request, limits_of), request.limits, asked, probe_program.namespaces())
 
 
 def probe_request(driver: str, agent_dir: Path, image: str) -> SandboxRequest:
@@ -105,15 +115,20 @@ def probe(driver: Maker, request: SandboxRequest, limits_of: Callable[[Handle], 
         driver.kill(handle)
 
 
-def compare(seen: Seen, limits: Limits, *, has_sockets: bool = True) -> list[Check]:
-    """Named checks, all required: does the inside equal what was asked?"""
+def compare(seen: Seen, limits: Limits, asked: Asked, ours: Mapping[str, str]) -> list[Check]:
+    """Named checks: does the inside equal what was asked?
+
+    Args:
+        ours: The namespaces of this process, of which a sandbox must have none.
+    """
     inside = seen.inside
     return [
         *_identity(inside),
-        *_calls(inside, has_sockets=has_sockets),
+        *_calls(inside, has_sockets=asked.has_sockets),
         *_files(inside, limits),
         *_limits(seen, limits),
         _network(inside),
+        *_apart(inside, asked, ours),
     ]
 
 
@@ -176,6 +191,9 @@ def _files(inside: Document, limits: Limits) -> Iterator[Check]:
     )
     shown = inside.get("shown")
     yield _check("masked-paths", not shown, f"not hidden: {shown or 'none'}")
+    mounts = _section(inside, "mounts")
+    loose = [tmpfs.target for tmpfs in hardening.writable(limits) if not _is_plain(mounts.get(tmpfs.target))]
+    yield _check("mount-flags", not loose, f"set-uid programs or devices count in: {', '.join(loose) or 'none'}")
     disks = _section(inside, "disks")
     sizes, inodes, modes = [], [], []
     for tmpfs in hardening.writable(limits):
@@ -187,6 +205,10 @@ def _files(inside: Document, limits: Limits) -> Iterator[Check]:
     yield _equal("disk-limit", sizes)
     yield _equal("inode-limit", inodes)
     yield _equal("workspace-mode", modes)
+
+
+def _is_plain(options: object) -> bool:
+    return isinstance(options, list) and {"nosuid", "nodev"} <= set(options)
 
 
 def _without_entering(mode: object) -> object:
@@ -215,6 +237,18 @@ def _limits(seen: Seen, limits: Limits) -> Iterator[Check]:
 def _network(inside: Document) -> Check:
     interfaces, reaches = inside.get("interfaces"), inside.get("network")
     return _check("network", reaches is False, f"interfaces {interfaces}, a route to the outside: {reaches}")
+
+
+def _apart(inside: Document, asked: Asked, ours: Mapping[str, str]) -> Iterator[Check]:
+    shared = [name for name, seen in _section(inside, "namespaces").items() if seen == ours.get(name)]
+    yield _check("namespaces", not shared, f"shared with this worker: {', '.join(shared) or 'none'}")
+    sysctls = _section(inside, "sysctls")
+    yield _equal("ipc-limits", [(name, sysctls.get(name), value) for name, value in asked.sysctls.items()])
+    if asked.confinement:
+        yield _equal("confinement", [("AppArmor", inside.get("confinement"), f"{asked.confinement} (enforce)")])
+    scores = inside.get("oom_scores")
+    first = isinstance(scores, list) and None not in scores and scores[0] < scores[1]
+    yield Check("oom-score", ok=first, required=False, detail=f"of agent and job: {scores}")
 
 
 def _equal(name: str, rows: Sequence[tuple[str, object, object]]) -> Check:

@@ -107,7 +107,7 @@ def _spec_of(data: bytes) -> JobSpec:
     """
     try:
         return parse_spec(json.loads(data))
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise InvalidSpec("the record's spec is not JSON") from exc
 
 

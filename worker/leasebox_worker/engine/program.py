@@ -18,6 +18,8 @@ FILES_WITHIN_S = 30.0
 HOST_GRACE_S = 5.0
 """The guest enforces the wall limit; a host that waits so much longer gives the sandbox up."""
 POLL_S = 1.0
+CLOCK_SLACK_S = 1.0
+"""So much less than the host has seen may an agent say that a job ran: the machine may have been busy."""
 
 
 def put_files(attempt: Attempt) -> Ended | None:
@@ -88,6 +90,7 @@ def _run_program(attempt: Attempt, sandbox: Sandbox, deps: Deps) -> tuple[Ended,
         wall_s=grant.limits.timeout_s,
     )
     request = replace(request, env=request.env | attempt.secrets)
+    began = time.monotonic()
     sandbox.link.execute(request, grant.code, chunked(content_bytes(attempt.spec.stdin)))
     deps.running.cancel_again(attempt.work, deps.cancel_grace_s)
     exited = _pump(attempt, sandbox, time.monotonic() + grant.limits.timeout_s + HOST_GRACE_S)
@@ -103,17 +106,23 @@ def _run_program(attempt: Attempt, sandbox: Sandbox, deps: Deps) -> tuple[Ended,
         raise SandboxDied(f"the job was ended while its worker did not answer ({exited.error})")
     attempt.is_sandbox_alive = exited.is_clean
     is_suspect = exited.signal is not None or exited.code not in (0, None) or exited.interpreter == "lost"
-    was_oom = is_suspect and deps.sandboxes.was_oom(sandbox)
-    attempt.told.ended(exited, sandbox, was_oom=was_oom)
-    ended = name_ending(exited, was_oom=was_oom)
+    seen = deps.sandboxes.look(sandbox, thoroughly=is_suspect)
+    attempt.told.ended(exited, sandbox, was_oom=seen.was_oom)
+    ended = name_ending(exited, seen)
     ended = replace(ended, message=_without_secrets(ended.message, attempt.secrets))
     usage = Usage(
-        run_s=exited.wall_s,
+        run_s=_run_s(exited.wall_s, attempt.times.exited_at - began, attempt.times.redis_s + sandbox.link.held_s),
         cpu_s=exited.cpu_s,
-        memory_peak_bytes=exited.memory_peak_bytes,
+        memory_peak_bytes=seen.memory_peak_bytes or exited.memory_peak_bytes,
         output_bytes=attempt.publisher.total_bytes,
+        disk_bytes=exited.disk_bytes,
     )
     return ended, usage
+
+
+def _run_s(claimed_s: float, seen_s: float, stood_s: float) -> float:
+    """The agent's clock is the better one, but only as far as ours, less what others held us up, bears it out."""
+    return min(max(claimed_s, seen_s - stood_s - CLOCK_SLACK_S), seen_s)
 
 
 def _pump(attempt: Attempt, sandbox: Sandbox, deadline: float) -> Exited | None:
@@ -136,7 +145,9 @@ def _pump(attempt: Attempt, sandbox: Sandbox, deadline: float) -> Exited | None:
                     raise GuestProtocolError(f"the agent refused the job: {reason}")
         before = time.monotonic()
         publisher.flush_if_due()
-        deadline += time.monotonic() - before
+        redis_s = time.monotonic() - before
+        deadline += redis_s
+        attempt.times.redis_s += redis_s
     return None
 
 

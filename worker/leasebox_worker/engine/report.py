@@ -34,6 +34,7 @@ class Times:
     lease_s: float = 0.0
     start_s: float = 0.0
     exited_at: float | None = None
+    redis_s: float = 0.0
 
 
 def result_of(

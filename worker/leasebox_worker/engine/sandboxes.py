@@ -5,7 +5,7 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import structlog
@@ -15,6 +15,7 @@ from leasebox.contract.spec import Limits
 from leasebox_worker.drivers import base
 from leasebox_worker.egress.proxy import Egress
 from leasebox_worker.engine.circuit import Circuit
+from leasebox_worker.engine.outcome import Counted, counted
 from leasebox_worker.guestlink.link import GuestLink
 from leasebox_worker.policy.admit import offers_network
 from leasebox_worker.policy.profiles import Profile
@@ -33,7 +34,7 @@ class Sandbox:
     """A sandbox that this process can speak to.
 
     Attributes:
-        oom_kills: The kernel's count when last looked at.
+        seen: The kernel's counts when last looked at, which is at each job's end.
         is_warm: It came through the pool, and no job has had it yet.
         interpreter_was_oom: Memory ended the last kept interpreter, and no cell has said so yet.
     """
@@ -42,7 +43,7 @@ class Sandbox:
     handle: base.Handle
     link: GuestLink
     limits: Limits
-    oom_kills: int = 0
+    seen: base.Stats = field(default=base.Stats(0.0, 0, 0, 0, 0))
     is_warm: bool = False
     interpreter_was_oom: bool = False
 
@@ -209,7 +210,7 @@ class Sandboxes:
         except LeaseboxError:
             sandbox.link.close()
             raise
-        self.was_oom(sandbox)  # what was killed before is no news
+        self.look(sandbox, thoroughly=True)  # what was killed before is no news
         with self._lock:
             self._held[sandbox.name] = sandbox
         return sandbox
@@ -326,15 +327,23 @@ class Sandboxes:
         self.discard_all(End.DRAINED)
         self._undertaker.shutdown(wait=True)
 
-    def was_oom(self, sandbox: Sandbox) -> bool:
-        """Whether the kernel killed for memory in this sandbox since the last look. Looks at the host's counters."""
+    def look(self, sandbox: Sandbox, *, thoroughly: bool) -> Counted:
+        """What the host's kernel counted in this sandbox since the last look.
+
+        Args:
+            thoroughly: Ask the engine where it alone knows; else nothing is told then.
+        """
         try:
-            kills = self.driver.stats(sandbox.handle).oom_kills
+            seen = self.driver.quick_stats(sandbox.handle)
+            if seen is None and thoroughly:
+                seen = self.driver.stats(sandbox.handle)
         except LeaseboxError as exc:
             log.warning("stats_unavailable", sandbox=sandbox.name, reason=str(exc))
-            return False
-        grew, sandbox.oom_kills = kills > sandbox.oom_kills, kills
-        return grew
+            seen = None
+        if seen is None:
+            return Counted()
+        before, sandbox.seen = sandbox.seen, seen
+        return counted(before, seen)
 
     def _bury(self, sandbox: Sandbox) -> None:
         try:

@@ -1,7 +1,6 @@
 """What a guest agent may say, checked: every frame is the claim of an enemy until it fits here."""
 
 import json
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,6 +86,8 @@ class Exited:
         error: Why the program could not be started (then `code` is 126 or 127), or that the agent had no word from us.
         interpreter: `none`, `kept`, or `lost`: the one that the sandbox had is gone, with its state.
         failure: What a cell raised.
+        disk_bytes: In the workspace at the end.
+        is_disk_full: The workspace, /tmp or /dev/shm had no room or no inode left then.
     """
 
     id: str
@@ -101,6 +102,8 @@ class Exited:
     error: str | None
     interpreter: str = "none"
     failure: CellError | None = None
+    disk_bytes: int = 0
+    is_disk_full: bool = False
 
     @property
     def is_dead_man(self) -> bool:
@@ -157,7 +160,7 @@ def _decode_control(kind: int, data: dict[str, Any]) -> Message | None:
         case Kind.STARTED:
             return None if data.get("restarted") is None else Restarted(_one_of(data, "restarted", LOST_BY))
         case Kind.INPUT:
-            return Input(_clean(_text(data, "prompt")))
+            return Input(_text(data, "prompt"))
         case Kind.CREDIT:
             return Credit(int(_number(data, "n", 0, 1 << 30)))
         case Kind.EXITED:
@@ -184,6 +187,8 @@ def _exited(data: dict[str, Any]) -> Exited:
         error=None if data.get("error") is None else _text(data, "error"),
         interpreter=_one_of(data, "interpreter", INTERPRETER),
         failure=None if data.get("failure") is None else _failure(data["failure"]),
+        disk_bytes=int(_number(data, "disk_bytes", 0, 1 << 50)) if "disk_bytes" in data else 0,
+        is_disk_full=data.get("disk_full") is True,
     )
 
 
@@ -191,9 +196,9 @@ def _failure(fields: object) -> CellError:
     if not isinstance(fields, dict):
         raise GuestProtocolError("field failure is not an object")
     return CellError(
-        _clean(_text(fields, "name")),
-        _clean(_text(fields, "message")),
-        _clean(_text(fields, "traceback", MAX_TRACEBACK)),
+        _text(fields, "name"),
+        _text(fields, "message"),
+        _text(fields, "traceback", MAX_TRACEBACK),
     )
 
 
@@ -210,11 +215,6 @@ def _one_of(data: dict[str, Any], name: str, known: tuple[str, ...]) -> str:
     return str(value)
 
 
-def _clean(text: str) -> str:
-    """Text that can be written as UTF-8; half a surrogate pair cannot."""
-    return text.encode(errors="replace").decode()
-
-
 def _object(payload: bytes) -> dict[str, Any]:
     try:
         data = json.loads(payload)
@@ -229,13 +229,13 @@ def _text(data: dict[str, Any], name: str, most: int = MAX_TEXT) -> str:
     value = data.get(name)
     if not isinstance(value, str) or len(value) > most:
         raise GuestProtocolError(f"field {name} is not a short text")
-    return value
+    return value.encode(errors="replace").decode()  # half a character would fit into no Result
 
 
 def _number(data: dict[str, Any], name: str, low: float, high: float) -> float:
     value = data.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise GuestProtocolError(f"field {name} is not a number")
-    if not low <= value <= high:
+    if not low <= value <= high:  # also what is no number or infinite; an integer may be too large for a float
         raise GuestProtocolError(f"field {name} is out of range")
     return value
