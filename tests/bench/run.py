@@ -200,7 +200,14 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=100, help="rounds")
     parser.add_argument("--driver", default="bubblewrap", choices=["docker", "bubblewrap"])
     parser.add_argument("--json", action="store_true", help="samples in seconds on stdout, no page")
+    parser.add_argument("--hardening", action="store_true", help="with and without seccomp and limits; no page")
     given = parser.parse_args()
+    if given.hardening:
+        sys.path.insert(0, str(ROOT))
+        from tests.bench import hardening
+
+        print(hardening.measure(given.jobs, given.driver))
+        return 0
     samples = measure(given.jobs, given.driver)
     if given.json:
         print(json.dumps(samples))

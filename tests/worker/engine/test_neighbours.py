@@ -1,12 +1,14 @@
 """An attack beside an honest session: named, gone within a second, and the neighbour hardly notices."""
 
 import json
+import statistics
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.conftest import lacking
 from tests.worker.conftest import NodeUnderTest
 
 from leasebox_worker.engine.deps import Deps
@@ -16,7 +18,7 @@ from leasebox_worker.engine.sandboxes import Placement, Sandboxes
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 LIMITS = {"memory_bytes": 256 << 20, "disk_bytes": 16 << 20, "tmp_bytes": 8 << 20, "pids": 64, "cpus": 0.5,
-          "timeout_s": 1.5}  # fmt: skip
+          "timeout_s": 20.0}  # fmt: skip
 HONEST_LIMITS = {"memory_bytes": 128 << 20, "disk_bytes": 16 << 20, "tmp_bytes": 8 << 20, "cpus": 1.0}
 HONEST = "sum(n * n for n in range(4_000_000))"
 ROUNDS = (3, 25)
@@ -24,6 +26,8 @@ ROUNDS = (3, 25)
 IDLE = 3
 """bwrap, the agent, and the process that it keeps ready for the next job."""
 WITHIN = 1.15
+MAX_SPREAD = 1.2
+"""Where the times alone differ more than that, something else has the processors, and nothing can be told."""
 
 ATTACKS = {
     "fork bomb": ("import os\nwhile True: os.fork()", "pids_limit"),
@@ -80,7 +84,9 @@ def test_an_attack_is_named_and_gone_and_its_neighbour_hardly_notices(
     alone, beside = [], []
     while len(alone) < ROUNDS[0] or (min(beside) / min(alone) > WITHIN and len(alone) < ROUNDS[1]):
         alone.append(honest_s(worker_node, deps))
-        job = worker_node.submit("evil", {"code": code, "limits": LIMITS})
+        job = worker_node.submit(
+            "evil", {"code": code, "limits": LIMITS | ({"timeout_s": 1.5} if outcome == "timeout" else {})}
+        )
         attack = threading.Thread(target=run_job, args=(job, deps))
         attack.start()
         beside.append(honest_s(worker_node, deps))
@@ -92,5 +98,8 @@ def test_an_attack_is_named_and_gone_and_its_neighbour_hardly_notices(
         run_job(clean, deps)
         assert worker_node.result(clean)["outcome"] == "ok"
 
+    spread = statistics.median(alone) / min(alone)
     print(f"{which} {name}: {min(beside) / min(alone):.2f} of its time alone, {len(alone)} rounds")
+    if min(beside) / min(alone) > WITHIN and spread > MAX_SPREAD:
+        lacking("quiet machine", f"without any attack its times differ by {spread:.2f}")
     assert min(beside) / min(alone) <= WITHIN, (alone, beside)
