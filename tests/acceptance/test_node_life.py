@@ -26,8 +26,8 @@ WAIT_S = 90.0
 REAL: dict[str, float] = {}
 SHORT = {
     "drain_timeout_s": 5.0,
-    "timers__ping_s": 0.5, "timers__dead_man_s": 2.0, "timers__fence_s": 3.0, "timers__reclaim_s": 6.0,
-    "timers__adopt_grace_s": 9.0, "timers__heartbeat_s": 1.0, "timers__resend_s": 1.0, "timers__resend_grace_s": 2.0,
+    "timers__ping_s": 0.5, "timers__dead_man_s": 3.0, "timers__fence_s": 4.5, "timers__reclaim_s": 8.0,
+    "timers__adopt_grace_s": 12.0, "timers__heartbeat_s": 1.0, "timers__resend_s": 1.0, "timers__resend_grace_s": 2.0,
 }  # fmt: skip
 long = pytest.mark.long
 timers = pytest.mark.parametrize(
