@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from leasebox import _reads, _sessions
-from leasebox._redis import Flow
+from leasebox._reads import Flow
 from leasebox._stream import START, EventReader
 from leasebox._submit import Profile
 from leasebox.contract import errors

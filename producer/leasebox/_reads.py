@@ -1,7 +1,7 @@
 """Which Redis commands answer a question, and how their replies become values; no input or output of its own."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -10,6 +10,7 @@ from leasebox._submit import Profile, parse_profile
 from leasebox.contract.keys import Keys
 from leasebox.contract.queues import Priority
 from leasebox.contract.result import JobStatus, Outcome, Result, State
+from leasebox.contract.scripts import Call
 
 A = TypeVar("A")
 Argument = str | bytes | int | float
@@ -29,6 +30,11 @@ class Query(Generic[A]):
 
     commands: tuple[tuple[Argument, ...], ...]
     parse: Callable[[list[Any]], A]
+
+
+Step = Query[Any] | Call[Any]
+Flow = Generator[Step, Any, A]
+"""A procedure that yields what it wants to know and is sent the answer; written once for both worlds."""
 
 
 @dataclass(frozen=True, slots=True)
