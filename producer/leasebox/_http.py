@@ -25,6 +25,8 @@ TRIES = 8
 _PAUSE_S, _MAX_PAUSE_S = 0.05, 2.0
 _CONNECT_S = 5.0
 _ANSWER_S = 30.0
+# Even for a shorter wait an answer gets this time to begin.
+_LEAST_S = 1.0
 _PASSING = (502, 503, 504)
 
 
@@ -104,7 +106,7 @@ def _timeout(read_s: float) -> httpx2.Timeout:
 
 def _is_stale(stream: EventStream, block_s: float) -> bool:
     """Whether the open answer would wait longer than may be waited now."""
-    return stream.open is not None and stream.opened_for_s > block_s
+    return stream.open is not None and stream.opened_for_s > max(block_s, _LEAST_S)
 
 
 def _value(url: str, request: Request[A], response: httpx2.Response) -> A:
@@ -205,12 +207,12 @@ class HttpTransport:
         raise unreachable(self._place.url, "the stream of events broke off")
 
     def _open(self, stream: EventStream, block_s: float) -> _Answer:
-        response = self._http.send(self._made(stream.begin(), block_s), stream=True)
+        response = self._http.send(self._made(stream.begin(), max(block_s, _LEAST_S)), stream=True)
         if not response.is_success:
             response.read()
             raise error_of(response.status_code, _json(response), self._place.url)
         answer = _Answer(response, response.iter_lines())
-        stream.open, stream.opened_for_s = answer, block_s
+        stream.open, stream.opened_for_s = answer, max(block_s, _LEAST_S)
         return answer
 
     @staticmethod
@@ -299,12 +301,12 @@ class AsyncHttpTransport:
         raise unreachable(self._place.url, "the stream of events broke off")
 
     async def _open(self, stream: EventStream, block_s: float) -> _Answer:
-        response = await self._http.send(self._made(stream.begin(), block_s), stream=True)
+        response = await self._http.send(self._made(stream.begin(), max(block_s, _LEAST_S)), stream=True)
         if not response.is_success:
             await response.aread()
             raise error_of(response.status_code, _json(response), self._place.url)
         answer = _Answer(response, response.aiter_lines())
-        stream.open, stream.opened_for_s = answer, block_s
+        stream.open, stream.opened_for_s = answer, max(block_s, _LEAST_S)
         return answer
 
     @staticmethod

@@ -223,7 +223,7 @@ class HttpBackend:
             page = yield Request("GET", "/v1/sessions", _same, query=query)
             found += [SessionInfo.model_validate(item) for item in page["items"]]
             if page["next_cursor"] is None:
-                return found
+                return sorted(found, key=lambda session: (-session.used_at, session.name))
             query = {"limit": str(PAGE), "cursor": page["next_cursor"]}
 
     def session(self, name: str) -> Flow[SessionInfo]:
