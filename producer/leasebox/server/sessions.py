@@ -21,7 +21,7 @@ async def open_session(wanted: NewSession, desk: WriteSessions) -> Response:
         profile=wanted.profile,
         idle_timeout_s=wanted.idle_timeout_s,
         max_age_s=wanted.max_age_s,
-        stateful=None,
+        stateful=False,
         env=None,
     )
     found = await desk.run(desk.backend.open_session(plan, must_exist=wanted.must_exist))

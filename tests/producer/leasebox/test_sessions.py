@@ -1,5 +1,6 @@
 """Does a session keep its promises to an application: its jobs, its times, and the words about its end?"""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,6 +13,13 @@ from leasebox.client import Session
 from leasebox.config import ClientSettings
 from leasebox.contract.keys import Keys
 from leasebox.contract.scripts import Runner, node
+
+
+@pytest.fixture
+def client(either_settings: ClientSettings) -> Iterator[Client]:
+    """A blocking client, of Redis and then of the API."""
+    with Client(settings=either_settings) as made:
+        yield made
 
 
 def _spec(client: Client, redis: Redis, job: str) -> str:
