@@ -50,7 +50,7 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
     )
     app.state.service, app.state.meter = service, meter
     problems.install(app)
-    for router in (jobs.router, events.router, sessions.router, installation.router):
+    for router in (jobs.router, jobs.session_router, events.router, sessions.router, installation.router):
         app.include_router(router)
     if settings.cors_origins:
         app.add_middleware(

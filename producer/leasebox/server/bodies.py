@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, ClassVar
 
 from fastapi import HTTPException
 from fastapi.routing import APIRoute
@@ -102,14 +102,31 @@ def _is_json(content_type: str) -> bool:
     return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
 
 
+class SessionRequest(StrictRequest):
+    """A request for a job of the session that its path names: a body that names none means that one."""
+
+    async def json(self) -> Any:
+        """The parsed body, with the session."""
+        data = await super().json()
+        return {"session": self.path_params["name"], **data} if isinstance(data, dict) else data
+
+
 class StrictRoute(APIRoute):
     """A route whose bodies are strict."""
 
+    kind: ClassVar[type[StrictRequest]] = StrictRequest
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Hand the request over as a `StrictRequest`."""
+        """Hand the request over as the route's kind."""
         handle = super().get_route_handler()
 
         async def strictly(request: Request) -> Response:
-            return await handle(StrictRequest(request.scope, request.receive))
+            return await handle(self.kind(request.scope, request.receive))
 
         return strictly
+
+
+class SessionRoute(StrictRoute):
+    """A route for jobs of a session."""
+
+    kind = SessionRequest

@@ -17,7 +17,7 @@ from leasebox._sessions import SessionPlan
 from leasebox.contract.errors import ConfigError, InvalidSpec
 from leasebox.contract.result import JobStatus, Outcome, State
 from leasebox.contract.spec import JobSpec, PositiveSeconds, SessionName
-from leasebox.server.bodies import StrictRoute
+from leasebox.server.bodies import SessionRoute, StrictRoute
 from leasebox.server.models import (
     BODY,
     Cursor,
@@ -36,6 +36,7 @@ from leasebox.server.models import (
 from leasebox.server.service import Desk, ReadJobs, WriteJobs, WriteSessionJobs
 
 router = APIRouter(tags=["jobs"], route_class=StrictRoute)
+session_router = APIRouter(tags=["sessions"], route_class=SessionRoute)
 _LOCATION = {"Location": {"description": "Where the job is.", "schema": {"type": "string"}}}
 _ETAG = {"ETag": {"description": "Of this very state of the job.", "schema": {"type": "string"}}}
 _ACCEPTED: Documented = {
@@ -59,12 +60,11 @@ async def submit_job(
     return await _submitted(desk, spec, None, idempotency_key, wait)
 
 
-@router.post(
+@session_router.post(
     "/v1/sessions/{name}/jobs",
     status_code=202,
     response_model=Job,
     responses=_ACCEPTED | problems(*BODY, 409, 410, 429),
-    tags=["sessions"],
 )
 async def submit_session_job(
     name: Name,
@@ -76,10 +76,10 @@ async def submit_session_job(
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Queue a job of a session; one that has ended begins anew."""
-    if spec.session not in (None, name):
+    if spec.session != name:
         raise InvalidSpec(f"session: a job of this session has {name!r}")
     plan = SessionPlan(name, spec.profile, idle_timeout_s, max_age_s)
-    return await _submitted(desk, spec.model_copy(update={"session": name}), plan, idempotency_key, wait)
+    return await _submitted(desk, spec, plan, idempotency_key, wait)
 
 
 async def _submitted(desk: Desk, spec: JobSpec, plan: SessionPlan | None, key: str | None, wait_s: float) -> Response:

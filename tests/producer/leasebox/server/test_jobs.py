@@ -120,7 +120,10 @@ def test_a_job_of_a_session_is_submitted_under_its_name(http: httpx2.Client):
     made = http.post("/v1/sessions/s/jobs", params={"idle_timeout_s": 60}, json={"code": "1"})
     wrong = http.post("/v1/sessions/s/jobs", json={"code": "1", "session": "t"})
 
+    cell = http.post("/v1/sessions/s/jobs", json={"code": "1", "stateful": True})
+
     assert (made.status_code, made.json()["session"]) == (202, "s")
+    assert (cell.status_code, cell.json()["session"]) == (202, "s")
     assert http.get("/v1/sessions/s").json()["idle_timeout_s"] == 60
     assert (wrong.status_code, wrong.json()["code"]) == (422, "invalid_spec")
 
