@@ -6,19 +6,21 @@ what the others have read as long as it is kept, and else reads by itself from w
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from leasebox import _flows
+from leasebox._reads import Flow
 from leasebox._redis_backend import RedisBackend
 from leasebox._stream import START, EventReader
 from leasebox.contract.events import Event
-from leasebox.server.watch import Bell, Watch
+from leasebox.server.watch import Bell
 
 ENTRIES = 16
 """Read at once: half a MiB at most, so that a thousand slow followers do not fill the memory."""
 _KEPT = 16
 _KEPT_CHARS = 256 << 10
 Write = Callable[[Sequence[Event]], str]
+Run = Callable[[Flow[list[Event]]], Awaitable[list[Event]]]
 
 
 class Told:
@@ -50,9 +52,9 @@ class Told:
 class Feed:
     """The events of one job, for all its followers."""
 
-    def __init__(self, job: str, watch: Watch, backend: RedisBackend) -> None:
+    def __init__(self, job: str, run: Run, backend: RedisBackend) -> None:
         self._job = job
-        self._watch = watch
+        self._run = run
         self._backend = backend
         # A reader holds the beginning of a character that its cursor may have split, so it goes with the cursor.
         self._readers: dict[str, EventReader] = {}
@@ -83,7 +85,7 @@ class Feed:
         reader = self._readers.pop(cursor, None) or EventReader(self._job, None if cursor == START else cursor)
         backend = self._backend
         flow = _flows.next_events(backend.keys, backend.tenant, reader, 0, ENTRIES)
-        found = await self._watch.ask(bell, flow)
+        found = await self._run(flow)
         if not reader.is_done:
             self._readers[reader.cursor] = reader
             if reader.cursor == cursor:

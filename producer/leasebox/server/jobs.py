@@ -150,11 +150,10 @@ async def forget_job(job: JobId, desk: WriteJobs) -> Response:
 async def _job(desk: Desk, job: str, wait_s: float, *, existing: bool = False) -> Job:
     """The job now, or at its end if that comes within `wait_s`."""
     deadline = time.monotonic() + wait_s
-    watch = desk.service.watch
-    with watch.on(job) as bell:
+    with desk.service.watch.on(job) as bell:
         while True:
             count = bell.count
-            status = await watch.ask(bell, desk.backend.status(job))
+            status = await desk.run(desk.backend.status(job))
             left = deadline - time.monotonic()
             if status.state is State.FINISHED or left <= 0:
                 break

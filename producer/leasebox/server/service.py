@@ -22,7 +22,7 @@ from leasebox.config import ApiSettings
 from leasebox.contract.errors import BrokerUnavailable, ConfigError, Forbidden, Unauthorized
 from leasebox.contract.keys import Keys
 from leasebox.server.feed import Feed
-from leasebox.server.watch import Bell, Watch
+from leasebox.server.watch import Watch
 
 A = TypeVar("A")
 MAX_REQUESTS = 32
@@ -91,7 +91,18 @@ class Service:
         Raises:
             BrokerUnavailable: Redis does not answer in time.
         """
-        return await self.watch.ask(Bell(), flow)
+        try:
+            step = next(flow)
+            while True:
+                try:
+                    answer = await self._do(step)
+                except BrokerUnavailable as exc:
+                    step = flow.throw(exc)
+                else:
+                    step = flow.send(answer)
+        except StopIteration as end:
+            value: A = end.value
+            return value
 
     async def _do(self, step: Any) -> Any:
         try:
@@ -110,7 +121,7 @@ class Service:
 
     def feed(self, backend: RedisBackend, job: str) -> Feed:
         """The job's events, as long as somebody follows them."""
-        return self._feeds.setdefault((backend.tenant, job), Feed(job, self.watch, backend))
+        return self._feeds.setdefault((backend.tenant, job), Feed(job, self.run, backend))
 
     async def caller(self, shown: str | None) -> Caller:
         """Who shows this key.

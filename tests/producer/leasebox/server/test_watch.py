@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from leasebox import AsyncClient
+from leasebox._stream import START
 from leasebox.config import ApiSettings, ClientSettings
 from leasebox.contract.events import Finished, Stdout
 from leasebox.server.events import Following
@@ -102,7 +103,8 @@ async def test_a_lost_bell_is_made_good_by_the_sweep(
         await until(lambda: ready)
         await asyncio.to_thread(lambda: played.end(played.begin(job)))
 
-        seen = await asyncio.wait_for(watching, 30)
+        # Well before the heartbeat, after which a follower looks by itself.
+        seen = await asyncio.wait_for(watching, 10)
 
     assert isinstance(seen[-1], Finished)
 
@@ -138,13 +140,30 @@ async def test_a_ring_between_the_look_and_the_wait_is_not_missed():
 async def test_a_follower_who_leaves_takes_no_answer_from_the_others(service: Service, settings: ClientSettings):
     async with service.running(), AsyncClient(settings=settings) as client:
         job = (await client.submit("1")).id
+        feed = service.feed(service.backend("default"), job)
         with service.watch.on(job) as bell:
-            asked = [
-                asyncio.create_task(service.watch.ask(bell, service.backend("default").status(job))) for _ in range(3)
-            ]
+            asked = [asyncio.create_task(feed.after(START, bell)) for _ in range(3)]
             await asyncio.sleep(0)
             asked[0].cancel()
             found = await asyncio.gather(*asked, return_exceptions=True)
 
     assert isinstance(found[0], asyncio.CancelledError)
-    assert [status.id for status in found[1:]] == [job, job]
+    assert [told.events[0].type for told in found[1:]] == ["queued", "queued"]
+
+
+async def test_a_follower_who_fell_behind_reads_by_itself_and_misses_nothing(
+    service: Service, settings: ClientSettings, played: Any
+):
+    async with service.running(), AsyncClient(settings=settings) as client:
+        job = (await client.submit("1")).id
+        work = await asyncio.to_thread(played.begin, job)
+        for part in (b"\xe2", b"\x82", b"\xac") * 20:
+            await asyncio.to_thread(played.write, work, ("stdout", part))
+        await asyncio.to_thread(played.end, work)
+        whole = await follow(service, job, [])
+        feed = service.feed(service.backend("default"), job)
+        with service.watch.on(job) as bell:
+            for place, event in enumerate(whole[:-1]):
+                told = await feed.after(event.id, bell)
+                assert told is not None
+                assert list(told.events) == whole[place + 1 : place + 1 + len(told.events)]
