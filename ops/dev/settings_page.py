@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from leasebox.config import ClientSettings
+from leasebox.config import ApiSettings, ClientSettings
 from leasebox_worker.config import Timers, WorkerSettings
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "settings.md"
@@ -18,10 +18,12 @@ PAGE = Path(__file__).parents[2] / "docs" / "reference" / "settings.md"
 
 def meanings(model: type[BaseModel]) -> dict[str, str]:
     """The docstring below each field; read from the source, so that no import of the settings pays for it."""
-    body = ast.parse(inspect.getsource(model)).body[0]
-    assert isinstance(body, ast.ClassDef)
+    own = (base for base in reversed(model.__mro__) if base.__name__.endswith(("Settings", "Timers")))
+    nodes = [ast.parse(inspect.getsource(base)).body[0] for base in own if base.__module__.startswith("leasebox")]
     return {
         ast.unparse(field.target): ast.literal_eval(text.value)
+        for body in nodes
+        if isinstance(body, ast.ClassDef)
         for field, text in pairwise(body.body)
         if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
     }
@@ -36,9 +38,14 @@ def rows(model: type[BaseModel], prefix: str) -> list[str]:
     ]
 
 
+def api_rows() -> list[str]:
+    """The settings that the API has beside the client's."""
+    return rows(ApiSettings, "LEASEBOX_")[len(ClientSettings.model_fields) :]
+
+
 def default(field: FieldInfo) -> str:
     """A default as the page shows it; one that depends on the host is left to the description."""
-    if field.default_factory is not None or field.default is None:
+    if field.default_factory is not None or field.default in (None, ()):
         return ""
     value = field.default
     if isinstance(value, frozenset):
@@ -54,6 +61,7 @@ def page() -> str:
         " Times are seconds (`30`, `30s`, `1h`), sizes bytes (`64MiB`)."
         " Made from the definitions by `ops/dev/settings_page.py`.",
         "## Client and command line\n\n" + head + "\n".join(rows(ClientSettings, "LEASEBOX_")),
+        "## API and its keys\n\nIt takes those of the client as well.\n\n" + head + "\n".join(api_rows()),
         "## Worker\n\n" + head + "\n".join(rows(WorkerSettings, "LEASEBOX_")),
         "## Timers\n\n"
         + "`ping < dead_man < fence < reclaim < adopt_grace`, `heartbeat < fence`; a worker refuses another order.\n\n"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from leasebox import _reads, _sessions
-from leasebox._redis import Flow
+from leasebox._reads import Flow, Place
 from leasebox._stream import START, EventReader
 from leasebox._submit import Profile
 from leasebox.contract import errors
@@ -139,8 +139,10 @@ def cancel(keys: Keys, tenant: str, job: str) -> Flow[bool]:
     return not isinstance(answer, answers.Requested)
 
 
-def next_events(keys: Keys, tenant: str, reader: EventReader, block_s: float) -> Flow[list[Event]]:
-    """The next events; empty when `block_s` passed without any.
+def next_events(
+    keys: Keys, tenant: str, reader: EventReader, block_s: float, count: int = _reads.MAX_ENTRIES
+) -> Flow[list[Event]]:
+    """The next events, of at most `count` entries; empty when `block_s` passed without any, 0 = do not wait.
 
     Raises:
         UnknownJob: There is no such job.
@@ -151,8 +153,8 @@ def next_events(keys: Keys, tenant: str, reader: EventReader, block_s: float) ->
         if reader.is_done:
             return []
     # A stream begins with `queued`: if not even that is there, waiting would not bring it.
-    block_ms = 0 if reader.cursor == START else max(1, int(block_s * 1000))
-    entries = yield _reads.next_entries(keys, reader, block_ms)
+    block_ms = 0 if reader.cursor == START or block_s <= 0 else max(1, int(block_s * 1000))
+    entries = yield _reads.next_entries(keys, reader, block_ms, count)
     if not entries:
         yield from _look(keys, tenant, reader)
         return []
@@ -177,21 +179,52 @@ def _look(keys: Keys, tenant: str, reader: EventReader) -> Flow[None]:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class JobPage:
+    """A part of a list of jobs; `next` is None at its end."""
+
+    jobs: list[JobStatus]
+    next: Place | None
+
+
 def jobs(keys: Keys, tenant: str, wanted: JobFilter, limit: int) -> Flow[list[JobStatus]]:
     """The newest jobs that match, newest first; looks at the last 10,000."""
+    return (yield from job_page(keys, tenant, wanted, limit, None)).jobs
+
+
+def job_page(keys: Keys, tenant: str, wanted: JobFilter, limit: int, behind: Place | None) -> Flow[JobPage]:
+    """The next jobs that match, newest first; it may be short of `limit` although the list goes on."""
     found: list[JobStatus] = []
-    for start in range(0, MAX_SCANNED, PAGE):
-        ids: list[str] = yield _reads.recent(keys, tenant, start, PAGE)
-        records: list[dict[str, str]] = yield _reads.many_fields(keys, ids)
-        for job, record in zip(ids, records, strict=True):
+    for _ in range(0, MAX_SCANNED, PAGE):
+        places: list[Place] = yield _reads.recent(keys, tenant, behind, PAGE)
+        if not places:
+            return JobPage(found, None)
+        records: list[dict[str, str]] = yield _reads.many_fields(keys, [place.job for place in places])
+        for place, record in zip(places, records, strict=True):
+            behind = place
             if not record.get("state") or record.get("kind") == "file":
                 continue
-            status = _reads.status_of(job, record)
+            status = _reads.status_of(place.job, record)
             if wanted.matches(status):
                 found.append(status)
-        if len(found) >= limit or len(ids) < PAGE:
-            break
-    return found[:limit]
+            if len(found) == limit:
+                return JobPage(found, behind)
+    return JobPage(found, behind)
+
+
+def erase(keys: Keys, tenant: str, job: str) -> Flow[None]:
+    """Forget a finished job.
+
+    Raises:
+        UnknownJob: There is no such job in this tenant.
+        WrongState: It has not ended.
+    """
+    answer = yield scripts.erase(keys, job=job, tenant=tenant)
+    match answer:
+        case answers.Gone():
+            raise errors.UnknownJob(f"no job {job}")
+        case answers.NotFinished():
+            raise errors.WrongState(f"job {job} is {answer.state}", hint="cancel it first")
 
 
 def profiles(keys: Keys) -> Flow[dict[str, Profile]]:

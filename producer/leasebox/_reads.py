@@ -1,7 +1,7 @@
 """Which Redis commands answer a question, and how their replies become values; no input or output of its own."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -10,11 +10,13 @@ from leasebox._submit import Profile, parse_profile
 from leasebox.contract.keys import Keys
 from leasebox.contract.queues import Priority
 from leasebox.contract.result import JobStatus, Outcome, Result, State
+from leasebox.contract.scripts import Call
 
 A = TypeVar("A")
 Argument = str | bytes | int | float
 Fields = Mapping[str, str]
 
+MAX_ENTRIES = 256
 SILENT_AFTER_S = 15.0
 """Source: PROTOCOL.md, timers: reclaim."""
 JOB_FIELDS = (
@@ -29,6 +31,11 @@ class Query(Generic[A]):
 
     commands: tuple[tuple[Argument, ...], ...]
     parse: Callable[[list[Any]], A]
+
+
+Step = Query[Any] | Call[Any]
+Flow = Generator[Step, Any, A]
+"""A procedure that yields what it wants to know and is sent the answer; written once for both worlds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +143,31 @@ def _time(fields: Fields, name: str) -> float | None:
     return float(fields[name]) if fields.get(name) else None
 
 
-def recent(keys: Keys, tenant: str, start: int, count: int) -> Query[list[str]]:
-    """Ids of the tenant's jobs, the newest first."""
-    command = ("ZREVRANGE", keys.recent(tenant), start, start + count - 1)
-    return Query((command,), lambda replies: [text_of(job) for job in replies[0]])
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a list of jobs goes on: behind this job, submitted at this time (as Redis writes the score)."""
+
+    score: str
+    job: str
+
+
+def recent(keys: Keys, tenant: str, behind: Place | None, count: int) -> Query[list[Place]]:
+    """The tenant's jobs, the newest first; jobs that come meanwhile move none of them."""
+    highest = behind.score if behind is not None else "+inf"
+    # Those of the same instant stand in the reverse order of their ids; the first of them were listed already.
+    command = ("ZREVRANGEBYSCORE", keys.recent(tenant), highest, "-inf", "WITHSCORES", "LIMIT", 0, count)
+
+    def parse(replies: list[Any]) -> list[Place]:
+        flat = replies[0]
+        pairs = flat if flat and isinstance(flat[0], tuple | list) else zip(flat[::2], flat[1::2], strict=True)
+        found = [Place(_score(score), text_of(job)) for job, score in pairs]
+        return [p for p in found if behind is None or (float(p.score), p.job) < (float(behind.score), behind.job)]
+
+    return Query((command,), parse)
+
+
+def _score(value: Any) -> str:
+    return repr(float(value))
 
 
 def many_fields(keys: Keys, jobs: Sequence[str]) -> Query[list[dict[str, str]]]:
@@ -168,10 +196,10 @@ def priming(keys: Keys, reader: EventReader) -> Query[list[Entry]]:
     return Query((command,), lambda replies: list(replies[0] or ()))
 
 
-def next_entries(keys: Keys, reader: EventReader, block_ms: int) -> Query[list[Entry]]:
-    """The entries after the cursor; waits up to `block_ms` for the first, 0 = not at all."""
+def next_entries(keys: Keys, reader: EventReader, block_ms: int, count: int = MAX_ENTRIES) -> Query[list[Entry]]:
+    """At most `count` entries after the cursor; waits up to `block_ms` for the first, 0 = not at all."""
     block: tuple[Argument, ...] = ("BLOCK", block_ms) if block_ms > 0 else ()
-    command = ("XREAD", "COUNT", 256, *block, "STREAMS", keys.events(reader.job), reader.cursor)
+    command = ("XREAD", "COUNT", count, *block, "STREAMS", keys.events(reader.job), reader.cursor)
     return Query((command,), _entries)
 
 

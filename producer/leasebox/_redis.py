@@ -1,6 +1,6 @@
 """How the clients speak to Redis: one transport for each world, the same steps in both, and every error made ours."""
 
-from collections.abc import Awaitable, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit
@@ -22,16 +22,12 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
-from leasebox._reads import Query
+from leasebox._reads import Flow, Query, text_of
 from leasebox.config import hide_password
 from leasebox.contract.errors import BrokerUnavailable, ConfigError, QueueFull
 from leasebox.contract.scripts import AsyncRunner, Call, Runner
 
 A = TypeVar("A")
-Step = Query[Any] | Call[Any]
-Flow = Generator[Step, Any, A]
-"""A procedure that yields what it wants to know and is sent the answer; written once for both worlds."""
-
 CLIENT_NAME = "leasebox-client"
 MAX_BLOCK_S = 5.0
 # Longer than any BLOCK, so that a quiet stream is not taken for a dead connection.
@@ -58,7 +54,7 @@ def redis_url(url: str) -> str:
     except ValueError as exc:
         raise ConfigError(f"LEASEBOX_URL: {hide_password(url)} is not a URL: {exc}") from exc
     if parts.scheme in ("http", "https"):
-        raise ConfigError(f"{url}: the HTTP API cannot be used as a transport yet", hint="give a redis:// URL")
+        raise ConfigError(f"{url} is the HTTP API; this needs Redis itself", hint="give a redis:// URL")
     if parts.scheme not in _SCHEMES:
         raise ConfigError(
             f"LEASEBOX_URL: {hide_password(url)} has no known scheme",
@@ -246,6 +242,21 @@ class AsyncRedisTransport:
             for command in step.commands:
                 pipeline.execute_command(*command)
             return step.parse(await pipeline.execute(raise_on_error=False))
+
+    async def heard(self, channel: str) -> AsyncIterator[str | None]:
+        """What is published on a channel, over a connection of its own; None whenever that connection is new.
+
+        Raises:
+            BrokerUnavailable: The connection broke; begin anew.
+        """
+        with translated(self.url):
+            async with self._redis.pubsub() as listener:
+                await listener.subscribe(channel)
+                while True:
+                    # The timeout lets redis-py look whether a silent connection is still alive.
+                    message = await listener.get_message(timeout=MAX_BLOCK_S)
+                    if message is not None and message["type"] in ("subscribe", "message"):
+                        yield text_of(message["data"]) if message["type"] == "message" else None
 
     async def close(self) -> None:
         """Close all connections."""

@@ -10,8 +10,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from leasebox._reads import Argument, Query, fields_of, text_of
-from leasebox._redis import Flow
+from leasebox._reads import Argument, Flow, Query, fields_of, text_of
 from leasebox.contract import errors
 from leasebox.contract.keys import Keys
 from leasebox.contract.result import Result, SessionInfo, SessionState, Variable

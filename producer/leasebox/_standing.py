@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from leasebox import _flows, _reads
-from leasebox._reads import NodeStatus, Query, text_of
-from leasebox._redis import Flow
+from leasebox._reads import Flow, NodeStatus, Query, text_of
 from leasebox._sessions import duration_text
 from leasebox.contract.keys import Keys
 from leasebox.contract.result import State

@@ -38,10 +38,8 @@ class EventReader:
     """
 
     def __init__(self, job: str, after: str | None = None) -> None:
-        if after is not None and _CURSOR.fullmatch(after) is None:
-            raise InvalidSpec(f"after: {after!r} is not the id of an event")
         self.job = job
-        self.cursor = after or START
+        self.cursor = START if after is None else checked_cursor(after)
         self.is_done = False
         self.is_partial = False
         self._is_fresh = self.cursor == START
@@ -128,6 +126,17 @@ class EventReader:
             if text:
                 left.append(make(name, at, b"", text))
         return left
+
+
+def checked_cursor(after: str) -> str:
+    """Give back what can be the id of an event.
+
+    Raises:
+        InvalidSpec: It cannot.
+    """
+    if _CURSOR.fullmatch(after) is None:
+        raise InvalidSpec(f"after: {after!r} is not the id of an event")
+    return after
 
 
 def _decoder() -> codecs.IncrementalDecoder:

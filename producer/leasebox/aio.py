@@ -8,18 +8,17 @@ from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from leasebox import _flows, _sessions, _standing, _submit
+from leasebox import _sessions, _submit
+from leasebox._backend import AsyncTransport, Backend, Flow, Reader
+from leasebox._connect import async_transport_of, backend_of
 from leasebox._flows import JobFilter
-from leasebox._message import template
 from leasebox._reads import NodeStatus, QueueStatus
-from leasebox._redis import MAX_BLOCK_S, AsyncRedisTransport, Flow
 from leasebox._sessions import SessionPlan
-from leasebox._stream import EventReader, Pace
+from leasebox._stream import Pace
 from leasebox._submit import Profile
 from leasebox.config import ClientSettings, with_given
 from leasebox.contract.errors import BrokerUnavailable, StreamExpired
 from leasebox.contract.events import Event, Finished
-from leasebox.contract.keys import Keys
 from leasebox.contract.result import JobStatus, Result, SessionInfo, Variable
 from leasebox.contract.spec import JobSpec
 
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from leasebox.embedded import Stack
 
 A = TypeVar("A")
-PROFILES_FRESH_S = 10.0
 
 
 class AsyncClient:
@@ -42,13 +40,11 @@ class AsyncClient:
         settings: ClientSettings | None = None,
     ) -> None:
         self.settings = with_given(settings, url=url, api_key=api_key, tenant=tenant)
-        self._keys = Keys(self.settings.prefix)
+        self._backend: Backend[Any] = backend_of(self.settings)
         self._stack: Stack | None = None
-        self._transport: AsyncRedisTransport | None = None
-        self._profiles: dict[str, Profile] = {}
-        self._profiles_until = 0.0
+        self._transport: AsyncTransport | None = None
         if self.settings.url is not None:
-            self._transport = AsyncRedisTransport(self.settings.url)
+            self._transport = async_transport_of(self.settings, self.settings.url)
 
     async def run(
         self,
@@ -76,10 +72,7 @@ class AsyncClient:
     async def _enqueue(self, spec: JobSpec, plan: SessionPlan | None) -> "AsyncJobHandle":
         """Queue a checked spec; `plan`: of the Session that it comes from."""
         async with self._held():
-            _submit.check_profile(spec, await self._fresh_profiles())
-            record = _submit.record(spec, self.settings, template(self.settings.home / "cache"))
-            record = plan.onto(record) if plan is not None else record
-            accepted = await self._run(_flows.submit(self._keys, record))
+            accepted = await self._run(self._backend.submit(spec, plan))
         return AsyncJobHandle(self, accepted.job, existing=accepted.is_existing)
 
     def job(self, job_id: str) -> "AsyncJobHandle":
@@ -94,8 +87,7 @@ class AsyncClient:
         limit: int = 50,
     ) -> list[JobStatus]:
         """The tenant's newest jobs that match, newest first; `state` may be a state or an outcome."""
-        wanted = JobFilter(state, session, metadata)
-        return await self._run(_flows.jobs(self._keys, self.settings.tenant, wanted, limit))
+        return await self._run(self._backend.jobs(JobFilter(state, session, metadata), limit))
 
     async def session(
         self,
@@ -112,29 +104,25 @@ class AsyncClient:
         wanted = _sessions.plan(
             name, profile=profile, idle_timeout_s=idle_timeout_s, max_age_s=max_age_s, stateful=stateful, env=env
         )
-        flow = _sessions.open_session(self._keys, self.settings.tenant, wanted, must_exist=must_exist)
         async with self._held():
-            _submit.check_served(profile, await self._fresh_profiles())
-            found = await self._run(flow)
+            found = await self._run(self._backend.open_session(wanted, must_exist=must_exist))
         return AsyncSession(self, wanted.found(found), closes_at_exit=name is None)
 
     async def sessions(self) -> list[SessionInfo]:
         """The tenant's live sessions, the last used first."""
-        return await self._run(_sessions.sessions(self._keys, self.settings.tenant))
+        return await self._run(self._backend.sessions())
 
     async def profiles(self) -> dict[str, Profile]:
         """The profiles that jobs may name; empty before the first node came up."""
-        self._profiles = await self._run(_flows.profiles(self._keys))
-        self._profiles_until = time.monotonic() + PROFILES_FRESH_S
-        return dict(self._profiles)
+        return dict(await self._run(self._backend.profiles()))
 
     async def nodes(self) -> list[NodeStatus]:
         """The worker nodes, as they last reported."""
-        return await self._run(_flows.nodes(self._keys))
+        return await self._run(self._backend.nodes())
 
     async def queues(self) -> list[QueueStatus]:
         """How much waits in each class of jobs."""
-        return await self._run(_flows.queues(self._keys))
+        return await self._run(self._backend.queues())
 
     async def close(self) -> None:
         """Close the connections; the embedded stack stays warm for the next client."""
@@ -148,11 +136,6 @@ class AsyncClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
-
-    async def _fresh_profiles(self) -> dict[str, Profile]:
-        if time.monotonic() >= self._profiles_until:
-            await self.profiles()
-        return self._profiles
 
     @asynccontextmanager
     async def _held(self) -> AsyncIterator[None]:
@@ -176,7 +159,7 @@ class AsyncClient:
     async def _run(self, flow: Flow[A]) -> A:
         if self._transport is None:
             async with self._held():
-                self._transport = self._transport or AsyncRedisTransport(self._embedded().url)
+                self._transport = self._transport or async_transport_of(self.settings, self._embedded().url)
         return await self._transport.run(flow)
 
 
@@ -198,15 +181,15 @@ class AsyncJobHandle:
 
     async def status(self) -> JobStatus:
         """How the job stands. As `JobHandle.status`."""
-        return await self._client._run(_flows.status(self._client._keys, self._client.settings.tenant, self.id))
+        return await self._client._run(self._client._backend.status(self.id))
 
     async def why(self) -> list[str]:
         """Where the job stands and what it waits for, in sentences. As `JobHandle.why`."""
-        return await self._client._run(_standing.why(self._client._keys, self._client.settings.tenant, self.id))
+        return await self._client._run(self._client._backend.why(self.id))
 
     def events(self, after: str | None = None, timeout_s: float | None = None) -> AsyncIterator[Event]:
         """What the job tells, from its beginning or after an event, to `finished`. As `JobHandle.events`."""
-        return self._read(EventReader(self.id, after), timeout_s)
+        return self._read(self._client._backend.reader(self.id, after), timeout_s)
 
     async def result(self, timeout_s: float | None = None) -> Result:
         """Wait for the end and give the Result. As `JobHandle.result`."""
@@ -216,13 +199,14 @@ class AsyncJobHandle:
     async def cancel(self, wait_s: float | None = None) -> JobStatus:
         """Ask for the job's end and give its status. As `JobHandle.cancel`."""
         client = self._client
-        has_ended = await client._run(_flows.cancel(client._keys, client.settings.tenant, self.id))
+        has_ended = await client._run(client._backend.cancel(self.id))
         if not has_ended and wait_s is not None:
             await self.result(wait_s)
         return await self.status()
 
     async def _follow(self, on_event: Callable[[Event], object] | None, timeout_s: float | None) -> Result:
-        reader = EventReader.for_result(self.id) if on_event is None else EventReader(self.id)
+        backend = self._client._backend
+        reader = backend.end_reader(self.id) if on_event is None else backend.reader(self.id, None)
         try:
             async for event in self._read(reader, timeout_s):
                 told = on_event(event) if on_event is not None else None
@@ -237,22 +221,28 @@ class AsyncJobHandle:
             raise
         raise StreamExpired(f"the events of job {self.id} ended early")
 
-    async def _read(self, reader: EventReader, timeout_s: float | None) -> AsyncIterator[Event]:
-        client = self._client
-        pace = Pace(time.monotonic(), timeout_s, MAX_BLOCK_S)
-        while not reader.is_done:
-            block_s = pace.block_s(time.monotonic(), self.id)
-            try:
-                found = await client._run(_flows.next_events(client._keys, client.settings.tenant, reader, block_s))
-            except BrokerUnavailable as exc:
-                await asyncio.sleep(pace.pause_s(time.monotonic(), exc))
-                continue
-            pace.answered()
-            for event in found:
-                yield Finished(event.id, event.at, self._marked(event.result)) if isinstance(event, Finished) else event
+    async def _read(self, reader: Reader, timeout_s: float | None) -> AsyncIterator[Event]:
+        client, backend = self._client, self._client._backend
+        pace = Pace(time.monotonic(), timeout_s, backend.max_block_s)
+        try:
+            while not reader.is_done:
+                block_s = pace.block_s(time.monotonic(), self.id)
+                try:
+                    found = await client._run(backend.next_events(reader, block_s))
+                except BrokerUnavailable as exc:
+                    await asyncio.sleep(pace.pause_s(time.monotonic(), exc))
+                    continue
+                pace.answered()
+                for event in found:
+                    yield self._told(event)
+        finally:
+            await client._run(backend.release(reader))
+
+    def _told(self, event: Event) -> Event:
+        return Finished(event.id, event.at, self._marked(event.result)) if isinstance(event, Finished) else event
 
     def _kept(self) -> Flow[Result | None]:
-        return _flows.result(self._client._keys, self._client.settings.tenant, self.id)
+        return self._client._backend.result(self.id)
 
     def _marked(self, result: Result) -> Result:
         return result.model_copy(update={"existing": True}) if self.existing else result
@@ -313,7 +303,7 @@ class AsyncSession:
         Raises:
             UnknownSession: Its record is gone.
         """
-        return await self._client._run(_sessions.info(self._client._keys, self._client.settings.tenant, self.name))
+        return await self._client._run(self._client._backend.session(self.name))
 
     async def touch(self) -> float:
         """Start its idle time anew; when it ends (unix seconds) if nothing else happens.
@@ -321,14 +311,14 @@ class AsyncSession:
         Raises:
             SessionExpired: It has ended; says why.
         """
-        return await self._client._run(_sessions.touch(self._client._keys, self._client.settings.tenant, self.name))
+        return await self._client._run(self._client._backend.touch(self.name))
 
     async def close(self) -> SessionInfo:
         """End it: queued jobs are cancelled, a running one is asked to end and completes the close.
 
         A session that has ended stays as it is.
         """
-        return await self._client._run(_sessions.close(self._client._keys, self._client.settings.tenant, self.name))
+        return await self._client._run(self._client._backend.close_session(self.name))
 
     async def __aenter__(self) -> Self:
         return self

@@ -6,18 +6,17 @@ from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from leasebox import _flows, _sessions, _standing, _submit
+from leasebox import _sessions, _submit
+from leasebox._backend import Backend, Flow, Reader, Transport
+from leasebox._connect import backend_of, transport_of
 from leasebox._flows import JobFilter
-from leasebox._message import template
 from leasebox._reads import NodeStatus, QueueStatus
-from leasebox._redis import MAX_BLOCK_S, Flow, RedisTransport
 from leasebox._sessions import SessionPlan
-from leasebox._stream import EventReader, Pace
+from leasebox._stream import Pace
 from leasebox._submit import Profile
 from leasebox.config import ClientSettings, with_given
 from leasebox.contract.errors import BrokerUnavailable, StreamExpired
 from leasebox.contract.events import Event, Finished
-from leasebox.contract.keys import Keys
 from leasebox.contract.result import JobStatus, Result, SessionInfo, Variable
 from leasebox.contract.spec import JobSpec
 
@@ -25,15 +24,14 @@ if TYPE_CHECKING:
     from leasebox.embedded import Stack
 
 A = TypeVar("A")
-PROFILES_FRESH_S = 10.0
 
 
 class Client:
     """Talks to one installation; safe to share between threads.
 
     Args:
-        url: redis://, rediss:// or redis+socket://. None: `LEASEBOX_URL`; without that the embedded stack, which is
-            started by the first request.
+        url: redis://, rediss:// or redis+socket://; http(s):// is the API. None: `LEASEBOX_URL`; without that the
+            embedded stack, which is started by the first request.
         api_key: For the HTTP API.
         tenant: Whose jobs these are; default `LEASEBOX_TENANT`.
         settings: Instead of reading the environment; the other arguments go before it.
@@ -51,13 +49,11 @@ class Client:
         settings: ClientSettings | None = None,
     ) -> None:
         self.settings = with_given(settings, url=url, api_key=api_key, tenant=tenant)
-        self._keys = Keys(self.settings.prefix)
+        self._backend: Backend[Any] = backend_of(self.settings)
         self._stack: Stack | None = None
-        self._transport: RedisTransport | None = None
-        self._profiles: dict[str, Profile] = {}
-        self._profiles_until = 0.0
+        self._transport: Transport | None = None
         if self.settings.url is not None:
-            self._transport = RedisTransport(self.settings.url)
+            self._transport = transport_of(self.settings, self.settings.url)
 
     def run(
         self,
@@ -102,10 +98,7 @@ class Client:
     def _enqueue(self, spec: JobSpec, plan: SessionPlan | None) -> "JobHandle":
         """Queue a checked spec; `plan`: of the Session that it comes from."""
         with self._held():
-            _submit.check_profile(spec, self._fresh_profiles())
-            record = _submit.record(spec, self.settings, template(self.settings.home / "cache"))
-            record = plan.onto(record) if plan is not None else record
-            accepted = self._run(_flows.submit(self._keys, record))
+            accepted = self._run(self._backend.submit(spec, plan))
         return JobHandle(self, accepted.job, existing=accepted.is_existing)
 
     def job(self, job_id: str) -> "JobHandle":
@@ -120,8 +113,7 @@ class Client:
         limit: int = 50,
     ) -> list[JobStatus]:
         """The tenant's newest jobs that match, newest first; `state` may be a state or an outcome."""
-        wanted = JobFilter(state, session, metadata)
-        return self._run(_flows.jobs(self._keys, self.settings.tenant, wanted, limit))
+        return self._run(self._backend.jobs(JobFilter(state, session, metadata), limit))
 
     def session(
         self,
@@ -157,29 +149,25 @@ class Client:
         wanted = _sessions.plan(
             name, profile=profile, idle_timeout_s=idle_timeout_s, max_age_s=max_age_s, stateful=stateful, env=env
         )
-        flow = _sessions.open_session(self._keys, self.settings.tenant, wanted, must_exist=must_exist)
         with self._held():
-            _submit.check_served(profile, self._fresh_profiles())
-            found = self._run(flow)
+            found = self._run(self._backend.open_session(wanted, must_exist=must_exist))
         return Session(self, wanted.found(found), closes_at_exit=name is None)
 
     def sessions(self) -> list[SessionInfo]:
         """The tenant's live sessions, the last used first."""
-        return self._run(_sessions.sessions(self._keys, self.settings.tenant))
+        return self._run(self._backend.sessions())
 
     def profiles(self) -> dict[str, Profile]:
         """The profiles that jobs may name; empty before the first node came up."""
-        self._profiles = self._run(_flows.profiles(self._keys))
-        self._profiles_until = time.monotonic() + PROFILES_FRESH_S
-        return dict(self._profiles)
+        return dict(self._run(self._backend.profiles()))
 
     def nodes(self) -> list[NodeStatus]:
         """The worker nodes, as they last reported."""
-        return self._run(_flows.nodes(self._keys))
+        return self._run(self._backend.nodes())
 
     def queues(self) -> list[QueueStatus]:
         """How much waits in each class of jobs."""
-        return self._run(_flows.queues(self._keys))
+        return self._run(self._backend.queues())
 
     def close(self) -> None:
         """Close the connections; the embedded stack stays warm for the next client."""
@@ -193,11 +181,6 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def _fresh_profiles(self) -> dict[str, Profile]:
-        if time.monotonic() >= self._profiles_until:
-            self.profiles()
-        return self._profiles
 
     def _held(self) -> AbstractContextManager[object]:
         """While a request is on its way, the embedded stack must not stop."""
@@ -215,7 +198,7 @@ class Client:
     def _run(self, flow: Flow[A]) -> A:
         if self._transport is None:
             with self._held():
-                self._transport = RedisTransport(self._embedded().url)
+                self._transport = transport_of(self.settings, self._embedded().url)
         return self._transport.run(flow)
 
 
@@ -241,11 +224,11 @@ class JobHandle:
         Raises:
             UnknownJob: There is no such job (any more) in this tenant.
         """
-        return self._client._run(_flows.status(self._client._keys, self._client.settings.tenant, self.id))
+        return self._client._run(self._client._backend.status(self.id))
 
     def why(self) -> list[str]:
         """Where the job stands and what it waits for, in sentences; raises as `status` does."""
-        return self._client._run(_standing.why(self._client._keys, self._client.settings.tenant, self.id))
+        return self._client._run(self._client._backend.why(self.id))
 
     def events(self, after: str | None = None, timeout_s: float | None = None) -> Iterator[Event]:
         """What the job tells, from its beginning or after the event of the given id, up to and including `finished`.
@@ -259,7 +242,7 @@ class JobHandle:
             StreamExpired: The events are gone; `result()` still answers.
             UnknownJob: There is no such job.
         """
-        return self._read(EventReader(self.id, after), timeout_s)
+        return self._read(self._client._backend.reader(self.id, after), timeout_s)
 
     def result(self, timeout_s: float | None = None) -> Result:
         """Wait for the end and give the Result, also after the events are gone.
@@ -282,13 +265,14 @@ class JobHandle:
             UnknownJob: There is no such job.
         """
         client = self._client
-        has_ended = client._run(_flows.cancel(client._keys, client.settings.tenant, self.id))
+        has_ended = client._run(client._backend.cancel(self.id))
         if not has_ended and wait_s is not None:
             self.result(wait_s)
         return self.status()
 
     def _follow(self, on_event: Callable[[Event], object] | None, timeout_s: float | None) -> Result:
-        reader = EventReader.for_result(self.id) if on_event is None else EventReader(self.id)
+        backend = self._client._backend
+        reader = backend.end_reader(self.id) if on_event is None else backend.reader(self.id, None)
         try:
             for event in self._read(reader, timeout_s):
                 if on_event is not None:
@@ -302,22 +286,28 @@ class JobHandle:
             raise
         raise StreamExpired(f"the events of job {self.id} ended early")
 
-    def _read(self, reader: EventReader, timeout_s: float | None) -> Iterator[Event]:
-        client = self._client
-        pace = Pace(time.monotonic(), timeout_s, MAX_BLOCK_S)
-        while not reader.is_done:
-            block_s = pace.block_s(time.monotonic(), self.id)
-            try:
-                found = client._run(_flows.next_events(client._keys, client.settings.tenant, reader, block_s))
-            except BrokerUnavailable as exc:
-                time.sleep(pace.pause_s(time.monotonic(), exc))
-                continue
-            pace.answered()
-            for event in found:
-                yield Finished(event.id, event.at, self._marked(event.result)) if isinstance(event, Finished) else event
+    def _read(self, reader: Reader, timeout_s: float | None) -> Iterator[Event]:
+        client, backend = self._client, self._client._backend
+        pace = Pace(time.monotonic(), timeout_s, backend.max_block_s)
+        try:
+            while not reader.is_done:
+                block_s = pace.block_s(time.monotonic(), self.id)
+                try:
+                    found = client._run(backend.next_events(reader, block_s))
+                except BrokerUnavailable as exc:
+                    time.sleep(pace.pause_s(time.monotonic(), exc))
+                    continue
+                pace.answered()
+                for event in found:
+                    yield self._told(event)
+        finally:
+            client._run(backend.release(reader))
+
+    def _told(self, event: Event) -> Event:
+        return Finished(event.id, event.at, self._marked(event.result)) if isinstance(event, Finished) else event
 
     def _kept(self) -> Flow[Result | None]:
-        return _flows.result(self._client._keys, self._client.settings.tenant, self.id)
+        return self._client._backend.result(self.id)
 
     def _marked(self, result: Result) -> Result:
         return result.model_copy(update={"existing": True}) if self.existing else result
@@ -378,7 +368,7 @@ class Session:
         Raises:
             UnknownSession: Its record is gone.
         """
-        return self._client._run(_sessions.info(self._client._keys, self._client.settings.tenant, self.name))
+        return self._client._run(self._client._backend.session(self.name))
 
     def touch(self) -> float:
         """Start its idle time anew; when it ends (unix seconds) if nothing else happens.
@@ -386,14 +376,14 @@ class Session:
         Raises:
             SessionExpired: It has ended; says why.
         """
-        return self._client._run(_sessions.touch(self._client._keys, self._client.settings.tenant, self.name))
+        return self._client._run(self._client._backend.touch(self.name))
 
     def close(self) -> SessionInfo:
         """End it: queued jobs are cancelled, a running one is asked to end and completes the close.
 
         A session that has ended stays as it is.
         """
-        return self._client._run(_sessions.close(self._client._keys, self._client.settings.tenant, self.name))
+        return self._client._run(self._client._backend.close_session(self.name))
 
     def __enter__(self) -> Self:
         return self

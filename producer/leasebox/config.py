@@ -5,23 +5,28 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from leasebox.contract.errors import ConfigError
 from leasebox.contract.sizes import Bytes, Seconds
 from leasebox.contract.spec import MAX_CODE_BYTES, TenantName
 
+S = TypeVar("S", bound="ClientSettings")
 _ENV_PREFIX = "LEASEBOX_"
-_SECRET_FIELDS = ("url", "api_key")
+_SECRET_FIELDS = ("url", "api_key", "key_pepper")
 
 
 def _state_home() -> Path:
     base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
     return Path(base).expanduser() / "leasebox"
+
+
+def _origins(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
 def _absolute(path: Path) -> Path:
@@ -110,6 +115,21 @@ class ClientSettings(BaseSettings):
         return init_settings, env_settings, _SecretFiles(settings_cls), dotenv_settings, _TomlFile(settings_cls)
 
 
+class ApiSettings(ClientSettings):
+    """Settings of the HTTP API, and of `leasebox keys`, which makes what it checks."""
+
+    api_host: str = "127.0.0.1"
+    """Address to listen on; anything but loopback needs keys."""
+    api_port: int = Field(8707, ge=1, le=65535)
+    """Port to listen on."""
+    key_pepper: SecretStr | None = None
+    """Secret under which keys are kept, at least 16 bytes; with it every request needs a key."""
+    cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)] = ()
+    """Origins whose pages may ask, separated by commas; none = no other origin."""
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
+    """debug, info, warning or error."""
+
+
 @dataclass(frozen=True, slots=True)
 class Explained:
     """One effective setting; `value` is ready to be shown (secrets hidden)."""
@@ -125,11 +145,24 @@ def load(**given: object) -> ClientSettings:
     Raises:
         ConfigError: Names each wrong setting.
     """
+    return _read(ClientSettings, given)
+
+
+def _read(kind: type[S], given: Mapping[str, object]) -> S:
     try:
-        return ClientSettings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+        return kind(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     except ValidationError as exc:
         told = (f"{_ENV_PREFIX}{'_'.join(str(p) for p in e['loc']).upper()}: {e['msg']}" for e in exc.errors())
         raise ConfigError("; ".join(told), hint="`leasebox config` shows where each setting comes from") from exc
+
+
+def load_api(**given: object) -> ApiSettings:
+    """Read the settings of the API, as `load` reads those of a client.
+
+    Raises:
+        ConfigError: Names each wrong setting.
+    """
+    return _read(ApiSettings, given)
 
 
 def with_given(

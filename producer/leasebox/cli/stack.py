@@ -1,16 +1,23 @@
-"""`leasebox up` and `leasebox down`: the embedded stack by hand."""
+"""`leasebox up` and `leasebox down`: the embedded stack by hand, with the HTTP API."""
 
 import signal
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 
 from leasebox.cli.show import say
-from leasebox.config import load
-from leasebox.contract.errors import ConfigError
+from leasebox.config import ClientSettings, child_environment, load
+from leasebox.contract.errors import ConfigError, StartFailed
 from leasebox.embedded import Stack
+
+_API_STOP_S = 10.0
 
 
 def stay_up() -> None:
-    """Hold the stack until SIGINT or SIGTERM, then end it.
+    """Hold the stack and the API until SIGINT or SIGTERM, then end them.
 
     Raises:
         ConfigError: LEASEBOX_URL points elsewhere.
@@ -24,16 +31,36 @@ def stay_up() -> None:
     try:
         say(f"leasebox: up; state in {settings.home}")
         say(f"leasebox: from elsewhere: LEASEBOX_URL='{stack.url}'")
-        while True:
-            time.sleep(1.0)
-            if stack.running() is None:
-                hold.release()
-                hold = stack.hold()
+        with _api(settings, stack.url) as api:
+            while api is None or api.poll() is None:
+                time.sleep(1.0)
+                if stack.running() is None:
+                    hold.release()
+                    hold = stack.hold()
+        raise StartFailed("the API has ended; it said why")
     except KeyboardInterrupt:
         say("leasebox: stopping")
     finally:
         hold.release()
         stack.stop()
+
+
+@contextmanager
+def _api(settings: ClientSettings, url: str) -> Iterator["subprocess.Popen[bytes] | None"]:
+    """The API over the stack, as a process of its own, while the block lasts; None where it is not installed."""
+    if find_spec("fastapi") is None or find_spec("uvicorn") is None:
+        say("leasebox: no HTTP API: pip install 'leasebox[server]'")
+        yield None
+        return
+    environment = child_environment(LEASEBOX_URL=url, LEASEBOX_HOME=str(settings.home))
+    api = subprocess.Popen([sys.executable, "-m", "leasebox.server"], env=environment, stdin=subprocess.DEVNULL)
+    try:
+        yield api
+    finally:
+        api.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            api.wait(_API_STOP_S)
+        api.kill()
 
 
 def take_down() -> None:

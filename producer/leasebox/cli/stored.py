@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from leasebox._connect import is_http
 from leasebox.cli.follow import Form, finish, show_events, write
 from leasebox.cli.saved import as_text
 from leasebox.cli.show import as_json, clock, line, pairs, table
@@ -33,8 +34,10 @@ def _so_far(handle: JobHandle, after: str | None) -> Iterator[Event]:
     """The events up to now: the reader's time is up as soon as it has to wait."""
     has_ended = handle.status().state is State.FINISHED
     began = time.time()
+    # An API needs time to begin its answer, and tells events one by one.
+    wait_s = 1.0 if is_http(handle._client.settings.url) else 0.05
     try:
-        for event in handle.events(after, timeout_s=None if has_ended else 0.05):
+        for event in handle.events(after, timeout_s=None if has_ended else wait_s):
             yield event
             if event.at > began:
                 return

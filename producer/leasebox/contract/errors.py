@@ -1,8 +1,8 @@
 """Which errors exist, what each says over HTTP, and whether trying again can help.
 
 LeaseboxError
-├── InvalidSpec · UnknownProfile · UnknownJob · UnknownSession · UnknownBatch · WrongState · Unauthorized · Forbidden
-│   · ConfigError                       the request is wrong; do not retry
+├── InvalidSpec · UnknownProfile · UnknownJob · UnknownSession · UnknownBatch · UnknownKey · WrongState · Unauthorized
+│   · Forbidden · ConfigError                       the request is wrong; do not retry
 ├── QueueError    ── BrokerUnavailable* · QueueFull* · QuotaExceeded* · IdempotencyConflict · BatchClosed
 ├── LeaseError    ── SessionExpired · LeaseLost
 ├── SandboxError  ── ImageMissing · StartFailed* · SandboxDied* · GuestProtocolError · DriverUnsafe
@@ -73,6 +73,13 @@ class UnknownBatch(LeaseboxError):
     """No batch of this id in this tenant."""
 
     code = "unknown_batch"
+    http_status = 404
+
+
+class UnknownKey(LeaseboxError):
+    """No API key of this id, or it is revoked."""
+
+    code = "unknown_key"
     http_status = 404
 
 

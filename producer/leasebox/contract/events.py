@@ -4,8 +4,9 @@ Each has `id` (the cursor to resume from), `at` (unix seconds) and `type`. Exact
 but it means the end.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 from leasebox.contract.result import Result
 
@@ -104,3 +105,6 @@ class Finished(Base):
 
 
 Event = Queued | Started | SessionRestarted | Retried | Stdout | Stderr | Display | Input | Finished
+
+BY_TYPE: Mapping[str, type[Event]] = {kind.type: kind for kind in get_args(Event)}
+"""Each kind by the name that it has in JSON."""

@@ -35,7 +35,8 @@ No other module and no script writes key text: scripts get `Keys.names` (prefixe
 | `lb:batches` | zset | unsealed batches -> last submit | script seal |
 | `lb:webhook:due`, `lb:webhook:log` | zset, stream | the outbox: job id, or a batch's key -> when | the deliverer |
 | `lb:profiles`, `lb:tenants`, `lb:settings` | hash | published by nodes | installation |
-| `lb:key:{id}`, `lb:audit` | hash, stream | API keys, audit chain | installation |
+| `lb:key:{id}`, `lb:keys` | hash, set | an API key, without its secret; ids of all | installation |
+| `lb:audit` | stream | audit chain | installation |
 | `lb:installation` | string | id, in the labels of sandboxes | installation |
 | `lb:bell` | channel | id of a job that has new events | - |
 | `leasebox.{class}`, `leasebox.node.{n}.{class}` | list | wake-ups, in Celery's format | consumed; script forget |
@@ -213,6 +214,9 @@ class Keys:
 
     def api_key(self, key: str) -> str:
         return f"{self.prefix}:key:{key}"
+
+    def api_keys(self) -> str:
+        return f"{self.prefix}:keys"
 
     def audit(self) -> str:
         return f"{self.prefix}:audit"

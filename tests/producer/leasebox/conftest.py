@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.producer.leasebox.served import served
 
 from leasebox import Client
 from leasebox.config import ClientSettings
@@ -71,9 +72,19 @@ def settings(redis_server: Any, prefix: str, tmp_path: Path) -> ClientSettings:
 
 @pytest.fixture
 def client(settings: ClientSettings) -> Iterator[Client]:
-    """A blocking client."""
+    """A blocking client of Redis."""
     with Client(settings=settings) as made:
         yield made
+
+
+@pytest.fixture(params=["redis", "http"])
+def either_settings(request: Any, settings: ClientSettings) -> Iterator[ClientSettings]:
+    """Settings of a client of Redis, then of one of an API over it."""
+    if request.param == "redis":
+        yield settings
+        return
+    with served(settings) as url:
+        yield ClientSettings(url=url, prefix=settings.prefix, home=settings.home, _env_file=None)
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ from leasebox.contract.result import Outcome
 
 
 @pytest.fixture
-async def aclient(settings: ClientSettings) -> AsyncIterator[AsyncClient]:
-    """An asyncio client."""
-    async with AsyncClient(settings=settings) as made:
+async def aclient(either_settings: ClientSettings) -> AsyncIterator[AsyncClient]:
+    """An asyncio client, of Redis and then of the API."""
+    async with AsyncClient(settings=either_settings) as made:
         yield made
 
 

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,6 +15,13 @@ from leasebox.config import ClientSettings
 from leasebox.contract.events import Finished, Queued, Started, Stderr, Stdout
 from leasebox.contract.keys import Keys
 from leasebox.contract.result import Outcome, State
+
+
+@pytest.fixture
+def client(either_settings: ClientSettings) -> Iterator[Client]:
+    """A blocking client, of Redis and then of the API."""
+    with Client(settings=either_settings) as made:
+        yield made
 
 
 def test_a_job_is_followed_from_queued_to_finished(client: Client, played: Any):

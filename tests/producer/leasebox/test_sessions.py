@@ -1,5 +1,6 @@
 """Does a session keep its promises to an application: its jobs, its times, and the words about its end?"""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,8 +15,15 @@ from leasebox.contract.keys import Keys
 from leasebox.contract.scripts import Runner, node
 
 
+@pytest.fixture
+def client(either_settings: ClientSettings) -> Iterator[Client]:
+    """A blocking client, of Redis and then of the API."""
+    with Client(settings=either_settings) as made:
+        yield made
+
+
 def _spec(client: Client, redis: Redis, job: str) -> str:
-    text = redis.hget(client._keys.job(job), "spec")
+    text = redis.hget(Keys(client.settings.prefix).job(job), "spec")
     assert isinstance(text, bytes)
     return text.decode()
 
@@ -23,9 +31,9 @@ def _spec(client: Client, redis: Redis, job: str) -> str:
 def _sweep(client: Client, redis: Redis, session: str) -> None:
     """Let the session's hour come."""
     line = f"default/{session}"
-    redis.hset(client._keys.session_line(line), mapping={"used_at": 1})
-    generation = int(redis.hget(client._keys.session_line(line), "generation") or 0)
-    Runner(redis).run(node.sweep(client._keys, line=line, generation=generation))
+    redis.hset(Keys(client.settings.prefix).session_line(line), mapping={"used_at": 1})
+    generation = int(redis.hget(Keys(client.settings.prefix).session_line(line), "generation") or 0)
+    Runner(redis).run(node.sweep(Keys(client.settings.prefix), line=line, generation=generation))
 
 
 def test_a_session_with_a_name_is_made_once_and_found_again(client: Client) -> None:
@@ -107,7 +115,7 @@ def test_another_profile_than_the_live_sessions_is_refused(client: Client) -> No
 
 
 def test_a_profile_that_no_node_serves_is_refused(client: Client, redis: Redis) -> None:
-    redis.hset(client._keys.profiles(), "default", "{}")
+    redis.hset(Keys(client.settings.prefix).profiles(), "default", "{}")
 
     with pytest.raises(errors.UnknownProfile, match="no node serves 'data'"):
         client.session("s", profile="data")
@@ -171,7 +179,7 @@ def test_closing_a_session_with_many_waiting_jobs_leaves_none(client: Client) ->
 
 
 def test_a_full_queue_says_when_to_try_again(client: Client, redis: Redis) -> None:
-    redis.hset(client._keys.settings(), mapping={"queue_max_jobs": 1})
+    redis.hset(Keys(client.settings.prefix).settings(), mapping={"queue_max_jobs": 1})
     client.submit("1")
 
     with pytest.raises(errors.QueueFull, match="try again in 1 s") as caught:

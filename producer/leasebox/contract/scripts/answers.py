@@ -152,6 +152,16 @@ class Requested(NamedTuple):
     """The holder was told; the job ends when its processes are gone."""
 
 
+class Erased(NamedTuple):
+    """The job is forgotten."""
+
+
+class NotFinished(NamedTuple):
+    """Only a finished job can be forgotten; this one is in this state."""
+
+    state: str
+
+
 class AlreadyFinished(NamedTuple):
     """Too late: the job had ended, with this outcome."""
 
@@ -394,6 +404,7 @@ OpenAnswer: TypeAlias = SessionRecord | ProfileDiffers | Expired | Quota | Beyon
 FeedAnswer: TypeAlias = Fed | WrongState | Full | Gone
 SealAnswer: TypeAlias = Sealed | Gone
 CancelAnswer: TypeAlias = Cancelled | Requested | AlreadyFinished | Gone
+EraseAnswer: TypeAlias = Erased | NotFinished | Gone
 CancelBatchAnswer: TypeAlias = BatchCancelled | Gone
 CloseAnswer: TypeAlias = Closed | Closing
 TouchAnswer: TypeAlias = Touched | Expired

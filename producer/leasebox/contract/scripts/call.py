@@ -17,6 +17,7 @@ _PARTS: dict[str, tuple[str, ...]] = {
     "settle": ("prelude", "ending", "output"),
     "emit": ("prelude", "output"),
     **dict.fromkeys(("bind", "start", "feed", "touch", "pool_push", "pool_drop", "publish"), ("prelude",)),
+    **dict.fromkeys(("erase", "key_create", "key_rotate", "key_revoke"), ("prelude",)),
 }
 
 

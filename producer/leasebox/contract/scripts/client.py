@@ -1,4 +1,4 @@
-"""Which scripts does a client call? submit open feed seal cancel cancel_batch close touch."""
+"""Which scripts does a client call? submit open feed seal cancel cancel_batch close touch erase."""
 
 from __future__ import annotations
 
@@ -152,6 +152,11 @@ def touch(keys: Keys, *, tenant: str, session: str) -> Call[answers.TouchAnswer]
     return Call("touch", (keys.session(tenant, session),), (keys.names, f"{tenant}/{session}"), _touch_answer)
 
 
+def erase(keys: Keys, *, job: str, tenant: str) -> Call[answers.EraseAnswer]:
+    """Forget a finished job before its time."""
+    return Call("erase", (keys.job(job), keys.meta(job)), (keys.names, job, tenant), _erase_answer)
+
+
 def _flag(value: bool) -> str:
     return "1" if value else ""
 
@@ -228,6 +233,9 @@ _cancel_answer: Reader[answers.CancelAnswer] = reader(
         b"already_finished": lambda outcome: answers.AlreadyFinished(text(outcome)),
         b"gone": answers.Gone,
     }
+)
+_erase_answer: Reader[answers.EraseAnswer] = reader(
+    {b"ok": answers.Erased, b"busy": lambda state: answers.NotFinished(text(state)), b"gone": answers.Gone}
 )
 _batch_answer: Reader[answers.CancelBatchAnswer] = reader(
     {b"ok": lambda place: answers.BatchCancelled(int(place) if place else None), b"gone": answers.Gone}

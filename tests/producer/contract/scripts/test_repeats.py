@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from redis.exceptions import ResponseError
 
-from leasebox.contract.scripts import answers, client, node, worker
+from leasebox.contract.scripts import access, answers, client, node, worker
 
 
 def session_job(desk, **fields):
@@ -182,6 +182,24 @@ def pool_drop(desk):
 def publish(desk):
     given = {"node": "n", "incarnation": "n-1", "profiles": {"default": '{"digest":"d"}'}, "digest": "d"}
     return lambda: desk.run(node.publish(desk.keys, **given))
+
+
+@call
+def key_create(desk):
+    given = {"key": "k", "digest": "d", "tenant": "acme", "scopes": ["admin"], "expires_at": 9.0}
+    return lambda: desk.run(access.create(desk.keys, **given))
+
+
+@call
+def key_rotate(desk):
+    key_create(desk)()
+    return lambda: desk.run(access.rotate(desk.keys, key="k", digest="other"))
+
+
+@call
+def key_revoke(desk):
+    key_create(desk)()
+    return lambda: desk.run(access.revoke(desk.keys, key="k"))
 
 
 TIMED = ("heartbeat_that_disowns", "touch")  # each call notes the time, as it should

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.producer.leasebox.served import served
 
 from leasebox import Client
 from leasebox.config import ClientSettings
@@ -201,3 +202,21 @@ def test_a_worker_that_cannot_check_profiles_says_why(shell: Shell):
 
     assert done.returncode == 125
     assert "LEASEBOX_SLOTS" in done.stderr
+
+
+def test_the_verbs_do_over_an_api_what_they_do_over_redis(shell: Shell, settings: ClientSettings, played: Any):
+    with served(settings) as url:
+        job = shell("submit", "-c", "x", LEASEBOX_URL=url).stdout.strip()
+        assert "why" in shell("status", job).stdout
+        work = played.begin(job)
+        played.write(work, ("stdout", b"out\n"))
+        assert shell("logs", job).stdout == "out\n"
+        played.end(work, exit_code=7, outcome="error", stdout="out\n")
+        done = shell("logs", "-f", job)
+        listed = shell("jobs", "--json")
+        doctor = shell("doctor")
+
+    assert (done.stdout, done.returncode) == ("out\n", 7)
+    assert [entry["id"] for entry in json.loads(listed.stdout)] == [job]
+    assert f"ok    api: {url} answers" in doctor.stdout
+    assert shell("jobs", LEASEBOX_URL=url).returncode == 125

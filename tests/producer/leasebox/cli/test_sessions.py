@@ -11,6 +11,7 @@ from redis import Redis
 from leasebox import Client
 from leasebox.cli.session_view import why
 from leasebox.config import ClientSettings
+from leasebox.contract.keys import Keys
 from leasebox.contract.result import SessionInfo
 from leasebox.contract.scripts import worker
 
@@ -118,13 +119,13 @@ def test_logs_say_which_attempt_was_given_up_and_why(shell: Shell, client: Clien
 
 
 def test_nodes_tell_their_state_and_queues_their_bound(shell: Shell, redis: Redis, client: Client, played: Any) -> None:
-    redis.hset(client._keys.settings(), "queue_max_jobs", 7)
+    redis.hset(Keys(client.settings.prefix).settings(), "queue_max_jobs", 7)
     client.submit("1")
 
     (node,) = shell("nodes").stdout.splitlines()
     assert node.split("\t")[:4] == [played.name, "up", "process", "4"]
     assert json.loads(shell("nodes", "--json").stdout)[0]["state"] == "up"
-    redis.hset(client._keys.node(played.name), "seen_at", 1)
+    redis.hset(Keys(client.settings.prefix).node(played.name), "seen_at", 1)
     assert shell("nodes").stdout.split("\t")[1] == "silent"
     # Queues are the server's, whose other tests may leave wake-ups; our own keys have the prefix.
     name, queued, runnable, _, bound = shell("queues").stdout.splitlines()[1].split("\t")

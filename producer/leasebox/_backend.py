@@ -1,0 +1,112 @@
+"""Which requests does a client make, whatever carries them? The interface that Redis and the HTTP API both serve.
+
+A backend turns a request into a flow, a generator that yields what it wants to know and is sent the answer; a transport
+of the same kind carries flows out, blocking or with `await`. So each request is written once for each kind.
+"""
+
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+from leasebox._flows import JobFilter, Submitted
+from leasebox._reads import NodeStatus, QueueStatus
+from leasebox._sessions import SessionPlan
+from leasebox._submit import Profile
+from leasebox.contract.events import Event
+from leasebox.contract.result import JobStatus, Result, SessionInfo
+from leasebox.contract.spec import JobSpec
+
+A = TypeVar("A")
+R = TypeVar("R")
+Flow = Generator[Any, Any, A]
+
+
+class Reader(Protocol):
+    """Where the reading of a job's events stands; `is_done` once `finished` was given."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether `finished` was given."""
+
+
+class Backend(Protocol[R]):
+    """What can be asked; each answer is a flow for the transport of the same kind. Errors are those of the clients.
+
+    Attributes:
+        max_block_s: Longest wait that `next_events` may be asked for.
+    """
+
+    max_block_s: float
+
+    def submit(self, spec: JobSpec, plan: SessionPlan | None) -> Flow[Submitted]:
+        """Hand a checked spec in; `plan`: of the session that it comes from."""
+
+    def status(self, job: str) -> Flow[JobStatus]:
+        """How the job stands."""
+
+    def why(self, job: str) -> Flow[list[str]]:
+        """Where it stands and what it waits for, in sentences."""
+
+    def result(self, job: str) -> Flow[Result | None]:
+        """Its kept Result; None while it has not ended."""
+
+    def cancel(self, job: str) -> Flow[bool]:
+        """Ask for its end; True when it has ended with this."""
+
+    def reader(self, job: str, after: str | None) -> R:
+        """A reader of all its events, or of those after one."""
+
+    def end_reader(self, job: str) -> R:
+        """A reader for whoever wants `finished` alone."""
+
+    def next_events(self, reader: R, block_s: float) -> Flow[Sequence[Event]]:
+        """Its next events; empty when there is none within about `block_s`."""
+
+    def release(self, reader: R) -> Flow[None]:
+        """Give back what the reader holds; always called at the end of the reading."""
+
+    def jobs(self, wanted: JobFilter, limit: int) -> Flow[list[JobStatus]]:
+        """The newest jobs that match, newest first."""
+
+    def open_session(self, wanted: SessionPlan, *, must_exist: bool) -> Flow[SessionInfo]:
+        """Make or find a session."""
+
+    def sessions(self) -> Flow[list[SessionInfo]]:
+        """The live sessions, the last used first."""
+
+    def session(self, name: str) -> Flow[SessionInfo]:
+        """How a session stands."""
+
+    def touch(self, name: str) -> Flow[float]:
+        """Start its idle time anew; when it ends if nothing happens."""
+
+    def close_session(self, name: str) -> Flow[SessionInfo]:
+        """End it."""
+
+    def profiles(self) -> Flow[Mapping[str, Profile]]:
+        """The profiles that nodes serve."""
+
+    def nodes(self) -> Flow[list[NodeStatus]]:
+        """The worker nodes."""
+
+    def queues(self) -> Flow[list[QueueStatus]]:
+        """How much waits in each class."""
+
+
+class Transport(Protocol):
+    """Carries flows out; safe to share between threads."""
+
+    def run(self, flow: Flow[A]) -> A:
+        """Carry a flow out to its end."""
+
+    def close(self) -> None:
+        """Close all connections."""
+
+
+class AsyncTransport(Protocol):
+    """`Transport` for one event loop."""
+
+    async def run(self, flow: Flow[A]) -> A:
+        """As `Transport.run`."""
+
+    async def close(self) -> None:
+        """As `Transport.close`."""

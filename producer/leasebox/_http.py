@@ -1,0 +1,316 @@
+"""How do the clients speak to the HTTP API? One transport for each world, and every error made ours.
+
+A request that failed on its way is sent again: everything that `_http_backend` asks may be repeated.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import httpx2
+
+from leasebox._backend import Flow
+from leasebox._http_backend import EventStream, Listen, Release, Request, unreachable
+from leasebox.contract import CONTRACT_VERSION
+from leasebox.contract.errors import BrokerUnavailable, ConfigError, LeaseboxError, QueueError, rebuild
+from leasebox.contract.events import Event
+
+A = TypeVar("A")
+TRIES = 8
+_PAUSE_S, _MAX_PAUSE_S = 0.05, 2.0
+_CONNECT_S = 5.0
+_ANSWER_S = 30.0
+# Even for a shorter wait an answer gets this time to begin.
+_LEAST_S = 1.0
+_PASSING = (502, 503, 504)
+
+
+@dataclass(slots=True)
+class _Answer:
+    """An open answer of a stream, and its lines that were not read yet."""
+
+    response: httpx2.Response
+    lines: Iterator[str] | AsyncIterator[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What every request has."""
+
+    url: str
+    headers: Mapping[str, str] = field(repr=False)
+
+
+def _place(url: str, key: str | None) -> _Place:
+    parts = urlsplit(url)
+    if not parts.hostname or parts.query or parts.fragment:
+        raise ConfigError(f"LEASEBOX_URL: {url} is not the address of an API", hint="write https://HOST[:PORT][/PATH]")
+    if parts.username or parts.password:
+        raise ConfigError("LEASEBOX_URL: credentials do not go into the URL", hint="set LEASEBOX_API_KEY")
+    headers = {"User-Agent": f"leasebox-client/{CONTRACT_VERSION}"}
+    if key is not None:
+        headers["Authorization"] = f"Bearer {key}"
+    return _Place(url.rstrip("/"), headers)
+
+
+def pause_s(tried: int, asked_s: float | None, draw: float) -> float:
+    """How long to rest before the next try: full jitter, doubling; never less than the server asked for.
+
+    Args:
+        tried: How many tries have failed, from 1 on.
+        asked_s: Of `Retry-After`.
+        draw: Uniform in [0, 1).
+
+    Source: M. Brooker, "Exponential Backoff And Jitter".
+    """
+    drawn: float = draw * min(_MAX_PAUSE_S, _PAUSE_S * 2**tried)
+    return drawn if asked_s is None else max(drawn, min(asked_s, _MAX_PAUSE_S))
+
+
+def error_of(status: int, data: object, url: str) -> LeaseboxError:
+    """The error that a refusal means; one that is no problem document comes from something between us and the API."""
+    if not isinstance(data, dict) or "code" not in data:
+        return unreachable(url, f"something answered with status {status}")
+    error = rebuild(str(data["code"]), str(data.get("detail", "")), data.get("hint"))
+    if isinstance(error, QueueError):
+        error.retry_after_s = data.get("retry_after_s")
+    return error
+
+
+@contextmanager
+def _translated(url: str) -> Iterator[None]:
+    """Make every error of httpx2 one of ours.
+
+    Raises:
+        ConfigError: The URL cannot be asked.
+        BrokerUnavailable: Everything that may pass.
+    """
+    try:
+        yield
+    except (httpx2.InvalidURL, httpx2.UnsupportedProtocol) as exc:
+        raise ConfigError(f"LEASEBOX_URL: {url}: {exc}") from exc
+    except httpx2.TimeoutException as exc:
+        raise unreachable(url, "no answer in time") from exc
+    except (httpx2.TransportError, httpx2.StreamError) as exc:
+        raise unreachable(url, str(exc) or type(exc).__name__) from exc
+
+
+def _timeout(read_s: float) -> httpx2.Timeout:
+    return httpx2.Timeout(connect=_CONNECT_S, read=read_s, write=_ANSWER_S, pool=None)
+
+
+def _is_stale(stream: EventStream, block_s: float) -> bool:
+    """Whether the open answer would wait longer than may be waited now."""
+    return stream.open is not None and stream.opened_for_s > max(block_s, _LEAST_S)
+
+
+def _value(url: str, request: Request[A], response: httpx2.Response) -> A:
+    data = _json(response)
+    if response.is_success:
+        return request.parse(data)
+    raise error_of(response.status_code, data, url)
+
+
+def _json(response: httpx2.Response) -> Any:
+    try:
+        return response.json() if response.content else None
+    except ValueError:
+        return None
+
+
+def _asked_s(response: httpx2.Response) -> float | None:
+    text = response.headers.get("retry-after", "")
+    return float(text) if text.isdigit() else None
+
+
+class HttpTransport:
+    """Carries out the flows of an `HttpBackend`, blocking; safe to share between threads."""
+
+    def __init__(self, url: str, key: str | None) -> None:
+        self._place = _place(url, key)
+        self._http = httpx2.Client(headers=self._place.headers, limits=httpx2.Limits(max_connections=None))
+
+    def run(self, flow: Flow[A]) -> A:
+        """Carry a flow out to its end; an API that cannot be reached is thrown into it, so that it may cope."""
+        try:
+            step = next(flow)
+            while True:
+                try:
+                    answer = self._do(step)
+                except BrokerUnavailable as exc:
+                    step = flow.throw(exc)
+                else:
+                    step = flow.send(answer)
+        except StopIteration as end:
+            value: A = end.value
+            return value
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._http.close()
+
+    def _do(self, step: object) -> object:
+        match step:
+            case Request():
+                return self._ask(step)
+            case Listen():
+                return self._listen(step.stream, step.block_s)
+            case Release():
+                return self._drop(step.stream)
+            case _:
+                raise TypeError(f"no step of the API: {step!r}")
+
+    def _ask(self, request: Request[A]) -> A:
+        for tried in range(1, TRIES + 1):
+            asked_s = None
+            try:
+                with _translated(self._place.url):
+                    response = self._http.send(self._made(request, _ANSWER_S + request.wait_s))
+                if response.status_code not in _PASSING or tried == TRIES:
+                    return _value(self._place.url, request, response)
+                asked_s = _asked_s(response)
+            except BrokerUnavailable:
+                if tried == TRIES:
+                    raise
+            time.sleep(pause_s(tried, asked_s, random.random()))
+        raise AssertionError("unreachable")
+
+    def _made(self, request: Request[A], read_s: float) -> httpx2.Request:
+        url = self._place.url + request.path
+        given = {"params": dict(request.query), "headers": dict(request.headers), "timeout": _timeout(read_s)}
+        return self._http.build_request(request.method, url, json=request.body, **given)  # type: ignore[arg-type]
+
+    def _listen(self, stream: EventStream, block_s: float) -> list[Event]:
+        if _is_stale(stream, block_s):
+            self._drop(stream)
+        try:
+            with _translated(self._place.url):
+                answer = stream.open if isinstance(stream.open, _Answer) else self._open(stream, block_s)
+                assert isinstance(answer.lines, Iterator)
+                for line in answer.lines:
+                    if (event := stream.feed(line)) is not None:
+                        return [event]
+                    if line.startswith(":"):
+                        return []
+        except BrokerUnavailable as exc:
+            self._drop(stream)
+            if isinstance(exc.__cause__, httpx2.ReadTimeout):
+                return []
+            raise
+        # It broke off without `finished`: the next read begins a new one behind the cursor.
+        self._drop(stream)
+        raise unreachable(self._place.url, "the stream of events broke off")
+
+    def _open(self, stream: EventStream, block_s: float) -> _Answer:
+        response = self._http.send(self._made(stream.begin(), max(block_s, _LEAST_S)), stream=True)
+        if not response.is_success:
+            response.read()
+            raise error_of(response.status_code, _json(response), self._place.url)
+        answer = _Answer(response, response.iter_lines())
+        stream.open, stream.opened_for_s = answer, max(block_s, _LEAST_S)
+        return answer
+
+    @staticmethod
+    def _drop(stream: EventStream) -> None:
+        if isinstance(stream.open, _Answer):
+            stream.open.response.close()
+        stream.open = None
+
+
+class AsyncHttpTransport:
+    """`HttpTransport` for one event loop."""
+
+    def __init__(self, url: str, key: str | None) -> None:
+        self._place = _place(url, key)
+        self._http = httpx2.AsyncClient(headers=self._place.headers, limits=httpx2.Limits(max_connections=None))
+
+    async def run(self, flow: Flow[A]) -> A:
+        """As `HttpTransport.run`."""
+        try:
+            step = next(flow)
+            while True:
+                try:
+                    answer = await self._do(step)
+                except BrokerUnavailable as exc:
+                    step = flow.throw(exc)
+                else:
+                    step = flow.send(answer)
+        except StopIteration as end:
+            value: A = end.value
+            return value
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._http.aclose()
+
+    async def _do(self, step: object) -> object:
+        match step:
+            case Request():
+                return await self._ask(step)
+            case Listen():
+                return await self._listen(step.stream, step.block_s)
+            case Release():
+                await self._drop(step.stream)
+                return None
+            case _:
+                raise TypeError(f"no step of the API: {step!r}")
+
+    async def _ask(self, request: Request[A]) -> A:
+        for tried in range(1, TRIES + 1):
+            asked_s = None
+            try:
+                with _translated(self._place.url):
+                    response = await self._http.send(self._made(request, _ANSWER_S + request.wait_s))
+                if response.status_code not in _PASSING or tried == TRIES:
+                    return _value(self._place.url, request, response)
+                asked_s = _asked_s(response)
+            except BrokerUnavailable:
+                if tried == TRIES:
+                    raise
+            await asyncio.sleep(pause_s(tried, asked_s, random.random()))
+        raise AssertionError("unreachable")
+
+    def _made(self, request: Request[A], read_s: float) -> httpx2.Request:
+        url = self._place.url + request.path
+        given = {"params": dict(request.query), "headers": dict(request.headers), "timeout": _timeout(read_s)}
+        return self._http.build_request(request.method, url, json=request.body, **given)  # type: ignore[arg-type]
+
+    async def _listen(self, stream: EventStream, block_s: float) -> list[Event]:
+        if _is_stale(stream, block_s):
+            await self._drop(stream)
+        try:
+            with _translated(self._place.url):
+                answer = stream.open if isinstance(stream.open, _Answer) else await self._open(stream, block_s)
+                assert isinstance(answer.lines, AsyncIterator)
+                async for line in answer.lines:
+                    if (event := stream.feed(line)) is not None:
+                        return [event]
+                    if line.startswith(":"):
+                        return []
+        except BrokerUnavailable as exc:
+            await self._drop(stream)
+            if isinstance(exc.__cause__, httpx2.ReadTimeout):
+                return []
+            raise
+        await self._drop(stream)
+        raise unreachable(self._place.url, "the stream of events broke off")
+
+    async def _open(self, stream: EventStream, block_s: float) -> _Answer:
+        response = await self._http.send(self._made(stream.begin(), max(block_s, _LEAST_S)), stream=True)
+        if not response.is_success:
+            await response.aread()
+            raise error_of(response.status_code, _json(response), self._place.url)
+        answer = _Answer(response, response.aiter_lines())
+        stream.open, stream.opened_for_s = answer, max(block_s, _LEAST_S)
+        return answer
+
+    @staticmethod
+    async def _drop(stream: EventStream) -> None:
+        if isinstance(stream.open, _Answer):
+            await stream.open.response.aclose()
+        stream.open = None

@@ -1,0 +1,116 @@
+"""How is each request of a client served by Redis itself?"""
+
+import time
+from collections.abc import Mapping, Sequence
+
+from leasebox import _flows, _sessions, _standing, _submit
+from leasebox._flows import JobFilter, Submitted
+from leasebox._message import template
+from leasebox._reads import Flow, NodeStatus, QueueStatus
+from leasebox._redis import MAX_BLOCK_S
+from leasebox._sessions import SessionPlan
+from leasebox._stream import EventReader
+from leasebox._submit import Profile
+from leasebox.config import ClientSettings
+from leasebox.contract.events import Event
+from leasebox.contract.keys import Keys
+from leasebox.contract.result import JobStatus, Result, SessionInfo
+from leasebox.contract.spec import JobSpec
+
+PROFILES_FRESH_S = 10.0
+
+
+class RedisBackend:
+    """`Backend` over the flows of `_flows`, `_sessions` and `_standing`, for one tenant."""
+
+    max_block_s = MAX_BLOCK_S
+
+    def __init__(self, settings: ClientSettings) -> None:
+        self.keys = Keys(settings.prefix)
+        self.tenant = settings.tenant
+        self._settings = settings
+        self._profiles: dict[str, Profile] = {}
+        self._profiles_until = 0.0
+
+    def submit(self, spec: JobSpec, plan: SessionPlan | None) -> Flow[Submitted]:
+        """Check against the profiles, make the record, and hand it in."""
+        _submit.check_profile(spec, (yield from self._fresh_profiles()))
+        record = _submit.record(spec, self._settings, template(self._settings.home / "cache"))
+        record = plan.onto(record) if plan is not None else record
+        return (yield from _flows.submit(self.keys, record))
+
+    def status(self, job: str) -> Flow[JobStatus]:
+        """From the record."""
+        return _flows.status(self.keys, self.tenant, job)
+
+    def why(self, job: str) -> Flow[list[str]]:
+        """From the record and what is before it."""
+        return _standing.why(self.keys, self.tenant, job)
+
+    def result(self, job: str) -> Flow[Result | None]:
+        """From where Celery's result backend looks."""
+        return _flows.result(self.keys, self.tenant, job)
+
+    def cancel(self, job: str) -> Flow[bool]:
+        """By the script."""
+        return _flows.cancel(self.keys, self.tenant, job)
+
+    def reader(self, job: str, after: str | None) -> EventReader:
+        """A reader of the job's stream."""
+        return EventReader(job, after)
+
+    def end_reader(self, job: str) -> EventReader:
+        """It starts behind `queued`."""
+        return EventReader.for_result(job)
+
+    def next_events(self, reader: EventReader, block_s: float) -> Flow[Sequence[Event]]:
+        """One blocking read."""
+        return _flows.next_events(self.keys, self.tenant, reader, block_s)
+
+    def release(self, reader: EventReader) -> Flow[None]:  # noqa: ARG002
+        """Nothing is held between reads."""
+        yield from ()
+
+    def jobs(self, wanted: JobFilter, limit: int) -> Flow[list[JobStatus]]:
+        """From the tenant's last jobs."""
+        return _flows.jobs(self.keys, self.tenant, wanted, limit)
+
+    def open_session(self, wanted: SessionPlan, *, must_exist: bool) -> Flow[SessionInfo]:
+        """Check the profile, then by the script."""
+        _submit.check_served(wanted.profile, (yield from self._fresh_profiles()))
+        return (yield from _sessions.open_session(self.keys, self.tenant, wanted, must_exist=must_exist))
+
+    def sessions(self) -> Flow[list[SessionInfo]]:
+        """From their records."""
+        return _sessions.sessions(self.keys, self.tenant)
+
+    def session(self, name: str) -> Flow[SessionInfo]:
+        """From its record."""
+        return _sessions.info(self.keys, self.tenant, name)
+
+    def touch(self, name: str) -> Flow[float]:
+        """By the script."""
+        return _sessions.touch(self.keys, self.tenant, name)
+
+    def close_session(self, name: str) -> Flow[SessionInfo]:
+        """By the script."""
+        return _sessions.close(self.keys, self.tenant, name)
+
+    def profiles(self) -> Flow[Mapping[str, Profile]]:
+        """As the nodes published them."""
+        self._profiles = yield from _flows.profiles(self.keys)
+        self._profiles_until = time.monotonic() + PROFILES_FRESH_S
+        return dict(self._profiles)
+
+    def nodes(self) -> Flow[list[NodeStatus]]:
+        """As they last reported."""
+        return _flows.nodes(self.keys)
+
+    def queues(self) -> Flow[list[QueueStatus]]:
+        """By counting."""
+        return _flows.queues(self.keys)
+
+    def _fresh_profiles(self) -> Flow[Mapping[str, Profile]]:
+        if time.monotonic() >= self._profiles_until:
+            yield from self.profiles()
+        return self._profiles

@@ -1,0 +1,133 @@
+"""`leasebox keys`: API keys, made and ended in Redis itself; a secret is printed once."""
+
+import time
+from contextlib import nullcontext
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from leasebox.contract.errors import ConfigError
+
+if TYPE_CHECKING:
+    from leasebox._access import ApiKey
+    from leasebox._reads import Flow
+    from leasebox.config import ApiSettings
+    from leasebox.contract.keys import Keys
+
+A = TypeVar("A")
+keys_app = typer.Typer(no_args_is_help=True, help="Keys for the HTTP API.")
+Json = Annotated[bool, typer.Option("--json", help="Exact data as JSON on stdout.")]
+KeyId = Annotated[str, typer.Argument(metavar="ID", help="Id of the key, not its text.")]
+_DEFAULT_SCOPES = ["jobs:read", "jobs:write", "sessions:*"]
+
+
+@keys_app.command()
+def create(
+    tenant: Annotated[str, typer.Option(help="Whose jobs its bearer sees and submits.")],
+    scope: Annotated[
+        list[str] | None, typer.Option(help="jobs:write, jobs:read, sessions:* or admin; default all but admin.")
+    ] = None,
+    expires: Annotated[str | None, typer.Option(metavar="TIME", help="Good for so long: 12h, 90d.")] = None,
+) -> None:
+    """Make a key and print it, this once."""
+    from leasebox import _access
+    from leasebox.cli.show import as_json
+
+    settings, names = _settings()
+    expires_at = None if expires is None else time.time() + _seconds(expires)
+    made = _access.create(names, _pepper(settings), tenant, scope or _DEFAULT_SCOPES, expires_at)
+    as_json(asdict(_run(settings, made)))
+
+
+@keys_app.command("list")
+def list_(json: Json = False) -> None:
+    """List all keys, without their secrets."""
+    from leasebox import _access
+    from leasebox.cli.show import as_json, clock, table
+
+    settings, names = _settings()
+    found = _run(settings, _access.listed(names))
+    if json:
+        as_json([_shown(key) for key in found])
+        return
+    rows = [
+        (key.id, key.tenant, " ".join(key.scopes), clock(key.created_at), clock(key.expires_at), clock(key.revoked_at))
+        for key in found
+    ]
+    table(("key", "tenant", "scopes", "created", "expires", "revoked"), rows)
+
+
+@keys_app.command()
+def rotate(key: KeyId) -> None:
+    """Give a key another secret and print it, this once; the earlier one ends within seconds."""
+    from leasebox import _access
+    from leasebox.cli.show import as_json
+
+    settings, names = _settings()
+    as_json(asdict(_run(settings, _access.rotate(names, _pepper(settings), key))))
+
+
+@keys_app.command()
+def revoke(key: KeyId, json: Json = False) -> None:
+    """End a key; within seconds no API takes it."""
+    from leasebox import _access
+    from leasebox.cli.show import as_json, say
+
+    settings, names = _settings()
+    found = _run(settings, _access.revoke(names, key))
+    if json:
+        as_json(_shown(found))
+    else:
+        say(f"leasebox: key {key} of tenant {found.tenant} is revoked")
+
+
+def _shown(key: "ApiKey") -> dict[str, Any]:
+    return {name: value for name, value in asdict(key).items() if name != "digest"}
+
+
+def _seconds(text: str) -> float:
+    from leasebox.contract.sizes import parse_seconds
+
+    try:
+        found = parse_seconds(text)
+    except ValueError as exc:
+        raise typer.BadParameter(f"--expires {exc}") from None
+    assert isinstance(found, float)
+    if found <= 0:
+        raise typer.BadParameter(f"--expires {text}: is over already")
+    return found
+
+
+def _settings() -> "tuple[ApiSettings, Keys]":
+    from leasebox.config import load_api
+    from leasebox.contract.keys import Keys
+
+    settings = load_api()
+    return settings, Keys(settings.prefix)
+
+
+def _pepper(settings: "ApiSettings") -> bytes:
+    from leasebox._access import checked_pepper
+
+    return checked_pepper(settings.key_pepper.get_secret_value() if settings.key_pepper is not None else None)
+
+
+def _run(settings: "ApiSettings", flow: "Flow[A]") -> A:
+    """Carry a flow out on the installation's Redis, or the embedded stack's.
+
+    Raises:
+        ConfigError: LEASEBOX_URL is that of an API.
+    """
+    from leasebox._connect import is_http, transport_of
+    from leasebox.embedded import Stack
+
+    if is_http(settings.url):
+        raise ConfigError("keys are made in Redis itself", hint="set LEASEBOX_URL to the Redis, or POST /v1/keys")
+    stack = Stack(settings)
+    with nullcontext() if settings.url is not None else stack.held():
+        transport = transport_of(settings, settings.url or stack.url)
+        try:
+            return transport.run(flow)
+        finally:
+            transport.close()

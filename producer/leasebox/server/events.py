@@ -1,0 +1,216 @@
+"""Routes of a job's events: Server-Sent Events, lines of JSON, and WebSocket."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, suppress
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, WebSocket
+from starlette.responses import Response, StreamingResponse
+from starlette.websockets import WebSocketDisconnect, WebSocketState
+
+from leasebox import _flows
+from leasebox._event_json import event_json
+from leasebox._stream import START, Pace, checked_cursor
+from leasebox.contract.errors import BrokerUnavailable, InvalidSpec, LeaseboxError, WrongState
+from leasebox.contract.events import Event
+from leasebox.server.feed import Told, Write
+from leasebox.server.models import Documented, JobId, problems
+from leasebox.server.problems import answer as refused
+from leasebox.server.problems import problem_of
+from leasebox.server.service import Desk, ReadJobs
+from leasebox.server.service import desk as desk_of
+
+router = APIRouter(tags=["jobs"])
+HEARTBEAT_S = 15.0
+"""A silent stream says so often that it lives; below what proxies commonly take for dead."""
+RETRY_MS = 1000
+_SSE, _LINES = "text/event-stream", "application/x-ndjson"
+_MAX_SAID = 64 << 10
+_EVENTS: Documented = {
+    200: {
+        "description": "The events up to `finished`, each with its id as the cursor to go on from.",
+        "content": {
+            _SSE: {
+                "schema": {"type": "string"},
+                "example": 'id: 1-16\nevent: stdout\ndata: {"at": 1, "text": "a"}\n',
+            },
+            _LINES: {"schema": {"type": "string"}},
+        },
+    },
+    204: {"description": "`finished` was seen already: nothing follows, do not ask again."},
+}
+After = Annotated[str | None, Query(max_length=64, description="Id of the last event that was seen.")]
+
+
+class Following:
+    """One watcher of a job.
+
+    Attributes:
+        is_done: It was told `finished`.
+    """
+
+    def __init__(self, desk: Desk, job: str, after: str | None) -> None:
+        self.is_done = False
+        self._cursor = START if after is None else checked_cursor(after)
+        self._job = job
+        self._desk = desk
+        self._feed = desk.service.feed(desk.backend, job)
+        self._pace = Pace(time.monotonic(), None, HEARTBEAT_S)
+
+    async def begin(self, stack: AsyncExitStack) -> Told | None:
+        """Look whether there is such a job and such an event; gives what is there already.
+
+        Raises:
+            UnknownJob: Not in this tenant.
+            StreamExpired: The events are gone.
+        """
+        self._bell = stack.enter_context(self._desk.service.watch.on(self._job))
+        # The stream does not say whose it is; the record does.
+        await self._desk.run(_flows.fields(self._desk.backend.keys, self._desk.tenant, self._job))
+        return await self._next()
+
+    async def go_on(self) -> AsyncIterator[Told | None]:
+        """What follows, up to `finished`; None as a heartbeat. Redis may be away for a while."""
+        while not self.is_done:
+            count = self._bell.count
+            try:
+                told = await self._next()
+            except BrokerUnavailable as exc:
+                await asyncio.sleep(self._pace.pause_s(time.monotonic(), exc))
+                continue
+            if told is not None:
+                yield told
+            elif not await self._bell.after(count, HEARTBEAT_S):
+                yield None
+
+    async def _next(self) -> Told | None:
+        told = await self._feed.after(self._cursor, self._bell)
+        self._pace.answered()
+        if told is not None:
+            self._cursor, self.is_done = told.cursor, told.is_done
+        return told
+
+
+@router.get("/v1/jobs/{job}/events", response_class=Response, responses=_EVENTS | problems(404, 410, 422))
+async def follow_job(
+    job: JobId,
+    desk: ReadJobs,
+    after: After = None,
+    last_event_id: Annotated[str | None, Header(max_length=64, description="As `after`, and before it.")] = None,
+    accept: Annotated[str, Header()] = "",
+) -> Response:
+    """What a job tells, live: Server-Sent Events, or lines of JSON for `Accept: application/x-ndjson`."""
+    is_lines = _LINES in accept
+    async with AsyncExitStack() as stack:
+        following = Following(desk, job, last_event_id or after)
+        first = await following.begin(stack)
+        if first is not None and first.is_done and not first.events:
+            return Response(status_code=204)
+        write = _lines if is_lines else _frames
+        # The response outlives this block, and leaves the watch at its own end.
+        body = _body(following, first, write, stack.pop_all())
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(body, headers=headers, media_type=_LINES if is_lines else _SSE)
+
+
+async def _body(following: Following, first: Told | None, write: Write, stack: AsyncExitStack) -> AsyncIterator[str]:
+    async with stack:
+        if write is _frames:
+            yield f"retry: {RETRY_MS}\n\n"
+        if first is not None:
+            yield first.text(write)
+        with suppress(LeaseboxError):
+            # An end without `finished` sends the client to ask again, and then it is told what is wrong.
+            async for told in following.go_on():
+                if text := told.text(write) if told is not None else write(()):
+                    yield text
+
+
+def _frames(found: Sequence[Event]) -> str:
+    return "".join(map(_frame, found)) if found else ": still here\n\n"
+
+
+def _frame(event: Event) -> str:
+    data = event_json(event)
+    return f"id: {data.pop('id')}\nevent: {event.type}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n"
+
+
+def _lines(found: Sequence[Event]) -> str:
+    return "".join(json.dumps(event_json(event), ensure_ascii=False) + "\n" for event in found)
+
+
+@router.websocket("/v1/jobs/{job}/ws")
+async def talk_with_job(socket: WebSocket, job: str, after: str | None = None) -> None:
+    """The same events as JSON; takes `{"type": "cancel"}`. Ends after `finished`."""
+    async with AsyncExitStack() as stack:
+        try:
+            desk = await desk_of(socket, "jobs:read")
+            following = Following(desk, job, after)
+            first = await following.begin(stack)
+        except LeaseboxError as exc:
+            await socket.send_denial_response(refused(problem_of(exc, socket.scope)))
+            return
+        await socket.accept()
+        with suppress(WebSocketDisconnect):
+            async with asyncio.TaskGroup() as group:
+                hearing = group.create_task(_hear(socket, desk, job))
+                telling = group.create_task(_tell(socket, following, first))
+                # Whichever is over first ends the other: `finished` was told, or the client has left.
+                telling.add_done_callback(lambda _: hearing.cancel())
+                hearing.add_done_callback(lambda _: telling.cancel())
+    if socket.application_state is WebSocketState.CONNECTED:
+        with suppress(RuntimeError):
+            await socket.close()
+
+
+async def _tell(socket: WebSocket, following: Following, first: Told | None) -> None:
+    try:
+        for event in first.events if first is not None else ():
+            await socket.send_text(_lines([event]))
+        async for told in following.go_on():
+            for event in told.events if told is not None else ():
+                await socket.send_text(_lines([event]))
+    except LeaseboxError as exc:
+        await socket.send_json(_told(exc, socket))
+    except (WebSocketDisconnect, RuntimeError):
+        return
+
+
+async def _hear(socket: WebSocket, desk: Desk, job: str) -> None:
+    while True:
+        try:
+            said = await socket.receive()
+        except RuntimeError:
+            return
+        if said["type"] == "websocket.disconnect":
+            return
+        try:
+            await _obey(_command(said), desk, job)
+        except LeaseboxError as exc:
+            await socket.send_json(_told(exc, socket))
+
+
+async def _obey(kind: str, desk: Desk, job: str) -> None:
+    match kind:
+        case "cancel":
+            desk.caller.needs("jobs:write")
+            await desk.run(desk.backend.cancel(job))
+        case "stdin" | "eof":
+            raise WrongState("stdin: this job takes no live input")
+        case _:
+            raise InvalidSpec("type: one of cancel, stdin, eof")
+
+
+def _command(said: Any) -> str:
+    try:
+        text = said.get("text") or (said.get("bytes") or b"").decode()
+        return str(json.loads(text)["type"]) if len(text) <= _MAX_SAID else ""
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return ""
+
+
+def _told(error: LeaseboxError, socket: WebSocket) -> dict[str, Any]:
+    return {"type": "error", "problem": problem_of(error, socket.scope).model_dump(exclude_none=True)}

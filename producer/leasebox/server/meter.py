@@ -1,0 +1,43 @@
+"""What does the API count for Prometheus? Requests, their time, and open streams."""
+
+from collections.abc import Callable
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60, 600)
+_METHODS = ("GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS")
+
+
+class Meter:
+    """The counters of one application."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._requests = Counter(
+            "leasebox_http_requests", "Answered requests.", ["method", "route", "status"], registry=self._registry
+        )
+        self._seconds = Histogram(
+            "leasebox_http_request_seconds",
+            "From a request's head to the end of its answer.",
+            ["method", "route"],
+            buckets=_BUCKETS,
+            registry=self._registry,
+        )
+        self._watchers = Gauge("leasebox_http_watchers", "Requests that follow a job.", registry=self._registry)
+
+    def watched_by(self, count: Callable[[], int]) -> None:
+        """Where the number of watchers is known."""
+        self._watchers.set_function(count)
+
+    def count(self, scope: Any, status: int, seconds: float) -> None:
+        """Note a request; by its route's pattern, so that no id becomes a label."""
+        route = getattr(scope.get("route"), "path", "none")
+        method = scope.get("method", "WEBSOCKET")
+        method = method if method in (*_METHODS, "WEBSOCKET") else "other"
+        self._requests.labels(method, route, str(status)).inc()
+        self._seconds.labels(method, route).observe(seconds)
+
+    def text(self) -> bytes:
+        """All of it, in Prometheus' text format."""
+        return generate_latest(self._registry)

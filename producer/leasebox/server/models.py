@@ -1,0 +1,130 @@
+"""What do the routes take and give beside the models of the contract?"""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from fastapi import Path, Query
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
+
+from leasebox.contract.result import JobStatus, Result, SessionInfo
+from leasebox.contract.spec import SESSION_NAME, PositiveSeconds, ProfileName, SessionName
+
+MAX_WAIT_S = 60.0
+MAX_PAGE = 1000
+Documented = dict[int | str, dict[str, Any]]
+
+JobId = Annotated[str, Path(description="Id of a job.", min_length=1, max_length=64)]
+Name = Annotated[str, Path(description="Name of a session.", pattern=SESSION_NAME)]
+Wait = Annotated[float, Query(ge=0, le=MAX_WAIT_S, description="Wait so long, in seconds, for the end of the job.")]
+PageSize = Annotated[int, Query(alias="limit", ge=1, le=MAX_PAGE, description="Items of this page, at most.")]
+Cursor = Annotated[str | None, Query(max_length=256, description="`next_cursor` of the page before.")]
+
+
+class Job(JobStatus):
+    """How a job stands, whether an earlier submit had made it, and once it has ended its Result."""
+
+    existing: bool = False
+    result: Result | None = None
+
+
+class JobList(BaseModel):
+    """A page of jobs, the newest first; `next_cursor` is null on the last page, and only there."""
+
+    items: list[JobStatus]
+    next_cursor: str | None
+
+
+class SessionList(BaseModel):
+    """A page of live sessions, by name."""
+
+    items: list[SessionInfo]
+    next_cursor: str | None
+
+
+class Why(BaseModel):
+    """Where a job stands and what it waits for, in sentences."""
+
+    why: list[str]
+
+
+class NewSession(BaseModel):
+    """A session to make or find; without a name it gets one."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    name: SessionName | None = None
+    profile: ProfileName | None = None
+    idle_timeout_s: PositiveSeconds | None = None
+    max_age_s: PositiveSeconds | None = None
+    must_exist: bool = False
+
+
+class NewKey(BaseModel):
+    """A key to make."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    tenant: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")
+    scopes: list[str] = Field(min_length=1, max_length=16)
+    expires_in_s: PositiveSeconds | None = Field(default=None, le=10 * 366 * 86400)
+
+
+class Issued(BaseModel):
+    """A key; `key` is told this once."""
+
+    id: str
+    key: str
+    tenant: str
+    scopes: list[str]
+    expires_at: float | None
+
+
+class KeyInfo(BaseModel):
+    """What is known of a key."""
+
+    id: str
+    tenant: str
+    scopes: list[str]
+    created_at: float
+    expires_at: float | None
+    rotated_at: float | None
+    revoked_at: float | None
+
+
+def answer(model: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """A model as the body of a response."""
+    return Response(model.model_dump_json(), status, dict(headers or {}), media_type="application/json")
+
+
+def tag_of(body: bytes) -> str:
+    """The ETag of a body."""
+    return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+
+
+def problems(*statuses: int) -> Documented:
+    """The refusals of a route, for the document; 401, 403, 429 and 503 belong to all."""
+    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    named = {status: {"description": _MEANINGS[status], "content": content} for status in (*statuses, 401, 403, 503)}
+    for status in (429, 503):
+        if status in named:
+            named[status] = {**named[status], "headers": {"Retry-After": {"schema": {"type": "integer"}}}}
+    return dict(sorted(named.items()))
+
+
+_MEANINGS = {
+    400: "The body is not strict JSON.",
+    401: "No key, or one that is unknown, expired or revoked.",
+    403: "The key lacks the scope, or an API without keys was asked from elsewhere.",
+    404: "There is none of this name in the key's tenant.",
+    408: "The body did not come.",
+    409: "Idempotency conflict, closed batch, or a state that does not allow this.",
+    410: "The session or the events are gone.",
+    413: "The body is too large.",
+    415: "The body is not JSON.",
+    422: "A field is wrong; `errors` names it.",
+    429: "Queue or quota is full.",
+    503: "The queue does not answer.",
+}
+BODY = (400, 408, 413, 415, 422)

@@ -1,0 +1,71 @@
+"""Is the OpenAPI document true? Schemathesis asks every route what the document allows and what it does not."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from leasebox.config import ApiSettings
+from leasebox.server import create_app
+
+CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+
+
+@pytest.fixture(scope="module")
+def document() -> Any:
+    """The document."""
+    return create_app(ApiSettings(url="redis://127.0.0.1:1/0", _env_file=None)).openapi()
+
+
+def test_every_route_of_the_contract_is_there_and_none_that_does_nothing(document: Any):
+    routes = {f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods}
+
+    assert routes >= {
+        "POST /v1/jobs", "GET /v1/jobs", "GET /v1/jobs/{job}", "DELETE /v1/jobs/{job}", "GET /v1/jobs/{job}/events",
+        "POST /v1/jobs/{job}/cancel", "POST /v1/sessions", "GET /v1/sessions", "GET /v1/sessions/{name}",
+        "DELETE /v1/sessions/{name}", "POST /v1/sessions/{name}/touch", "POST /v1/sessions/{name}/jobs",
+        "GET /v1/profiles", "GET /v1/nodes", "GET /v1/queues", "GET /healthz", "GET /readyz", "GET /metrics",
+    }  # fmt: skip
+    assert not [route for route in routes if "batches" in route or "webhooks" in route or "artifacts" in route]
+
+
+def test_every_refusal_is_a_problem_document(document: Any):
+    wrong = [
+        (path, method, status)
+        for path, methods in document["paths"].items()
+        for method, route in methods.items()
+        for status, answer in route["responses"].items()
+        if int(status) >= 400 and path != "/readyz" and list(answer["content"]) != ["application/problem+json"]
+    ]
+
+    assert wrong == []
+    assert document["openapi"].startswith("3.1")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("phases", "examples"), [("fuzzing", 5), pytest.param("examples,coverage,fuzzing", 50, marks=pytest.mark.long)]
+)
+@pytest.mark.timeout(600)
+def test_schemathesis_finds_nothing(http: httpx2.Client, tmp_path: Path, phases: str, examples: int):
+    document = http.get("/openapi.json").json()
+    # A stream of a queued job has no end; its own tests read it.
+    document["paths"].pop("/v1/jobs/{job}/events")
+    place = tmp_path / "openapi.json"
+    place.write_text(json.dumps(document))
+    command = [
+        str(Path(sys.executable).parent / "schemathesis"), "run", str(place), "--url", str(http.base_url).rstrip("/"),
+        "--checks", CHECKS, "--phases", phases, "--max-examples", str(examples), "--seed", "1",
+        "--generation-database", "none", "--no-color",
+    ]  # fmt: skip
+
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=500, cwd=tmp_path, env={**os.environ}
+    )
+
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]

@@ -1,0 +1,167 @@
+"""Does a client of the API bear with a network that breaks, and say clearly what it cannot bear with?"""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.producer.leasebox.served import served
+from tests.relay import Relay
+
+from leasebox import Client, errors
+from leasebox._connect import backend_of
+from leasebox._event_json import event_json, event_of
+from leasebox._http import error_of, pause_s
+from leasebox._http_backend import EventStream
+from leasebox.config import ClientSettings
+from leasebox.contract import events
+from leasebox.contract.result import Outcome, Result
+
+
+@pytest.fixture
+def relay(settings: ClientSettings, tmp_path: Path) -> Iterator[Relay]:
+    """A network that fails as told, before an API."""
+    place = tmp_path / "api"
+    with served(settings, at=place):
+        made = Relay(place)
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def far(relay: Relay, settings: ClientSettings) -> Iterator[Client]:
+    """A client on the far side of it."""
+    url = relay.url.replace("redis://", "http://").removesuffix("/0")
+    with Client(settings=ClientSettings(url=url, home=settings.home, _env_file=None)) as made:
+        yield made
+
+
+def test_a_submit_whose_answer_is_lost_is_repeated_and_made_once(relay: Relay, far: Client, client: Client):
+    relay.cut_rate = 0.2
+    handles = [far.submit("1") for _ in range(20)]
+    relay.cut_rate = 0.0
+
+    assert relay.cuts > 3
+    assert [handle.existing for handle in handles] == [False] * 20
+    assert sorted(job.id for job in client.jobs()) == sorted(handle.id for handle in handles)
+
+
+def test_a_stream_that_is_cut_again_and_again_loses_and_doubles_nothing(relay: Relay, far: Client, played: Any):
+    handle = far.submit("1")
+    lines = [b"%d \xc3" % n if n % 2 == 0 else b"\xbc\n" for n in range(400)]
+
+    def work() -> None:
+        work = played.begin(handle.id)
+        for line in lines:
+            played.write(work, ("stdout", line))
+        played.end(work)
+
+    relay.cut_rate = 0.05
+    worker = threading.Thread(target=work)
+    worker.start()
+    found = list(handle.events(timeout_s=60))
+    worker.join()
+
+    assert relay.cuts > 0
+    assert [event.type for event in found].count("finished") == 1
+    assert b"".join(event.data for event in found if isinstance(event, events.Stdout)) == b"".join(lines)
+    assert "".join(event.text for event in found if isinstance(event, events.Stdout)) == b"".join(lines).decode()
+
+
+def test_waiting_for_a_result_bears_with_cuts(relay: Relay, far: Client, played: Any):
+    handle = far.submit("1")
+    waiting: list[Result] = []
+    waiter = threading.Thread(target=lambda: waiting.append(handle.result(timeout_s=60)))
+    waiter.start()
+    relay.cut_rate = 0.5
+    played.end(played.begin(handle.id), stdout="x")
+    waiter.join(60)
+
+    assert waiting[0].stdout == "x"
+
+
+def test_an_api_that_is_not_there_is_one_clear_sentence(settings: ClientSettings, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("leasebox._http.TRIES", 2)
+    lost = Client(settings=ClientSettings(url="http://127.0.0.1:1", home=settings.home, _env_file=None))
+
+    with lost, pytest.raises(errors.BrokerUnavailable, match=r"cannot reach the API at http://127\.0\.0\.1:1"):
+        lost.queues()
+
+
+@pytest.mark.parametrize("url", ["http://", "https://user:pass@h", "http://h?x=1", "http://h#x"])
+def test_a_url_that_cannot_be_an_apis_is_refused(url: str):
+    with pytest.raises(errors.ConfigError, match="LEASEBOX_URL"):
+        Client(url)
+
+
+def test_a_tenant_cannot_be_asked_of_an_api():
+    with pytest.raises(errors.ConfigError, match="the key names the tenant"):
+        backend_of(ClientSettings(url="http://h", tenant="red", _env_file=None))
+
+
+@pytest.mark.parametrize(
+    ("tried", "asked_s", "draw", "expected"),
+    [
+        (1, None, 0.0, 0.0),
+        (1, None, 0.5, 0.05),
+        (3, None, 0.5, 0.2),
+        (30, None, 0.5, 1.0),
+        (1, 1.0, 0.5, 1.0),
+        (1, 3600.0, 0.5, 2.0),
+    ],
+)
+def test_pauses_double_with_jitter_and_heed_the_server(tried: int, asked_s: float | None, draw: float, expected: float):
+    assert pause_s(tried, asked_s, draw) == pytest.approx(expected)
+
+
+def test_a_refusal_becomes_the_error_of_its_code():
+    full = error_of(429, {"code": "queue_full", "detail": "d", "hint": "h", "retry_after_s": 2.5}, "http://h")
+    odd = error_of(502, "<html>", "http://h")
+
+    assert isinstance(full, errors.QueueFull)
+    assert (full.detail, full.hint, full.retry_after_s) == ("d", "h", 2.5)
+    assert isinstance(odd, errors.BrokerUnavailable)
+
+
+RESULT = Result(job="j", outcome=Outcome.OK, stdout="x")
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        events.Queued("0-1", 1.0, "q", 3),
+        events.Queued("0-1", 1.0, "q", None),
+        events.Started("1-0", 1.0, "n", "s", 1),
+        events.SessionRestarted("1-1", 1.0, "lost"),
+        events.Retried("1-2", 1.0, 2, "node_lost"),
+        events.Stdout("1-16", 1.0, b"a", "a"),
+        events.Stdout("1-16", 1.0, b"\xc3", ""),
+        events.Stderr("1-16", 1.0, b"\xbc!", "ü!"),
+        events.Stdout("1-16", 1.0, b"A", "\ufffdA"),
+        events.Stdout("1-16", 1.0, b"", "\ufffd"),
+        events.Display("1-17", 1.0, {"text/plain": "1"}),
+        events.Input("1-18", 1.0, "> "),
+        events.Finished("1-19", 1.0, RESULT),
+    ],
+    ids=lambda event: event.type,
+)
+def test_an_event_comes_back_from_json_as_it_was(event: events.Event):
+    assert event_of(event_json(event)) == event
+
+
+def test_a_kind_of_event_that_only_a_newer_api_knows_is_passed_by():
+    assert event_of({"id": "1-1", "at": 1.0, "type": "hologram"}) is None
+
+
+def test_a_stream_is_read_by_the_rules_of_event_streams():
+    stream = EventStream("j", None)
+    lines = [
+        "retry: 1000", "", ": still here", "", "id: 1-1", "event: input", 'data: {"at": 1.0, "type": "input",',
+        'data: "prompt": "> "}', "", "id: 1-2", 'data: {"at": 1.0, "type": "new"}', "",
+    ]  # fmt: skip
+    found = [event for line in lines if (event := stream.feed(line)) is not None]
+
+    assert found == [events.Input("1-1", 1.0, "> ")]
+    assert stream.cursor == "1-2"
+    assert stream.begin().headers["Last-Event-ID"] == "1-2"
