@@ -87,7 +87,7 @@ class Following:
                 yield None
 
     async def _next(self) -> Told | None:
-        told = await self._feed.after(self._cursor, self._bell)
+        told = await self._feed.after(self._cursor)
         self._pace.answered()
         if told is not None:
             self._cursor, self.is_done = told.cursor, told.is_done

@@ -13,7 +13,6 @@ from leasebox._reads import Flow
 from leasebox._redis_backend import RedisBackend
 from leasebox._stream import START, EventReader
 from leasebox.contract.events import Event
-from leasebox.server.watch import Bell
 
 ENTRIES = 16
 """Read at once: half a MiB at most, so that a thousand slow followers do not fill the memory."""
@@ -59,29 +58,25 @@ class Feed:
         # A reader holds the beginning of a character that its cursor may have split, so it goes with the cursor.
         self._readers: dict[str, EventReader] = {}
         self._told: OrderedDict[str, Told] = OrderedDict()
-        self._asked: dict[str, asyncio.Task[tuple[Told | None, int]]] = {}
+        self._asked: dict[str, asyncio.Task[Told | None]] = {}
 
-    async def after(self, cursor: str, bell: Bell) -> Told | None:
-        """What follows the event; None if nothing does yet.
+    async def after(self, cursor: str) -> Told | None:
+        """What follows the event; None if nothing did when it was looked, which may be a moment ago.
 
         Raises:
             StreamExpired: The events are gone.
             BrokerUnavailable: Redis does not answer.
         """
-        while True:
-            if (known := self._told.get(cursor)) is not None:
-                return known
-            task = self._asked.get(cursor)
-            if task is None:
-                task = self._asked[cursor] = asyncio.ensure_future(self._read(cursor, bell))
-                task.add_done_callback(lambda done: self._over(cursor, done))
-            # Shielded: a follower who leaves must not take the answer away from the others.
-            told, count = await asyncio.shield(task)
-            if told is not None or count == bell.count:
-                return told
+        if (known := self._told.get(cursor)) is not None:
+            return known
+        task = self._asked.get(cursor)
+        if task is None:
+            task = self._asked[cursor] = asyncio.ensure_future(self._read(cursor))
+            task.add_done_callback(lambda done: self._over(cursor, done))
+        # Shielded: a follower who leaves must not take the answer away from the others.
+        return await asyncio.shield(task)
 
-    async def _read(self, cursor: str, bell: Bell) -> tuple[Told | None, int]:
-        count = bell.count
+    async def _read(self, cursor: str) -> Told | None:
         reader = self._readers.pop(cursor, None) or EventReader(self._job, None if cursor == START else cursor)
         backend = self._backend
         flow = _flows.next_events(backend.keys, backend.tenant, reader, 0, ENTRIES)
@@ -89,8 +84,8 @@ class Feed:
         if not reader.is_done:
             self._readers[reader.cursor] = reader
             if reader.cursor == cursor:
-                return None, count
-        return self._keep(cursor, Told(found, reader.cursor, is_done=reader.is_done)), count
+                return None
+        return self._keep(cursor, Told(found, reader.cursor, is_done=reader.is_done))
 
     def _keep(self, cursor: str, told: Told) -> Told:
         self._told[cursor] = told
@@ -101,7 +96,7 @@ class Feed:
             self._readers.pop(next(iter(self._readers)))
         return told
 
-    def _over(self, cursor: str, done: "asyncio.Task[tuple[Told | None, int]]") -> None:
+    def _over(self, cursor: str, done: "asyncio.Task[Told | None]") -> None:
         self._asked.pop(cursor, None)
         if not done.cancelled():
             done.exception()  # its askers have seen it, or have left

@@ -26,8 +26,8 @@ def desk(service: Service) -> Desk:
     return Desk(service, Caller("default", None), service.backend("default"))
 
 
-async def follow(service: Service, job: str, ready: "list[str]") -> list[Any]:
-    """Everything that one watcher is told."""
+async def follow(service: Service, job: str, ready: list[str], heard: list[Any] | None = None) -> list[Any]:
+    """Everything that one watcher is told; `heard` gets it as it comes."""
     seen: list[Any] = []
     async with AsyncExitStack() as stack:
         following = Following(desk(service), job, None)
@@ -36,6 +36,8 @@ async def follow(service: Service, job: str, ready: "list[str]") -> list[Any]:
         ready.append(job)
         async for told in following.go_on():
             seen += told.events if told is not None else ()
+            if heard is not None and told is not None:
+                heard += told.events
     return seen
 
 
@@ -80,11 +82,13 @@ async def test_readers_who_ask_the_same_at_the_same_time_are_answered_by_one_rea
     async with service.running(), AsyncClient(settings=settings) as client:
         job = (await client.submit("1")).id
         work = await asyncio.to_thread(played.begin, job)
-        watching = [asyncio.create_task(follow(service, job, ready)) for _ in range(50)]
+        heard: list[Any] = []
+        watching = [asyncio.create_task(follow(service, job, ready, heard)) for _ in range(50)]
         await until(lambda: len(ready) == 50)
         redis.config_resetstat()
-        for _ in range(10):
+        for n in range(1, 11):
             await asyncio.to_thread(played.write, work, ("stdout", b"x"))
+            await until(lambda n=n: len(heard) == 50 * n)
         await asyncio.to_thread(played.end, work)
         await asyncio.gather(*watching)
 
@@ -141,11 +145,10 @@ async def test_a_follower_who_leaves_takes_no_answer_from_the_others(service: Se
     async with service.running(), AsyncClient(settings=settings) as client:
         job = (await client.submit("1")).id
         feed = service.feed(service.backend("default"), job)
-        with service.watch.on(job) as bell:
-            asked = [asyncio.create_task(feed.after(START, bell)) for _ in range(3)]
-            await asyncio.sleep(0)
-            asked[0].cancel()
-            found = await asyncio.gather(*asked, return_exceptions=True)
+        asked = [asyncio.create_task(feed.after(START)) for _ in range(3)]
+        await asyncio.sleep(0)
+        asked[0].cancel()
+        found = await asyncio.gather(*asked, return_exceptions=True)
 
     assert isinstance(found[0], asyncio.CancelledError)
     assert [told.events[0].type for told in found[1:]] == ["queued", "queued"]
@@ -162,8 +165,7 @@ async def test_a_follower_who_fell_behind_reads_by_itself_and_misses_nothing(
         await asyncio.to_thread(played.end, work)
         whole = await follow(service, job, [])
         feed = service.feed(service.backend("default"), job)
-        with service.watch.on(job) as bell:
-            for place, event in enumerate(whole[:-1]):
-                told = await feed.after(event.id, bell)
-                assert told is not None
-                assert list(told.events) == whole[place + 1 : place + 1 + len(told.events)]
+        for place, event in enumerate(whole[:-1]):
+            told = await feed.after(event.id)
+            assert told is not None
+            assert list(told.events) == whole[place + 1 : place + 1 + len(told.events)]
