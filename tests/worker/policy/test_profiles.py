@@ -81,6 +81,7 @@ def test_a_file_may_replace_default(file: Path) -> None:
         ('[profiles.a]\nnetwork = ["*"]\n', ("'a'", "network.0:")),
         ('[profiles.a]\nsecrets = ["low"]\n', ("'a'", "secrets.0:")),
         ('[profiles.a]\nextends = "b"\n', ("'a'", "extends:", "'b'", "browser, default, heavy-compute, lightweight")),
+        ('[profiles.a]\nextends = ["b"]\n', ("'a'", "extends:", "one profile")),
         ('[profiles.a]\nextends = "b"\n[profiles.b]\nextends = "a"\n', ("'a'", "extends:", "a -> b -> a")),
         ("[profiles.Big]\n", ("'Big'", "name:")),
         ("[profile.a]\n", ("[profiles.NAME]", "profile")),

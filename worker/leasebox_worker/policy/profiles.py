@@ -151,16 +151,18 @@ def _lineage(name: str, tables: Mapping[str, dict[str, Any]]) -> list[dict[str, 
     found: list[dict[str, Any]] = []
     step: object = name
     while step is not None:
+        if not isinstance(step, str):
+            raise ValueError(f"extends: is the name of one profile, not {step!r}")
         if step in seen:
-            raise ValueError(f"extends: goes in a circle: {' -> '.join([*seen, str(step)])}")
-        if isinstance(step, str) and step in tables:
+            raise ValueError(f"extends: goes in a circle: {' -> '.join([*seen, step])}")
+        if step in tables:
             table = tables[step]
         elif step in BUILT_IN:
-            table = {short: getattr(BUILT_IN[str(step)], long) for short, long in WRITTEN.items()}
+            table = {short: getattr(BUILT_IN[step], long) for short, long in WRITTEN.items()}
         else:
             known = ", ".join(sorted({*tables, *BUILT_IN}))
             raise ValueError(f"extends: there is no profile {step!r}; there are {known}")
-        seen.append(str(step))
+        seen.append(step)
         found.append(table)
         step = table.get("extends")
     return found
