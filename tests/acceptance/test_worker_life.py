@@ -44,6 +44,21 @@ def test_sigterm_ends_the_worker_and_all_its_sandboxes(new_redis, home: Path, bw
     assert str(home) not in Path("/proc/mounts").read_text()
 
 
+@pytest.mark.parametrize("word", ["protection_missing", "node_registered"])
+def test_sigterm_while_a_worker_starts_ends_it_and_all_that_it_has_made(
+    new_redis, home: Path, bwrap, eventually: Eventually, word: str
+) -> None:
+    log = home / "n.log"
+    with worker_process(new_redis().url, home, "bubblewrap", "n") as child:
+        eventually(lambda: log.exists() and word in log.read_text(), START_WITHIN_S)
+        child.send_signal(signal.SIGTERM)
+        child.wait(START_WITHIN_S)
+
+    assert child.returncode == 0, log.read_text()
+    assert not [path for path in (home / "sandboxes").rglob("*") if path.is_dir() and path.name.startswith("lb-")]
+    assert str(home) not in Path("/proc/mounts").read_text()
+
+
 def test_a_job_of_a_killed_worker_is_told_lost_by_its_successor(new_redis, home: Path, bwrap) -> None:
     url = new_redis().url
     handle = Client(url).submit("import time\nprint('on', flush=True)\ntime.sleep(60)")

@@ -116,12 +116,36 @@ def _end(running: host.Host) -> None:
     os._exit(STALLED)  # the loop hangs: nothing that Celery would do on its way out can be waited for
 
 
+class _EarlyStop:
+    """SIGTERM before Celery's own handlers stand: noted while the host starts, obeyed once there is one to stop."""
+
+    def __init__(self) -> None:
+        self._is_asked = self._is_host_there = False
+        signal.signal(signal.SIGTERM, self._on_signal)
+
+    def _on_signal(self, *_: object) -> None:
+        self._is_asked = True
+        if self._is_host_there:
+            raise SystemExit(0)
+
+    def obey(self) -> None:
+        """From here on a stop ends this thread, also one that came before.
+
+        Raises:
+            SystemExit: The process is to end.
+        """
+        self._is_host_there = True
+        if self._is_asked:
+            raise SystemExit(0)
+
+
 def serve(settings: WorkerSettings, *, is_embedded: bool) -> None:
     """Start the host, then consume until SIGTERM; returns when nothing runs any more.
 
     Raises:
         ConfigError, BrokerUnavailable, DriverUnsafe: The worker cannot start; or another one took its name over.
     """
+    early = _EarlyStop()
     running = host.start(settings, lambda: os.kill(os.getpid(), signal.SIGTERM), is_embedded=is_embedded)
     _hosts.append(running)
     intake = running.deps.intake
@@ -139,6 +163,7 @@ def serve(settings: WorkerSettings, *, is_embedded: bool) -> None:
     worker_shutting_down.connect(drain, weak=False)
     worker_ready.connect(watch, weak=False)
     try:
+        early.obey()
         consume(app, settings)
     finally:
         running.stop()

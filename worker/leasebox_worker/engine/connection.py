@@ -1,14 +1,19 @@
 """How does a worker reach its Redis, and which installation is that?"""
 
+import time
 import uuid
 
 import redis
+import structlog
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from leasebox.contract.errors import BrokerUnavailable, ConfigError
 from leasebox.contract.keys import Keys
 
+log = structlog.get_logger()
+
+RETRY_S = 0.25
 ANSWER_WITHIN_S = 5.0
 """Longer than the longest block (1 s) and than any of our scripts."""
 MIN_REDIS = (7, 0)
@@ -45,6 +50,26 @@ def connect(url: str, *, timeout_s: float = ANSWER_WITHIN_S) -> redis.Redis:
     if tuple(int(part) for part in version.split(".")[:2]) < MIN_REDIS:
         raise ConfigError(f"Redis {version} is too old", hint="Redis or Valkey 7.0 or later is needed")
     return client
+
+
+def connect_in_time(url: str, within_s: float) -> redis.Redis:
+    """As `connect`, for a worker that may have started before its Redis: hosts come up together.
+
+    Raises:
+        ConfigError: As `connect`.
+        BrokerUnavailable: Nobody answers within `within_s`.
+    """
+    deadline, is_told = time.monotonic() + within_s, False
+    while True:
+        try:
+            return connect(url)
+        except BrokerUnavailable as exc:
+            if time.monotonic() > deadline:
+                raise
+            if not is_told:
+                log.warning("redis_awaited", reason=str(exc), within_s=within_s)
+            is_told = True
+            time.sleep(RETRY_S)
 
 
 def installation_of(client: redis.Redis, keys: Keys) -> str:
