@@ -107,8 +107,9 @@ def test_the_engine_tells_the_same_story_as_the_cgroups(bench):
         here, there = bench.driver.stats(handle), bench.driver._engine_stats(handle)
 
     assert there.cpu_s == pytest.approx(here.cpu_s, abs=0.05)
-    assert there.memory_peak_bytes == pytest.approx(here.memory_peak_bytes, rel=0.2)
-    assert abs(there.pids - here.pids) <= 1  # the next job's process is forked about now
+    # The next job's process is forked about now, and takes its memory.
+    assert here.memory_peak_bytes <= 1.2 * there.memory_peak_bytes < 3.0 * here.memory_peak_bytes
+    assert abs(there.pids - here.pids) <= 1
 
 
 @pytest.mark.parametrize("bench", ["docker_driver"], indirect=True)
