@@ -13,6 +13,7 @@ from leasebox.contract.keys import Keys
 
 log = structlog.get_logger()
 
+UP_WITHIN_S = 10.0
 RETRY_S = 0.25
 ANSWER_WITHIN_S = 5.0
 """Longer than the longest block (1 s) and than any of our scripts."""
@@ -52,8 +53,8 @@ def connect(url: str, *, timeout_s: float = ANSWER_WITHIN_S) -> redis.Redis:
     return client
 
 
-def connect_in_time(url: str, within_s: float) -> redis.Redis:
-    """As `connect`, for a worker that may have started before its Redis: hosts come up together.
+def connect_in_time(url: str, *, timeout_s: float = ANSWER_WITHIN_S, within_s: float = UP_WITHIN_S) -> redis.Redis:
+    """As `connect`, for a worker that starts while its Redis does: hosts come up together.
 
     Raises:
         ConfigError: As `connect`.
@@ -62,7 +63,7 @@ def connect_in_time(url: str, within_s: float) -> redis.Redis:
     deadline, is_told = time.monotonic() + within_s, False
     while True:
         try:
-            return connect(url)
+            return connect(url, timeout_s=timeout_s)
         except BrokerUnavailable as exc:
             if time.monotonic() > deadline:
                 raise

@@ -31,8 +31,6 @@ from leasebox_worker.telemetry import metrics
 
 log = structlog.get_logger()
 
-REDIS_WITHIN_S = 10.0
-
 
 @dataclass(frozen=True, slots=True)
 class Ground:
@@ -60,7 +58,7 @@ def check(settings: WorkerSettings, *, is_embedded: bool) -> Ground:
         ConfigError, BrokerUnavailable, DriverUnsafe, EngineDown: The worker cannot start; nothing was left behind.
     """
     profiles = policy.load(settings.profiles_file)
-    client = connect_in_time(settings.url, REDIS_WITHIN_S)
+    client = connect_in_time(settings.url)
     keys, runner = Keys(settings.prefix), Runner(client)
     identity = Identity(settings.node, uuid.uuid4().hex[:12])
     publish(runner, keys, identity, profiles, reclaim_s=settings.timers.reclaim_s)

@@ -15,7 +15,7 @@ from leasebox_worker.config import OnExit, WorkerSettings
 from leasebox_worker.drivers.base import Isolation
 from leasebox_worker.egress.proxy import Egress
 from leasebox_worker.engine.adopt import Pooled, take_over
-from leasebox_worker.engine.connection import ANSWER_WITHIN_S, connect
+from leasebox_worker.engine.connection import ANSWER_WITHIN_S, connect_in_time
 from leasebox_worker.engine.control import Control, cancel, disown
 from leasebox_worker.engine.deps import Deps
 from leasebox_worker.engine.drain import Drain
@@ -113,7 +113,7 @@ def start(settings: WorkerSettings, stop: Callable[[], None], *, is_embedded: bo
     patient = PatientRunner(client, within_s=timers.held_max_s + timers.fence_s)
     deps = _deps(ground, LeaseTracker(patient, keys, ground.identity, start_timeout_s=timers.start_timeout_s))
     # The fence counts from the last answered heartbeat: one that hangs must be given up and sent again in time.
-    pulse = connect(settings.url, timeout_s=min(ANSWER_WITHIN_S, timers.heartbeat_s, timers.fence_s / 4))
+    pulse = connect_in_time(settings.url, timeout_s=min(ANSWER_WITHIN_S, timers.heartbeat_s, timers.fence_s / 4))
     node = Node(Runner(pulse), keys, deps.tracker, facts_of(ground))
     pooled = _join(ground, deps, node)
     sweeper = Sweeper(client, ground.runner, keys, tombstone_ttl_s=timers.tombstone_ttl_s)
