@@ -118,6 +118,32 @@ def test_a_server_that_is_killed_and_started_again_costs_no_job_anything(server,
         assert client.run("print('alive')", wait_s=WAIT_S).stdout == "alive\n"
 
 
+def test_a_server_that_goes_and_comes_while_a_worker_starts_costs_it_nothing(
+    server, home: Path, bwrap, eventually: Eventually
+) -> None:
+    url, log = f"redis+socket://{home / 's'}", home / "n.log"
+    with worker_process(url, home, "bubblewrap", "n") as child:
+        eventually(lambda: log.exists() and "protection_missing" in log.read_text(), WAIT_S)
+        server.terminate()
+        threading.Event().wait(AWAY_S)
+        server.start()
+        wait_until_registered(url, "n", child, log)
+        with Client(url) as client:
+            assert client.run("print('alive')", wait_s=WAIT_S).stdout == "alive\n"
+
+
+def test_a_server_that_stays_away_ends_a_start_with_a_sentence(server, home: Path, bwrap, eventually) -> None:
+    log = home / "n.log"
+    with worker_process(f"redis+socket://{home / 's'}", home, "bubblewrap", "n") as child:
+        eventually(lambda: log.exists() and "protection_missing" in log.read_text(), WAIT_S)
+        server.terminate()
+        status = child.wait(WAIT_S)
+
+    assert status == 1
+    assert log.read_text().splitlines()[-1].startswith("leasebox-worker: no Redis answers: ")
+    assert "Traceback" not in log.read_text()
+
+
 def test_a_server_that_hangs_for_longer_than_the_timeouts_costs_no_job_anything(server, home: Path, bwrap) -> None:
     with running(f"redis+socket://{home / 's'}", home) as client:
         handle = client.submit(SLOWLY)

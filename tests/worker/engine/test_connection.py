@@ -1,13 +1,12 @@
 """How the worker's clients behave towards a server that is not there, or does not speak."""
 
-import threading
 from typing import Any
 
 import pytest
 from tests.relay import Relay
 
 from leasebox.contract.errors import BrokerUnavailable
-from leasebox_worker.engine.connection import connect, connect_in_time
+from leasebox_worker.engine.connection import connect
 
 
 def test_a_peer_that_never_answers_is_given_up(redis_server: Any) -> None:
@@ -17,21 +16,6 @@ def test_a_peer_that_never_answers_is_given_up(redis_server: Any) -> None:
     with pytest.raises(BrokerUnavailable):
         connect(relay.url, timeout_s=0.3)
     relay.close()
-
-
-def test_a_worker_waits_for_a_server_that_comes_up_later(redis_server: Any) -> None:
-    relay = Relay(redis_server.socket)
-    relay.swallow = lambda _: True
-    opening = threading.Timer(0.5, lambda: setattr(relay, "swallow", lambda _: False))
-    opening.start()
-
-    assert connect_in_time(relay.url, within_s=20.0).ping()
-    relay.close()
-
-
-def test_a_worker_does_not_wait_for_ever() -> None:
-    with pytest.raises(BrokerUnavailable):
-        connect_in_time("redis://127.0.0.1:1/0", within_s=0.1)
 
 
 def test_a_connection_that_was_cut_is_made_anew_unseen(redis_server: Any) -> None:

@@ -21,7 +21,7 @@ from leasebox_worker.config import DriverName, WorkerSettings
 from leasebox_worker.drivers.base import Driver, DriverSettings, require
 from leasebox_worker.drivers.bubblewrap_arguments import ROOTLESS_LACKS
 from leasebox_worker.drivers.choose import choose
-from leasebox_worker.engine.connection import connect_in_time, installation_of
+from leasebox_worker.engine.connection import connect, installation_of
 from leasebox_worker.engine.publication import publish
 from leasebox_worker.lifecycle.node import Facts
 from leasebox_worker.lifecycle.tracker import Identity
@@ -34,7 +34,11 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What everything of a worker stands on."""
+    """What everything of a worker stands on.
+
+    Attributes:
+        client: For the start alone: it waits where duties would go on.
+    """
 
     settings: WorkerSettings
     client: redis.Redis
@@ -58,7 +62,7 @@ def check(settings: WorkerSettings, *, is_embedded: bool) -> Ground:
         ConfigError, BrokerUnavailable, DriverUnsafe, EngineDown: The worker cannot start; nothing was left behind.
     """
     profiles = policy.load(settings.profiles_file)
-    client = connect_in_time(settings.url)
+    client = connect(settings.url, is_patient=True)
     keys, runner = Keys(settings.prefix), Runner(client)
     identity = Identity(settings.node, uuid.uuid4().hex[:12])
     publish(runner, keys, identity, profiles, reclaim_s=settings.timers.reclaim_s)

@@ -15,7 +15,7 @@ from leasebox_worker.config import OnExit, WorkerSettings
 from leasebox_worker.drivers.base import Isolation
 from leasebox_worker.egress.proxy import Egress
 from leasebox_worker.engine.adopt import Pooled, take_over
-from leasebox_worker.engine.connection import ANSWER_WITHIN_S, connect_in_time
+from leasebox_worker.engine.connection import ANSWER_WITHIN_S, answering, client_of
 from leasebox_worker.engine.control import Control, cancel, disown
 from leasebox_worker.engine.deps import Deps
 from leasebox_worker.engine.drain import Drain
@@ -108,16 +108,23 @@ def start(settings: WorkerSettings, stop: Callable[[], None], *, is_embedded: bo
     Raises:
         ConfigError, BrokerUnavailable, DriverUnsafe, EngineDown: The worker cannot start; nothing was left behind.
     """
+    with answering():
+        return _start(settings, stop, is_embedded=is_embedded)
+
+
+def _start(settings: WorkerSettings, stop: Callable[[], None], *, is_embedded: bool) -> Host:
     ground = check(settings, is_embedded=is_embedded)
-    timers, keys, client = settings.timers, ground.keys, ground.client
+    timers, keys, client = settings.timers, ground.keys, client_of(settings.url)
+    runner = Runner(client)
     patient = PatientRunner(client, within_s=timers.held_max_s + timers.fence_s)
     deps = _deps(ground, LeaseTracker(patient, keys, ground.identity, start_timeout_s=timers.start_timeout_s))
     # The fence counts from the last answered heartbeat: one that hangs must be given up and sent again in time.
-    pulse = connect_in_time(settings.url, timeout_s=min(ANSWER_WITHIN_S, timers.heartbeat_s, timers.fence_s / 4))
-    node = Node(Runner(pulse), keys, deps.tracker, facts_of(ground))
-    pooled = _join(ground, deps, node)
-    sweeper = Sweeper(client, ground.runner, keys, tombstone_ttl_s=timers.tombstone_ttl_s)
-    pools = Pools(client, ground.runner, keys, ground.identity)
+    pulse = client_of(settings.url, timeout_s=min(ANSWER_WITHIN_S, timers.heartbeat_s, timers.fence_s / 4))
+    facts = facts_of(ground)
+    pooled = _join(ground, deps, Node(ground.runner, keys, deps.tracker, facts))
+    node = Node(Runner(pulse), keys, deps.tracker, facts)
+    sweeper = Sweeper(client, runner, keys, tombstone_ttl_s=timers.tombstone_ttl_s)
+    pools = Pools(client, runner, keys, ground.identity)
     deps.refill = _refill(settings, deps, pools, sweeper)
     for warm in pooled:
         deps.refill.take_over(warm.sandbox, warm.profile)
@@ -128,8 +135,8 @@ def start(settings: WorkerSettings, stop: Callable[[], None], *, is_embedded: bo
     keeps = ground.driver.outlives_worker and settings.on_exit is OnExit.KEEP and not is_embedded
     host = Host(settings, client, deps, [], ground.lock_fd, keeps, node, drain)
     place = Place(ground.installation, ground.identity.node)
-    host.beats += _duties(host, ground.runner, keys, stop) + _standing(host, pulse, keys, pools, stop)
-    host.beats += upkeep(client, ground.runner, keys, place, deps, period_s=settings.sweep_period_s)
+    host.beats += _duties(host, runner, keys, stop) + _standing(host, pulse, keys, pools, stop)
+    host.beats += upkeep(client, runner, keys, place, deps, period_s=settings.sweep_period_s)
     host.beats += [
         Beat("sweep", lambda: sweeper.sweep(settings.node, _ending(deps)), settings.sweep_period_s),
         Beat("refill", deps.refill.watch, 0.0),
