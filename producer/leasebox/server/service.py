@@ -15,6 +15,7 @@ from starlette.requests import HTTPConnection
 
 from leasebox import _access
 from leasebox._access import ApiKey
+from leasebox._carry import carry_out_async
 from leasebox._reads import Flow
 from leasebox._redis import AsyncRedisTransport
 from leasebox._redis_backend import RedisBackend
@@ -91,18 +92,7 @@ class Service:
         Raises:
             BrokerUnavailable: Redis does not answer in time.
         """
-        try:
-            step = next(flow)
-            while True:
-                try:
-                    answer = await self._do(step)
-                except BrokerUnavailable as exc:
-                    step = flow.throw(exc)
-                else:
-                    step = flow.send(answer)
-        except StopIteration as end:
-            value: A = end.value
-            return value
+        return await carry_out_async(flow, self._do)
 
     async def _do(self, step: Any) -> Any:
         try:

@@ -1,0 +1,47 @@
+"""Who carries a flow out? Whoever can do its steps; an outage is thrown into the flow, so that it may cope."""
+
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any, TypeVar
+
+from leasebox.contract.errors import BrokerUnavailable
+
+A = TypeVar("A")
+
+
+def carry_out(flow: Generator[Any, Any, A], do: Callable[[Any], Any]) -> A:
+    """Do the steps of a flow to its end.
+
+    Args:
+        do: Carries one step out; its `BrokerUnavailable` goes into the flow, all else ends it.
+
+    Raises:
+        BrokerUnavailable: The flow did not cope with an outage.
+    """
+    try:
+        step = next(flow)
+        while True:
+            try:
+                answer = do(step)
+            except BrokerUnavailable as exc:
+                step = flow.throw(exc)
+            else:
+                step = flow.send(answer)
+    except StopIteration as end:
+        value: A = end.value
+        return value
+
+
+async def carry_out_async(flow: Generator[Any, Any, A], do: Callable[[Any], Awaitable[Any]]) -> A:
+    """`carry_out` for an event loop."""
+    try:
+        step = next(flow)
+        while True:
+            try:
+                answer = await do(step)
+            except BrokerUnavailable as exc:
+                step = flow.throw(exc)
+            else:
+                step = flow.send(answer)
+    except StopIteration as end:
+        value: A = end.value
+        return value
