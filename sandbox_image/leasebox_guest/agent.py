@@ -17,6 +17,7 @@ from leasebox_guest.channel import Channel, HostGoneError
 from leasebox_guest.frames import Kind
 from leasebox_guest.jobs import InJob, Jobs
 from leasebox_guest.loop import WRITABLE
+from leasebox_guest.pages import Pages, writable
 from leasebox_guest.run import NEVER, ProtocolError, Run
 from leasebox_guest.settings import SEPARATOR, VARIABLE, Settings
 from leasebox_guest.spec import Spec, SpecError, announced
@@ -34,7 +35,6 @@ def serve(bare: frozenset[str]) -> None:
     started_at, *argv = os.environ[VARIABLE].split(SEPARATOR)
     settings = Settings(argv, started_at=float(started_at), is_pid_1=os.getpid() == 1)
     parity.remember_start(bare)
-    job.remember_memory()
     posix.set_dumpable(False)
     if os.getpid() != 1:
         posix.become_subreaper()
@@ -42,14 +42,16 @@ def serve(bare: frozenset[str]) -> None:
     rights = job.Rights(settings)
     if rights.switches:
         os.setgroups([])
+    before = writable()
     loaded = parity.preload(settings.preload)
+    pages = Pages(before, writable())
     if settings.egress:
         from leasebox_guest.egress import Forwarder  # not at the top: most sandboxes have no network
     sys.stdout.flush()
     parity.remember_preloaded()
     if len(os.listdir("/proc/self/task")) != 1:  # noqa: PTH208
         raise RuntimeError("a preloaded module has started a thread: its locks would stay taken in every job")
-    agent = Agent(settings, channel, rights, loaded)
+    agent = Agent(settings, channel, rights, pages, loaded)
     if settings.egress:
         Forwarder(agent.loop, settings.egress)
     job.prepare_forks()
@@ -77,8 +79,10 @@ def _take_channel() -> Channel:
 class Agent(Jobs):
     """The loop, and what the host says."""
 
-    def __init__(self, settings: Settings, channel: Channel, rights: job.Rights, preloaded: list[str]) -> None:
-        super().__init__(settings, channel, rights)
+    def __init__(
+        self, settings: Settings, channel: Channel, rights: job.Rights, pages: Pages, preloaded: list[str]
+    ) -> None:
+        super().__init__(settings, channel, rights, pages)
         self.preloaded = preloaded
         self.last_word_at = time.monotonic()
         self._listen_again_at = NEVER
@@ -111,7 +115,12 @@ class Agent(Jobs):
             self._tick(time.monotonic())
 
     def _timeout_s(self) -> float:
-        at = min(self.last_word_at + self.settings.exit_after_s, self._listen_again_at, self._let_child_go_at)
+        at = min(
+            self.last_word_at + self.settings.exit_after_s,
+            self._listen_again_at,
+            self._let_child_go_at,
+            self._take_over_at,
+        )
         if self.run or self.channel.is_inside_frame:
             at = min(at, self.last_word_at + self.settings.dead_man_s)
         if self.run:
@@ -123,6 +132,9 @@ class Agent(Jobs):
         if now >= self._listen_again_at:
             self._listen_again_at = NEVER
             self.loop.watch(self.channel.source, self._on_host)
+        if now >= self._take_over_at:
+            self._take_over_at = NEVER
+            self.pages.take_over(self.channel.source)
         if now >= self._let_child_go_at:
             self._let_child_go()
         silence_s = now - self.last_word_at

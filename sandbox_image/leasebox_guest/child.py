@@ -10,6 +10,8 @@ import os
 
 from leasebox_guest.frames import Kind
 
+_ORDERS_BYTES = 64 << 10
+
 
 class Child:
     """A process that is a job or waits to be one, as the agent sees it: its pid, and the agent's ends of its pipes.
@@ -119,7 +121,7 @@ def _close(fds: tuple[int, ...]) -> None:
 def take_orders(fd: int) -> tuple[bytes, bytes]:
     """In the child: wait for the payload of EXEC and the code. Both are empty if the agent ended or let go."""
     parts = []
-    while part := os.read(fd, 1 << 20):
+    while part := os.read(fd, _ORDERS_BYTES):
         parts.append(part)
     data = b"".join(parts)
     size = int.from_bytes(data[:4], "big")

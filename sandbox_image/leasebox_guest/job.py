@@ -14,13 +14,13 @@ import _signal  # type: ignore[import-not-found]
 import gc
 import json
 import os
-import select
 import sys
 import time
 from errno import EDQUOT, ENOENT, ENOSPC, ENOTDIR
 
 from leasebox_guest import files, posix
 from leasebox_guest.child import take_orders
+from leasebox_guest.pages import Pages
 from leasebox_guest.parity import as_fresh_python, shadowed
 from leasebox_guest.settings import Settings
 from leasebox_guest.spec import JobKind, Spec
@@ -29,7 +29,6 @@ NOT_EXECUTABLE = 126
 NOT_FOUND = 127
 _STATUS_FD = 3
 _ORDERS_FD = 4
-_PORTION_BYTES = 256 << 10  # about 0.15 ms
 _STARTUP_NAMES = ("PYTHON", "LD_", "LC_", "GLIBC_", "MALLOC_")
 
 
@@ -84,19 +83,20 @@ def may_fork(spec: Spec, settings: Settings) -> bool:
     )
 
 
-def wait(pipes: tuple[int, ...], rights: Rights, settings: Settings) -> None:
+def wait(pipes: tuple[int, ...], rights: Rights, settings: Settings, pages: Pages) -> None:
     """Be ready, then be the job. Returns only in a program that goes on as `main.py`; nothing escapes from here.
 
     Args:
         pipes: The job's ends of stdin, stdout, stderr, status and orders.
         rights: Whose rights it gets.
         settings: The agent's.
+        pages: What it makes its own until the job comes.
     """
     try:
         _detach(pipes)
         rights.become()
         os.umask(0o022)
-        _fault_in_while_idle()
+        pages.take_over(_ORDERS_FD)
         payload, code = take_orders(_ORDERS_FD)
         if not payload:
             os._exit(0)
@@ -105,17 +105,6 @@ def wait(pipes: tuple[int, ...], rights: Rights, settings: Settings) -> None:
         _enter(Spec(payload, settings.workspace), code, settings)
     except BaseException as exc:  # noqa: BLE001 (the child must never run on as the agent)
         _give_up(exc)
-
-
-def _fault_in_while_idle() -> None:
-    """Use the wait; a job that has come already needs its process more than its pages."""
-    orders = select.poll()
-    orders.register(_ORDERS_FD, select.POLLIN)
-    for start, size_bytes in _writable:
-        for at in range(0, size_bytes, _PORTION_BYTES):
-            if orders.poll(0):
-                return
-            posix.fault_in(start + at, min(_PORTION_BYTES, size_bytes - at))
 
 
 def _enter(spec: Spec, code: bytes, settings: Settings) -> None:
@@ -231,14 +220,6 @@ def _give_up(exc: BaseException) -> None:
         _report(error=f"{type(exc).__name__}: {exc}"[:1024])
     finally:
         os._exit(code)
-
-
-_writable: list[tuple[int, int]] = []
-
-
-def remember_memory() -> None:
-    """Note the memory of a bare interpreter, which is what its end takes apart. Before any preload."""
-    _writable.extend(posix.writable_memory())
 
 
 def prepare_forks() -> None:

@@ -15,6 +15,7 @@ from leasebox_guest.child import Child, cell_child, fork
 from leasebox_guest.frames import Kind
 from leasebox_guest.interpreter import BEGIN_WITHIN_S, FIRST_WITHIN_S, Interpreter
 from leasebox_guest.loop import WRITABLE, Loop
+from leasebox_guest.pages import Pages
 from leasebox_guest.run import NEVER, Limit, Run
 from leasebox_guest.settings import Settings
 from leasebox_guest.spec import JobKind
@@ -24,6 +25,8 @@ HIGH_BYTES = 256 << 10
 LOW_BYTES = 64 << 10
 WAIT_AHEAD_S = 10.0
 """A process that waits for a job holds some 6 MiB: a sandbox that is idle for longer gives them back."""
+TAKE_OVER_AFTER_S = 0.004
+"""So long after a fork the agent takes over its pages: the child has copied them by then, and has them no more."""
 
 
 class InJob(BaseException):
@@ -33,10 +36,11 @@ class InJob(BaseException):
 class Jobs:
     """The job that runs, and the interpreter that stays."""
 
-    def __init__(self, settings: Settings, channel: Channel, rights: job.Rights) -> None:
+    def __init__(self, settings: Settings, channel: Channel, rights: job.Rights, pages: Pages) -> None:
         self.settings = settings
         self.channel = channel
         self.rights = rights
+        self.pages = pages
         self.processes = Processes()
         self.loop = Loop()
         self.interpreter = Interpreter(self.loop, self.processes, rights, settings)
@@ -45,7 +49,7 @@ class Jobs:
         self.held_since: float | None = None
         self._code_to_skip = 0
         self._is_child_due = False
-        self._let_child_go_at = NEVER
+        self._let_child_go_at = self._take_over_at = NEVER
         self._is_paused = False
 
     def _check_limits(self, run: Run, now: float) -> None:
@@ -100,7 +104,7 @@ class Jobs:
 
     def _give_to_child(self, run: Run) -> Child:
         child, self.waiting = self.waiting or self._fork(), None
-        self._let_child_go_at = NEVER
+        self._let_child_go_at = self._take_over_at = NEVER
         try:
             child.give(run.payload, bytes(run.code))
         except BrokenPipeError:  # the kernel took it, for memory
@@ -113,7 +117,7 @@ class Jobs:
         child, pipes = fork(for_everyone=self.rights.switches)
         if child.pid == 0:
             self.loop.close()
-            job.wait(pipes, self.rights, self.settings)
+            job.wait(pipes, self.rights, self.settings, self.pages)
             raise InJob
         return child
 
@@ -122,12 +126,13 @@ class Jobs:
         self._is_child_due = False
         try:
             self.waiting = self._fork()
+            self._take_over_at = time.monotonic() + TAKE_OVER_AFTER_S
             self._let_child_go_at = time.monotonic() + WAIT_AHEAD_S
         except OSError as exc:
             os.write(2, f"fork ahead: {exc}\n".encode())  # the job itself will try again, and say so
 
     def _let_child_go(self) -> None:
-        self._let_child_go_at = NEVER
+        self._let_child_go_at = self._take_over_at = NEVER
         if self.waiting:
             self.waiting.close()
             self.waiting = None

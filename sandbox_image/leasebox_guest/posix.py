@@ -70,14 +70,6 @@ def keep_for_ever(thing: object) -> None:
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
 
 
-def writable_memory() -> list[tuple[int, int]]:
-    """Addresses and sizes of this process's private, writable memory, less its stack."""
-    with open("/proc/self/maps", "rb") as maps:  # noqa: PTH123 (pathlib is too dear for the agent)
-        rows = [row.split() for row in maps if b" rw-p " in row and b"[stack]" not in row]
-    ranges = [[int(address, 16) for address in row[0].split(b"-")] for row in rows]
-    return [(start, end - start) for start, end in ranges]
-
-
 def fault_in(start: int, size_bytes: int) -> None:
     """Make pages of a fork its own now, rather than one by one when they are written (Linux 5.14, else nothing)."""
     _libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(size_bytes), MADV_POPULATE_WRITE)

@@ -63,6 +63,19 @@ def test_a_job_is_not_charged_for_what_its_process_did_before(host: Any, eventua
     assert ended.cpu_s < float(ended.stdout)  # its own clock counts from the fork
 
 
+def _shared_bytes(pid: int) -> int:
+    """Memory that a fork has not copied yet: each first write to it will fault."""
+    rows = dict(row.split(":") for row in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:])
+    return int(rows["Shared_Dirty"].removesuffix("kB")) * 1024
+
+
+def test_a_waiting_process_shares_next_to_no_memory_with_the_agent(host: Any, eventually: Any) -> None:
+    host.run("pass")
+    (waiting,) = eventually(lambda: _waiting(host))
+
+    eventually(lambda: _shared_bytes(waiting) < 1 << 20)
+
+
 @pytest.mark.long
 def test_a_process_for_which_no_job_comes_ends(host: Any, eventually: Any) -> None:
     host.run("print(1)")
