@@ -32,7 +32,7 @@ from leasebox_worker.drivers.bubblewrap_checks import find_program, host_checks
 from leasebox_worker.drivers.channels import PipeChannel
 from leasebox_worker.drivers.seccomp import SeccompProfile, program
 from leasebox_worker.drivers.spawn import Launch, Spawner
-from leasebox_worker.drivers.state_folder import Record, StateFolder, process
+from leasebox_worker.drivers.state_folder import Process, Record, StateFolder, process
 from leasebox_worker.drivers.uid_pool import UidClaim, UidPool
 from leasebox_worker.drivers.verify import Asked, verify_driver
 
@@ -287,11 +287,14 @@ def _kill_tree(bwrap: subprocess.Popen[bytes], pid: int | None) -> None:
 
 def _kill_record(record: Record) -> None:
     """A sandbox of a worker that is dead: what of it the kernel has not ended yet."""
-    if record.process and record.process.is_alive():
-        with suppress(ProcessLookupError):
-            os.kill(record.process.pid, signal.SIGKILL)
+    if record.process:
+        _kill_left(record.process)
     for group in cgroup.groups_of(record.name):
         for pid in cgroup.members(group):
-            if process(pid).is_alive():
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            _kill_left(process(pid))
+
+
+def _kill_left(one: Process) -> None:
+    if one.is_alive():
+        with suppress(ProcessLookupError):
+            os.kill(one.pid, signal.SIGKILL)
