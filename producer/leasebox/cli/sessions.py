@@ -73,11 +73,11 @@ def touch(name: Name, json: Json = False) -> None:
     """Start a session's idle time anew."""
     from leasebox.cli.session_view import show_session
 
-    def touched(session: "Session") -> None:
+    def _touched(session: "Session") -> None:
         session.touch()
         show_session(session.info(), is_json=json)
 
-    with_session(name, touched)
+    with_session(name, _touched)
 
 
 def with_session(name: str, action: "Callable[[Session], None]") -> None:
