@@ -274,7 +274,7 @@ def doctor(json: Json = False) -> None:
 
 @app.command()
 def config(json: Json = False) -> None:
-    """Show every effective setting and where it comes from; secrets are hidden."""
+    """Show every effective setting of client and API, and where it comes from; secrets are hidden."""
     from leasebox.cli.installation import show_config
 
     show_config(is_json=json)
