@@ -57,6 +57,7 @@ def carry_out(answer: a.Leased | a.Cold, berth: Berth, deps: Deps, *, may_contin
     except _MustExist as exc:
         attempt.is_sandbox_alive = False
         return _settle(attempt, _ours(Outcome.LOST, exc), deps, may_continue=may_continue, error=exc)
+    attempt.times.lease_s = time.monotonic() - began
     older = deps.running.put(work, attempt.sandbox)
     if older is not None:
         deps.sandboxes.destroy(older, End.LOST)  # two attempts of one job must not run at once
@@ -65,7 +66,7 @@ def carry_out(answer: a.Leased | a.Cold, berth: Berth, deps: Deps, *, may_contin
     failed = put_files(attempt)
     if failed is not None:
         return _settle(attempt, failed, deps, may_continue=may_continue)
-    attempt.times.start_s = time.monotonic() - began
+    attempt.times.start_s = time.monotonic() - began - attempt.times.lease_s
     deadline_s = limits.timeout_s + HOST_GRACE_S
     go = _start(work, attempt.sandbox, deps, deadline_s=deadline_s)
     if isinstance(go, a.Cancelled):
