@@ -78,7 +78,8 @@ def test_a_redis_that_fails_while_a_job_runs_leaves_no_sandbox_and_no_lease(
         raise redis_py.ConnectionError("away")
 
     monkeypatch.setattr(deps.tracker, "emit", away)
-    job = worker_node.submit("s")
+    # It must not end with its first words, or settle alone would carry them.
+    job = worker_node.submit("s", {"code": "import time; print(1, flush=True); time.sleep(60)"})
     run_job(job, deps)
 
     assert (deps.sandboxes.count(), len(deps.running), deps.tracker.held()) == (0, 0, [])
