@@ -10,16 +10,17 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from leasebox.aio import AsyncClient
-    from leasebox.client import Client, JobHandle, Session
+    from leasebox.client import Client, JobHandle
     from leasebox.contract.events import Event
     from leasebox.contract.result import JobStatus, Outcome, Result
     from leasebox.contract.spec import JobSpec, Limits
+    from leasebox.session import Session
 
 _HOMES = {
     "AsyncClient": "leasebox.aio",
     "Client": "leasebox.client",
     "JobHandle": "leasebox.client",
-    "Session": "leasebox.client",
+    "Session": "leasebox.session",
     "Event": "leasebox.contract.events",
     "JobStatus": "leasebox.contract.result",
     "Outcome": "leasebox.contract.result",

@@ -11,7 +11,7 @@ from leasebox.contract import errors
 from leasebox.contract.events import Event
 from leasebox.contract.keys import Keys
 from leasebox.contract.result import JobStatus, Result, State
-from leasebox.contract.scripts import answers
+from leasebox.contract.scripts import answers, client_answers
 from leasebox.contract.scripts import client as scripts
 from leasebox.contract.scripts.client import NewJob
 
@@ -51,7 +51,7 @@ def submit(keys: Keys, record: NewJob) -> Flow[Submitted]:
         LeaseboxError: The class that belongs to the script's refusal; nothing was queued.
     """
     answer = yield scripts.submit(keys, record=record)
-    if isinstance(answer, answers.Expired) and record.session is not None:
+    if isinstance(answer, client_answers.Expired) and record.session is not None:
         raise (yield from _sessions.gone(keys, record.tenant, record.session, answer.reason))
     return told(answer, record)
 
@@ -59,26 +59,31 @@ def submit(keys: Keys, record: NewJob) -> Flow[Submitted]:
 def told(answer: object, record: NewJob) -> Submitted:
     """Turn the script's answer into a value or the error that it means."""
     match answer:
-        case answers.Accepted():
+        case client_answers.Accepted():
             return Submitted(answer.job, False)
-        case answers.Existing():
+        case client_answers.Existing():
             # A repeat of this very call, whose first reply was lost, is no earlier submit.
             return Submitted(answer.job, answer.job != record.job)
-        case answers.Conflict():
+        case client_answers.Conflict():
             raise errors.IdempotencyConflict(
                 f"idempotency_key: {record.idempotency_key!r} belongs to job {answer.job}, which has another spec"
             )
-        case answers.Full():
+        case client_answers.Full():
             raise errors.QueueFull(
                 f"queue {record.priority} is full",
                 hint=_sessions.later(answer.retry_after),
                 retry_after_s=answer.retry_after,
             )
-        case answers.ProfileDiffers() | answers.Quota() | answers.Beyond() | answers.Expired():
+        case (
+            client_answers.ProfileDiffers()
+            | client_answers.Quota()
+            | client_answers.Beyond()
+            | client_answers.Expired()
+        ):
             raise _sessions.refusal(answer, record.tenant, record.session)
-        case answers.Refused():
+        case client_answers.Refused():
             raise errors.BatchClosed(f"batch: {answer.reason}")
-        case answers.BlobGone():
+        case client_answers.BlobGone():
             raise errors.InvalidSpec(f"files: upload {answer.blob} is gone", hint="upload it again")
         case _:
             raise TypeError(f"submit answered {answer!r}")
@@ -136,7 +141,7 @@ def cancel(keys: Keys, tenant: str, job: str) -> Flow[bool]:
     answer = yield scripts.cancel(keys, job=job, tenant=tenant)
     if isinstance(answer, answers.Gone):
         raise errors.UnknownJob(f"no job {job}")
-    return not isinstance(answer, answers.Requested)
+    return not isinstance(answer, client_answers.Requested)
 
 
 def next_events(
@@ -223,7 +228,7 @@ def erase(keys: Keys, tenant: str, job: str) -> Flow[None]:
     match answer:
         case answers.Gone():
             raise errors.UnknownJob(f"no job {job}")
-        case answers.NotFinished():
+        case client_answers.NotFinished():
             raise errors.WrongState(f"job {job} is {answer.state}", hint="cancel it first")
 
 

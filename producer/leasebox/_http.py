@@ -180,21 +180,28 @@ class HttpTransport:
             self._drop(stream)
         try:
             with _translated(self._place.url):
-                answer = stream.open if isinstance(stream.open, _Answer) else self._open(stream, block_s)
-                assert isinstance(answer.lines, Iterator)
-                for line in answer.lines:
-                    if (event := stream.feed(line)) is not None:
-                        return [event]
-                    if line.startswith(":"):
-                        return []
+                found = self._next(stream, block_s)
         except BrokerUnavailable as exc:
             self._drop(stream)
             if isinstance(exc.__cause__, httpx2.ReadTimeout):
                 return []
             raise
+        if found is not None:
+            return found
         # It broke off without `finished`: the next read begins a new one behind the cursor.
         self._drop(stream)
         raise unreachable(self._place.url, "the stream of events broke off")
+
+    def _next(self, stream: EventStream, block_s: float) -> list[Event] | None:
+        """The next event; none where the API says that it has nothing to say; None at the end of the answer."""
+        answer = stream.open if isinstance(stream.open, _Answer) else self._open(stream, block_s)
+        assert isinstance(answer.lines, Iterator)
+        for line in answer.lines:
+            if (event := stream.feed(line)) is not None:
+                return [event]
+            if line.startswith(":"):
+                return []
+        return None
 
     def _open(self, stream: EventStream, block_s: float) -> _Answer:
         response = self._http.send(self._made(stream.begin(), max(block_s, _LEAST_S)), stream=True)
@@ -264,20 +271,27 @@ class AsyncHttpTransport:
             await self._drop(stream)
         try:
             with _translated(self._place.url):
-                answer = stream.open if isinstance(stream.open, _Answer) else await self._open(stream, block_s)
-                assert isinstance(answer.lines, AsyncIterator)
-                async for line in answer.lines:
-                    if (event := stream.feed(line)) is not None:
-                        return [event]
-                    if line.startswith(":"):
-                        return []
+                found = await self._next(stream, block_s)
         except BrokerUnavailable as exc:
             await self._drop(stream)
             if isinstance(exc.__cause__, httpx2.ReadTimeout):
                 return []
             raise
+        if found is not None:
+            return found
         await self._drop(stream)
         raise unreachable(self._place.url, "the stream of events broke off")
+
+    async def _next(self, stream: EventStream, block_s: float) -> list[Event] | None:
+        """The next event; none where the API says that it has nothing to say; None at the end of the answer."""
+        answer = stream.open if isinstance(stream.open, _Answer) else await self._open(stream, block_s)
+        assert isinstance(answer.lines, AsyncIterator)
+        async for line in answer.lines:
+            if (event := stream.feed(line)) is not None:
+                return [event]
+            if line.startswith(":"):
+                return []
+        return None
 
     async def _open(self, stream: EventStream, block_s: float) -> _Answer:
         response = await self._http.send(self._made(stream.begin(), max(block_s, _LEAST_S)), stream=True)

@@ -98,11 +98,11 @@ def fields_of(reply: Any) -> dict[str, str]:
 def job_fields(keys: Keys, job: str) -> Query[dict[str, str]]:
     """The record's fields that readers need; empty for an unknown job."""
 
-    def parse(replies: list[Any]) -> dict[str, str]:
+    def _parse(replies: list[Any]) -> dict[str, str]:
         named = zip(JOB_FIELDS, replies[0], strict=True)
         return {name: text_of(value) for name, value in named if value is not None}
 
-    return Query((("HMGET", keys.job(job), *JOB_FIELDS),), parse)
+    return Query((("HMGET", keys.job(job), *JOB_FIELDS),), _parse)
 
 
 def positions(keys: Keys, job: str, fields: Fields) -> Query[int | None]:
@@ -157,13 +157,13 @@ def recent(keys: Keys, tenant: str, behind: Place | None, count: int) -> Query[l
     # Those of the same instant stand in the reverse order of their ids; the first of them were listed already.
     command = ("ZREVRANGEBYSCORE", keys.recent(tenant), highest, "-inf", "WITHSCORES", "LIMIT", 0, count)
 
-    def parse(replies: list[Any]) -> list[Place]:
+    def _parse(replies: list[Any]) -> list[Place]:
         flat = replies[0]
         pairs = flat if flat and isinstance(flat[0], tuple | list) else zip(flat[::2], flat[1::2], strict=True)
         found = [Place(_score(score), text_of(job)) for job, score in pairs]
         return [p for p in found if behind is None or (float(p.score), p.job) < (float(behind.score), behind.job)]
 
-    return Query((command,), parse)
+    return Query((command,), _parse)
 
 
 def _score(value: Any) -> str:
@@ -180,14 +180,14 @@ def many_fields(keys: Keys, jobs: Sequence[str]) -> Query[list[dict[str, str]]]:
 def result(keys: Keys, job: str) -> Query[Result | None]:
     """The kept Result of a finished job, from where Celery's result backend looks."""
 
-    def parse(replies: list[Any]) -> Result | None:
+    def _parse(replies: list[Any]) -> Result | None:
         if replies[0] is None:
             return None
         meta = json.loads(replies[0])
         value = meta["result"]
         return Result.model_validate(value if meta["status"] == "SUCCESS" else value["result"])
 
-    return Query((("GET", keys.meta(job)),), parse)
+    return Query((("GET", keys.meta(job)),), _parse)
 
 
 def priming(keys: Keys, reader: EventReader) -> Query[list[Entry]]:
@@ -225,27 +225,27 @@ def _entries(replies: list[Any]) -> list[Entry]:
 def profiles(keys: Keys) -> Query[dict[str, Profile]]:
     """The profiles that nodes published."""
 
-    def parse(replies: list[Any]) -> dict[str, Profile]:
+    def _parse(replies: list[Any]) -> dict[str, Profile]:
         return {name: parse_profile(name, text) for name, text in sorted(fields_of(replies[0]).items())}
 
-    return Query((("HGETALL", keys.profiles()),), parse)
+    return Query((("HGETALL", keys.profiles()),), _parse)
 
 
 def node_names(keys: Keys) -> Query[list[tuple[str, int]]]:
     """Nodes and their heartbeat counters."""
 
-    def parse(replies: list[Any]) -> list[tuple[str, int]]:
+    def _parse(replies: list[Any]) -> list[tuple[str, int]]:
         flat = replies[0]
         pairs = flat if flat and isinstance(flat[0], tuple | list) else zip(flat[::2], flat[1::2], strict=True)
         return sorted((text_of(name), int(float(score))) for name, score in pairs)
 
-    return Query((("ZRANGE", keys.nodes(), 0, -1, "WITHSCORES"),), parse)
+    return Query((("ZRANGE", keys.nodes(), 0, -1, "WITHSCORES"),), _parse)
 
 
 def node_fields(keys: Keys, named: Sequence[tuple[str, int]]) -> Query[list[NodeStatus]]:
     """What each of the nodes last reported."""
 
-    def parse(replies: list[Any]) -> list[NodeStatus]:
+    def _parse(replies: list[Any]) -> list[NodeStatus]:
         now = int(replies[0][0]) + int(replies[0][1]) / 1e6
         records = [fields_of(reply) for reply in replies[1:]]
         return [
@@ -253,7 +253,7 @@ def node_fields(keys: Keys, named: Sequence[tuple[str, int]]) -> Query[list[Node
             for (name, beat), record in zip(named, records, strict=True)
         ]
 
-    return Query((("TIME",), *(("HGETALL", keys.node(name)) for name, _ in named)), parse)
+    return Query((("TIME",), *(("HGETALL", keys.node(name)) for name, _ in named)), _parse)
 
 
 def queues(keys: Keys) -> Query[list[QueueStatus]]:
@@ -265,20 +265,20 @@ def queues(keys: Keys) -> Query[list[QueueStatus]]:
 
     commands.append(("HGET", keys.settings(), "queue_max_jobs"))
 
-    def parse(replies: list[Any]) -> list[QueueStatus]:
+    def _parse(replies: list[Any]) -> list[QueueStatus]:
         counts, bound = replies[:-1], int(replies[-1]) if replies[-1] else None
         return [
             QueueStatus(name, int(counts[3 * i]), int(counts[3 * i + 1]), int(counts[3 * i + 2]), bound)
             for i, name in enumerate(names)
         ]
 
-    return Query(tuple(commands), parse)
+    return Query(tuple(commands), _parse)
 
 
 def server_facts() -> Query[ServerFacts]:
     """Version, persistence and memory of the server."""
 
-    def parse(replies: list[Any]) -> ServerFacts:
+    def _parse(replies: list[Any]) -> ServerFacts:
         info = replies[0] if isinstance(replies[0], Mapping) else _info(text_of(replies[0]))
         get = {text_of(k): text_of(v) for k, v in info.items()}
         return ServerFacts(
@@ -291,7 +291,7 @@ def server_facts() -> Query[ServerFacts]:
             max_memory_bytes=int(get.get("maxmemory") or 0),
         )
 
-    return Query((("INFO",), ("CONFIG", "GET", "appendfsync")), parse)
+    return Query((("INFO",), ("CONFIG", "GET", "appendfsync")), _parse)
 
 
 def _info(text: str) -> dict[str, str]:

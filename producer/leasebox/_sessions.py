@@ -14,8 +14,8 @@ from leasebox._reads import Argument, Flow, Query, fields_of, text_of
 from leasebox.contract import errors
 from leasebox.contract.keys import Keys
 from leasebox.contract.result import Result, SessionInfo, SessionState, Variable
-from leasebox.contract.scripts import answers
 from leasebox.contract.scripts import client as scripts
+from leasebox.contract.scripts import client_answers
 from leasebox.contract.scripts.client import NewJob
 from leasebox.contract.spec import SESSION_NAME
 
@@ -129,9 +129,9 @@ def open_session(keys: Keys, tenant: str, wanted: SessionPlan, *, must_exist: bo
         must_exist=must_exist,
     )
     match answer:
-        case answers.SessionRecord():
+        case client_answers.SessionRecord():
             return SessionInfo(name=wanted.name, **{k: v for k, v in answer._asdict().items() if k != "created"})
-        case answers.Expired():
+        case client_answers.Expired():
             raise (yield from gone(keys, tenant, wanted.name, answer.reason))
         case _:
             raise refusal(answer, tenant, wanted.name)
@@ -140,13 +140,13 @@ def open_session(keys: Keys, tenant: str, wanted: SessionPlan, *, must_exist: bo
 def refusal(answer: object, tenant: str, name: str | None) -> errors.LeaseboxError:
     """The error that an answer of `open` means; `submit` gives the same ones."""
     match answer:
-        case answers.ProfileDiffers():
+        case client_answers.ProfileDiffers():
             return errors.InvalidSpec(f"profile: session {name} lives with profile {answer.profile!r}")
-        case answers.Beyond():
+        case client_answers.Beyond():
             return errors.InvalidSpec(f"{answer.field}: at most {answer.bound:g} is allowed here")
-        case answers.Expired():
+        case client_answers.Expired():
             return errors.SessionExpired(f"session {name} is gone ({answer.reason}): it {reason_text(answer.reason)}")
-        case answers.Quota():
+        case client_answers.Quota():
             return errors.QuotaExceeded(
                 f"tenant {tenant} is at its quota ({answer.which})",
                 hint=later(answer.retry_after),
@@ -188,7 +188,7 @@ def touch(keys: Keys, tenant: str, name: str) -> Flow[float]:
         UnknownSession: There is no such session.
     """
     answer = yield scripts.touch(keys, tenant=tenant, session=name)
-    if isinstance(answer, answers.Touched):
+    if isinstance(answer, client_answers.Touched):
         return answer.expires_at
     yield from info(keys, tenant, name)  # one that never was is told apart
     raise (yield from gone(keys, tenant, name, answer.reason))

@@ -183,21 +183,21 @@ def with_given(
 
 def explain(settings: ClientSettings) -> list[Explained]:
     """Each effective value with the source that it came from; passwords and keys are shown as `***`."""
-    by_source = _by_source()
+    by_source = _by_source(type(settings))
     return [
         Explained(name, _shown(name, getattr(settings, name)), _source_of(name, by_source))
-        for name in ClientSettings.model_fields
+        for name in type(settings).model_fields
     ]
 
 
-def _by_source() -> dict[str, Mapping[str, Any]]:
+def _by_source(kind: type[ClientSettings]) -> dict[str, Mapping[str, Any]]:
     from pydantic_settings import DotEnvSettingsSource, EnvSettingsSource
 
     sources = (
-        EnvSettingsSource(ClientSettings),
-        _SecretFiles(ClientSettings),
-        DotEnvSettingsSource(ClientSettings),
-        _TomlFile(ClientSettings),
+        EnvSettingsSource(kind),
+        _SecretFiles(kind),
+        DotEnvSettingsSource(kind),
+        _TomlFile(kind),
     )
     return {name: source() for name, source in zip(ClientSettings._NAMES[1:], sources, strict=True)}
 
@@ -211,6 +211,8 @@ def _shown(name: str, value: object) -> str:
         return ""
     if name == "url":
         return hide_password(str(value))
+    if isinstance(value, tuple):
+        return ",".join(value)
     return "***" if isinstance(value, SecretStr) else str(value)
 
 

@@ -39,11 +39,11 @@ class Loop:
         _signal.signal(_signal.SIGCHLD, lambda _number, _frame: None)
         _signal.set_wakeup_fd(alarm, warn_on_full_buffer=False)
 
-        def woken() -> None:
+        def _woken() -> None:
             os.read(wake, _WAKE_BYTES)
             handler()
 
-        self.watch(wake, woken)
+        self.watch(wake, _woken)
 
     def turn(self, timeout_s: float) -> None:
         """Wait for whatever is ready and handle it."""

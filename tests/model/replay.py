@@ -18,7 +18,7 @@ from protocol_model import SHARED, Job, Line, Phase, Scenario, State, World
 
 from leasebox.contract import wire
 from leasebox.contract.keys import Keys
-from leasebox.contract.scripts import Call, Runner, answers, client, node, worker
+from leasebox.contract.scripts import Call, Runner, answers, client, client_answers, node, worker
 
 TENANT = "t"
 MESSAGE = (b'{"properties": {"delivery_tag": "', b'"}}')
@@ -107,7 +107,7 @@ class Replay:
             batch=self.keys.prefix,
         )  # fmt: skip
         answer = self.run(client.submit(self.keys, record=record))
-        assert isinstance(answer, answers.Accepted)
+        assert isinstance(answer, client_answers.Accepted)
 
     def cancel(self, _: World, number: int) -> None:
         self.run(client.cancel(self.keys, job=self.jobs[number], tenant=TENANT))

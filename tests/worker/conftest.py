@@ -9,7 +9,7 @@ import pytest
 import redis as redis_py
 
 from leasebox.contract.keys import Keys
-from leasebox.contract.scripts import Runner, answers, client, worker
+from leasebox.contract.scripts import Runner, answers, client, client_answers, worker
 from leasebox.contract.wire import finished_json, meta_text
 from leasebox_worker.lifecycle import node as lifecycle_node
 from leasebox_worker.lifecycle.tracker import Identity, LeaseTracker
@@ -42,10 +42,10 @@ class NodeUnderTest:
             "wake_head": b'{"properties":{"delivery_tag":"', "wake_tail": b'"}}',
         }  # fmt: skip
         answer = self.runner.run(client.submit(self.keys, record=client.NewJob(**{**given, **fields})))
-        assert isinstance(answer, answers.Accepted), answer
+        assert isinstance(answer, client_answers.Accepted), answer
         return answer.job
 
-    def cancel(self, job: str) -> answers.CancelAnswer:
+    def cancel(self, job: str) -> client_answers.CancelAnswer:
         return self.runner.run(client.cancel(self.keys, job=job, tenant=TENANT))
 
     def claim(self, job: str) -> answers.Work:

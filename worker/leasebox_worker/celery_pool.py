@@ -31,7 +31,8 @@ class TaskPool(ThreadPool):  # type: ignore[misc]
 
     _pipe: tuple[int, int] | None = None
 
-    def on_apply(self, target: Any, args: Any = None, *rest: Any, **kwargs: Any) -> Any:  # noqa: D102
+    def on_apply(self, target: Any, args: Any = None, *rest: Any, **kwargs: Any) -> Any:
+        """Run a task in a thread, and count the slot that it takes; Celery's own, and its answer."""
         give_back = self.app.gate.take(args[2]["delivery_info"]["routing_key"])
         applied = super().on_apply(target, args, *rest, **kwargs)
         applied.f.add_done_callback(lambda _: self._finished(give_back))
@@ -50,8 +51,9 @@ class TaskPool(ThreadPool):  # type: ignore[misc]
         except BlockingIOError:
             return  # the pipe is full of wake-ups already
 
-    def register_with_event_loop(self, hub: Any) -> None:  # noqa: D102
-        if self._pipe is None:  # called again after each reconnect
+    def register_with_event_loop(self, hub: Any) -> None:
+        """Have the hub look again whenever `wake` is called; Celery calls this once, and after each reconnect."""
+        if self._pipe is None:
             self._pipe = os.pipe()
             for fd in self._pipe:
                 os.set_blocking(fd, False)

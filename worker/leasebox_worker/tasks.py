@@ -152,16 +152,16 @@ def serve(settings: WorkerSettings, *, is_embedded: bool) -> None:
     gate = Gate(settings.node, Slots(settings.slots, settings.interactive_slots), intake)
     app = make_app(settings, gate)
 
-    def drain(**_: object) -> None:
+    def _drain(**_: object) -> None:
         running.drain.signalled()
 
-    def watch(sender: Any, **_: object) -> None:
+    def _watch(sender: Any, **_: object) -> None:
         intake.changed = sender.pool.wake
         running.watch(gate, restart=sender.restart, end=lambda: _end(running))
 
     # Sent by each SIGTERM, from the signal's handler; `worker_shutdown` comes when the last job has ended.
-    worker_shutting_down.connect(drain, weak=False)
-    worker_ready.connect(watch, weak=False)
+    worker_shutting_down.connect(_drain, weak=False)
+    worker_ready.connect(_watch, weak=False)
     try:
         early.obey()
         consume(app, settings)

@@ -9,6 +9,7 @@ from leasebox.cli import keys, request, sessions
 from leasebox.contract.errors import UnknownJob
 
 if TYPE_CHECKING:
+    from leasebox.cli.follow import Form
     from leasebox.client import Client
 
 app = typer.Typer(
@@ -74,8 +75,7 @@ def run(
     quiet: Quiet = False,
 ) -> None:
     """Run a program in a sandbox and show its output live; exits as the program did."""
-    if json and events:
-        raise typer.BadParameter("give --json or --events, not both")
+    form = _form(is_json=json, is_events=events)
     spec = _spec(
         request.program(source, code, args or []),
         language=lang,
@@ -92,17 +92,13 @@ def run(
         retries=retries,
         idempotency_key=idempotency_key,
     )
-    from leasebox.cli.follow import Form, follow
-    from leasebox.cli.show import as_json, line
+    from leasebox.cli.follow import follow, show_accepted
 
     handle = _client().submit(**spec)
-    if not detach:
-        form = Form.JSON if json else Form.EVENTS if events else Form.LIVE
-        follow(handle, form, is_quiet=quiet, out=out)
-    elif json:
-        as_json({"id": handle.id, "existing": handle.existing})
+    if detach:
+        show_accepted(handle, is_json=json)
     else:
-        line(handle.id)
+        follow(handle, form, is_quiet=quiet, out=out)
 
 
 @app.command()
@@ -135,6 +131,14 @@ def submit(
 
 def _spec(fields: dict[str, Any], **options: object) -> dict[str, Any]:
     return fields | {name: value for name, value in options.items() if value not in (None, {}, [], 0)}
+
+
+def _form(*, is_json: bool, is_events: bool) -> "Form":
+    from leasebox.cli.follow import Form
+
+    if is_json and is_events:
+        raise typer.BadParameter("give --json or --events, not both")
+    return Form.JSON if is_json else Form.EVENTS if is_events else Form.LIVE
 
 
 def _client() -> "Client":
@@ -270,7 +274,7 @@ def doctor(json: Json = False) -> None:
 
 @app.command()
 def config(json: Json = False) -> None:
-    """Show every effective setting and where it comes from; secrets are hidden."""
+    """Show every effective setting of client and API, and where it comes from; secrets are hidden."""
     from leasebox.cli.installation import show_config
 
     show_config(is_json=json)

@@ -36,7 +36,7 @@ def last_line(result: Result) -> str:
     told = [
         _headline(result),
         f"queued {usage.queued_s:.3f} s",
-        f"start {usage.start_s:.3f} s",
+        f"start {usage.lease_s + usage.start_s:.3f} s",
         f"run {usage.run_s:.3f} s",
         f"memory {size_text(usage.memory_peak_bytes)}",
     ]

@@ -75,6 +75,14 @@ def finish(result: Result, form: Form, *, is_quiet: bool, out: Path | None = Non
     raise typer.Exit(exit_status(result))
 
 
+def show_accepted(handle: JobHandle, *, is_json: bool) -> None:
+    """Print the id of a job that nobody waits for."""
+    if is_json:
+        as_json({"id": handle.id, "existing": handle.existing})
+    else:
+        line(handle.id)
+
+
 def show_events(events: Iterable[Event], form: Form) -> Result | None:
     """Print events as they come; the Result, if `finished` was among them."""
     for event in events:

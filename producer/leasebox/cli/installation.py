@@ -8,7 +8,7 @@ from leasebox._sessions import duration_text
 from leasebox._submit import Profile
 from leasebox.cli.ending import size_text
 from leasebox.cli.show import as_json, pairs, table
-from leasebox.config import explain, load
+from leasebox.config import explain, load_api
 from leasebox.contract.errors import UnknownProfile
 
 
@@ -91,8 +91,8 @@ def show_queues(found: list[QueueStatus], *, is_json: bool) -> None:
 
 
 def show_config(*, is_json: bool) -> None:
-    """Print every effective setting, its value and its source."""
-    shown = explain(load())
+    """Print every effective setting of the client and of the API, its value and its source."""
+    shown = explain(load_api())
     if is_json:
         as_json(shown)
     else:

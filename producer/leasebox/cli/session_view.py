@@ -5,8 +5,8 @@ import time
 
 from leasebox._sessions import duration_text, reason_text, told_end
 from leasebox.cli.show import as_json, clock, line, pairs, plain, table
-from leasebox.client import Session
 from leasebox.contract.result import SessionInfo, SessionState
+from leasebox.session import Session
 
 WATCH_PERIOD_S = 0.5
 

@@ -9,7 +9,8 @@ from leasebox.contract.errors import InvalidSpec, SessionExpired, UnknownSession
 from leasebox.contract.sizes import parse_seconds
 
 if TYPE_CHECKING:
-    from leasebox.client import Client, Session
+    from leasebox.client import Client
+    from leasebox.session import Session
 
 sessions_app = typer.Typer(no_args_is_help=True, help="Named lines of jobs that share a sandbox and its files.")
 
@@ -73,18 +74,18 @@ def touch(name: Name, json: Json = False) -> None:
     """Start a session's idle time anew."""
     from leasebox.cli.session_view import show_session
 
-    def touched(session: "Session") -> None:
+    def _touched(session: "Session") -> None:
         session.touch()
         show_session(session.info(), is_json=json)
 
-    with_session(name, touched)
+    with_session(name, _touched)
 
 
 def with_session(name: str, action: "Callable[[Session], None]") -> None:
     """Carry out a verb about a session; 1 when it is not there (any more)."""
     from leasebox._sessions import SessionPlan, checked_name
     from leasebox.cli.show import say
-    from leasebox.client import Session
+    from leasebox.session import Session
 
     checked_name(name)
     try:

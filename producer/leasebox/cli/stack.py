@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from leasebox.cli.show import say
 from leasebox.config import ClientSettings, child_environment, load
 from leasebox.contract.errors import ConfigError, StartFailed
-from leasebox.embedded import Stack
+from leasebox.embedded import Hold, Stack
 
 _API_STOP_S = 10.0
 
@@ -34,15 +34,21 @@ def stay_up() -> None:
         with _api(settings, stack.url) as api:
             while api is None or api.poll() is None:
                 time.sleep(1.0)
-                if stack.running() is None:
-                    hold.release()
-                    hold = stack.hold()
+                hold = _held_on(stack, hold)
         raise StartFailed("the API has ended; it said why")
     except KeyboardInterrupt:
         say("leasebox: stopping")
     finally:
         hold.release()
         stack.stop()
+
+
+def _held_on(stack: Stack, hold: Hold) -> Hold:
+    """The same hold while the stack runs; a new one, which starts it again, where it has ended."""
+    if stack.running() is not None:
+        return hold
+    hold.release()
+    return stack.hold()
 
 
 @contextmanager

@@ -90,12 +90,15 @@ class Keys:
         return f"{tenant}/{session}" if session else job
 
     def job(self, job: str) -> str:
+        """The record of a job."""
         return f"{self.prefix}:job:{job}"
 
     def events(self, job: str) -> str:
+        """The stream of a job's events."""
         return f"{self.prefix}:job:{job}:events"
 
     def stdin(self, job: str) -> str:
+        """The stream of a job's input that was not taken yet."""
         return f"{self.prefix}:job:{job}:stdin"
 
     def meta(self, job: str) -> str:
@@ -103,12 +106,15 @@ class Keys:
         return f"celery-task-meta-{job}"
 
     def idem(self, tenant: str, key: str) -> str:
+        """The job that a tenant's idempotency key stands for."""
         return f"{self.prefix}:idem:{tenant}:{key}"
 
     def blob(self, blob: str) -> str:
+        """The content of an uploaded file."""
         return f"{self.prefix}:blob:{blob}"
 
     def blob_jobs(self, blob: str) -> str:
+        """The jobs that need an uploaded file."""
         return f"{self.prefix}:blob:{blob}:jobs"
 
     def queue(self, priority: str, node: str | None = None) -> str:
@@ -116,6 +122,7 @@ class Keys:
         return f"{self.queue_prefix}.node.{node}.{priority}" if node else f"{self.queue_prefix}.{priority}"
 
     def waiting(self, queue: str) -> str:
+        """The runnable lines of a queue."""
         return f"{self.prefix}:queue:{queue}:waiting"
 
     def queued(self, queue: str) -> str:
@@ -123,12 +130,15 @@ class Keys:
         return f"{self.prefix}:queue:{queue}:queued"
 
     def deferred(self) -> str:
+        """The lines in back-off, of all queues."""
         return f"{self.prefix}:deferred"
 
     def expiring(self) -> str:
+        """The queued jobs that end by themselves if they do not start in time."""
         return f"{self.prefix}:expiring"
 
     def session(self, tenant: str, session: str) -> str:
+        """The record of a session."""
         return f"{self.prefix}:session:{tenant}/{session}"
 
     def session_line(self, line: str) -> str:
@@ -136,48 +146,63 @@ class Keys:
         return f"{self.prefix}:session:{line}"
 
     def pending(self, tenant: str, session: str) -> str:
+        """The jobs of a session's line, in the order of their submit."""
         return f"{self.prefix}:session:{tenant}/{session}:pending"
 
     def unbound(self) -> str:
+        """The idle sessions that have no sandbox."""
         return f"{self.prefix}:unbound"
 
     def nodes(self) -> str:
+        """The heartbeat counters of all nodes."""
         return f"{self.prefix}:nodes"
 
     def node(self, node: str) -> str:
+        """The record of a node."""
         return f"{self.prefix}:node:{node}"
 
     def claims(self, node: str) -> str:
+        """The jobs that a node holds."""
         return f"{self.prefix}:node:{node}:claims"
 
     def node_sessions(self, node: str) -> str:
+        """The sessions whose sandbox is on a node."""
         return f"{self.prefix}:node:{node}:sessions"
 
     def expiry(self, node: str) -> str:
+        """When the idle sessions of a node may be swept."""
         return f"{self.prefix}:node:{node}:expiry"
 
     def pool(self, node: str, incarnation: str, profile: str) -> str:
+        """The warm sandboxes of one profile that an incarnation made."""
         return f"{self.prefix}:node:{node}:pool:{incarnation}:{profile}"
 
     def pools(self, node: str) -> str:
+        """The pools of a node, of all its incarnations."""
         return f"{self.prefix}:node:{node}:pools"
 
     def control(self, node: str) -> str:
+        """What a node is told to do."""
         return f"{self.prefix}:node:{node}:control"
 
     def tenant_queued(self, tenant: str) -> str:
+        """The queued jobs of a tenant."""
         return f"{self.prefix}:tenant:{tenant}:queued"
 
     def tenant_running(self, tenant: str) -> str:
+        """The running jobs of a tenant."""
         return f"{self.prefix}:tenant:{tenant}:running"
 
     def tenant_sessions(self, tenant: str) -> str:
+        """The live sessions of a tenant."""
         return f"{self.prefix}:tenant:{tenant}:sessions"
 
     def parked(self, tenant: str) -> str:
+        """The lines of a tenant that wait for its own quota."""
         return f"{self.prefix}:tenant:{tenant}:parked"
 
     def recent(self, tenant: str) -> str:
+        """The newest jobs of a tenant."""
         return f"{self.prefix}:tenant:{tenant}:recent"
 
     def usage(self, tenant: str, day: int) -> str:
@@ -185,27 +210,35 @@ class Keys:
         return f"{self.prefix}:tenant:{tenant}:usage:{day}"
 
     def batch(self, batch: str) -> str:
+        """The record of a batch."""
         return f"{self.prefix}:batch:{batch}"
 
     def batch_jobs(self, batch: str) -> str:
+        """The jobs of a batch."""
         return f"{self.prefix}:batch:{batch}:jobs"
 
     def batch_events(self, batch: str) -> str:
+        """The stream of a batch's events."""
         return f"{self.prefix}:batch:{batch}:events"
 
     def batches(self) -> str:
+        """The batches that still take jobs."""
         return f"{self.prefix}:batches"
 
     def webhook_due(self) -> str:
+        """The deliveries that are due, and when."""
         return f"{self.prefix}:webhook:due"
 
     def webhook_log(self) -> str:
+        """The stream of what was delivered."""
         return f"{self.prefix}:webhook:log"
 
     def profiles(self) -> str:
+        """The profiles that nodes published."""
         return f"{self.prefix}:profiles"
 
     def tenants(self) -> str:
+        """The quotas that nodes published."""
         return f"{self.prefix}:tenants"
 
     def settings(self) -> str:
@@ -213,12 +246,15 @@ class Keys:
         return f"{self.prefix}:settings"
 
     def api_key(self, key: str) -> str:
+        """What is known of an API key."""
         return f"{self.prefix}:key:{key}"
 
     def api_keys(self) -> str:
+        """The ids of all API keys."""
         return f"{self.prefix}:keys"
 
     def audit(self) -> str:
+        """The stream of the audit chain."""
         return f"{self.prefix}:audit"
 
     def installation(self) -> str:
@@ -226,4 +262,5 @@ class Keys:
         return f"{self.prefix}:installation"
 
     def bell(self) -> str:
+        """The channel on which jobs with new events are called out."""
         return f"{self.prefix}:bell"

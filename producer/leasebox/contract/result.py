@@ -88,7 +88,15 @@ class Artifact(_Part):
 
 
 class Usage(_Part):
-    """Seconds and bytes that the job took."""
+    """Seconds and bytes that the job took.
+
+    Attributes:
+        queued_s: From its submit until a worker took it.
+        lease_s: From then until it had its sandbox: the session's, a warm one, or a new one.
+        start_s: From then until its files were in place and the program could start.
+        run_s: The program itself, by the clock of the sandbox.
+        settle_s: From the program's end until the Result was written down.
+    """
 
     queued_s: float = 0.0
     lease_s: float = 0.0

@@ -34,7 +34,7 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
     meter.watched_by(lambda: service.watch.watchers)
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with service.running():
             yield
 
@@ -42,7 +42,7 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
         title="Leasebox",
         version=__version__,
         description=_ABOUT,
-        lifespan=lifespan,
+        lifespan=_lifespan,
         docs_url=None,
         redoc_url=None,
         # Models are documented as they are read; what is written has the same fields.

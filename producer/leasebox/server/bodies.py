@@ -126,10 +126,10 @@ class StrictRoute(APIRoute):
         """Hand the request over as the route's kind."""
         handle = super().get_route_handler()
 
-        async def strictly(request: Request) -> Response:
+        async def _strictly(request: Request) -> Response:
             return await handle(self.kind(request.scope, request.receive))
 
-        return strictly
+        return _strictly
 
 
 class SessionRoute(StrictRoute):

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from leasebox import AsyncClient, Client, JobHandle, Session, errors
-from leasebox.aio import AsyncJobHandle, AsyncSession
+from leasebox.aio import AsyncJobHandle
+from leasebox.aio_session import AsyncSession
 from leasebox.config import ClientSettings
 from leasebox.contract.events import Finished, Queued, Started, Stdout
 from leasebox.contract.result import Outcome

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from leasebox.config import explain, hide_password, load
+from leasebox.config import explain, hide_password, load, load_api
 from leasebox.contract.errors import ConfigError
 
 
@@ -34,6 +34,16 @@ def test_a_secret_may_stand_in_a_file_and_is_never_shown(tmp_path: Path, monkeyp
     assert settings.api_key is not None
     assert settings.api_key.get_secret_value() == "lbx_geheim"
     assert "geheim" not in str(explain(settings))
+
+
+def test_the_settings_of_the_api_are_explained_like_those_of_a_client(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("LEASEBOX_KEY_PEPPER", "sixteen bytes of pepper")
+    monkeypatch.setenv("LEASEBOX_CORS_ORIGINS", "https://a.example, https://b.example")
+    shown = {one.name: (one.value, one.source) for one in explain(load_api())}
+
+    assert shown["key_pepper"] == ("***", "environment")
+    assert shown["cors_origins"] == ("https://a.example,https://b.example", "environment")
+    assert (shown["api_port"], shown["tenant"]) == (("8707", "default"), ("default", "default"))
 
 
 @pytest.mark.parametrize(

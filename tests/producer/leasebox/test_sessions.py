@@ -8,11 +8,11 @@ from redis import Redis
 
 from leasebox import AsyncClient, Client, errors
 from leasebox._sessions import duration_text, session_of, told_end
-from leasebox.aio import AsyncSession
-from leasebox.client import Session
+from leasebox.aio_session import AsyncSession
 from leasebox.config import ClientSettings
 from leasebox.contract.keys import Keys
 from leasebox.contract.scripts import Runner, node
+from leasebox.session import Session
 
 
 @pytest.fixture

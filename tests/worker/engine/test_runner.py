@@ -35,6 +35,15 @@ def test_a_session_keeps_its_sandbox_and_one_wake_up_runs_its_line(worker_node: 
     assert deps.sandboxes.count() == 1
 
 
+def test_a_result_tells_what_the_sandbox_cost_and_what_the_files(worker_node: Any, deps: Deps) -> None:
+    job = worker_node.submit(spec={"code": "1", "files": {"f": {"text": "x"}}})
+    run_job(job, deps)
+    usage = worker_node.result(job)["usage"]
+
+    assert usage["lease_s"] > 0.001  # no sandbox is made faster
+    assert usage["start_s"] > 0
+
+
 @pytest.mark.parametrize(
     "spec",
     [
@@ -69,7 +78,8 @@ def test_a_redis_that_fails_while_a_job_runs_leaves_no_sandbox_and_no_lease(
         raise redis_py.ConnectionError("away")
 
     monkeypatch.setattr(deps.tracker, "emit", away)
-    job = worker_node.submit("s")
+    # It must not end with its first words, or settle alone would carry them.
+    job = worker_node.submit("s", {"code": "import time; print(1, flush=True); time.sleep(60)"})
     run_job(job, deps)
 
     assert (deps.sandboxes.count(), len(deps.running), deps.tracker.held()) == (0, 0, [])

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from leasebox.contract.scripts import answers, client, worker
+from leasebox.contract.scripts import answers, client, client_answers, worker
 from leasebox_worker.lifecycle.reaper import Graces, Reaper
 
 GRACE_S = 600.0
@@ -27,7 +27,7 @@ def _submit_many(node: Any, count: int) -> list[str]:
         for n in range(count)
     ]  # fmt: skip
     accepted = [one for at in range(0, count, 500) for one in node.runner.run_many(calls[at : at + 500])]
-    return [one.job for one in accepted if isinstance(one, answers.Accepted)]
+    return [one.job for one in accepted if isinstance(one, client_answers.Accepted)]
 
 
 def _reaper(node: Any, grace_s: float = 0.0) -> Reaper:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from leasebox.contract.scripts import answers, client, node
+from leasebox.contract.scripts import answers, client, client_answers, node
 from leasebox_worker.lifecycle.sweeper import Sweeper, Swept
 
 
@@ -74,7 +74,7 @@ def test_touch_puts_the_end_off(worker_node: Any, sweeper: Sweeper, ended: list[
 
     touched = worker_node.runner.run(client.touch(worker_node.keys, tenant="acme", session="s"))
 
-    assert isinstance(touched, answers.Touched)
+    assert isinstance(touched, client_answers.Touched)
     assert sweeper.sweep("n", tell(ended)) == []
 
 

@@ -11,6 +11,9 @@ from typing import Protocol
 
 from leasebox.contract.errors import DriverUnsafe, StartFailed
 
+LABEL_INSTALLATION = "leasebox.installation"
+LABEL_NODE = "leasebox.node"
+
 
 class Isolation(StrEnum):
     """How far a driver holds hostile code, as a Result reports it.
@@ -143,6 +146,11 @@ class DriverSettings:
     docker_host: str | None = None
     runtime: str | None = None
     accept_missing: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels of each sandbox of this node, by which it is found again."""
+        return {LABEL_INSTALLATION: self.installation, LABEL_NODE: self.node}
 
 
 class EngineDown(StartFailed):

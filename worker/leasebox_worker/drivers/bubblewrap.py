@@ -32,12 +32,9 @@ from leasebox_worker.drivers.bubblewrap_checks import find_program, host_checks
 from leasebox_worker.drivers.channels import PipeChannel
 from leasebox_worker.drivers.seccomp import SeccompProfile, program
 from leasebox_worker.drivers.spawn import Launch, Spawner
-from leasebox_worker.drivers.state_folder import Record, StateFolder, process
+from leasebox_worker.drivers.state_folder import Process, Record, StateFolder, process
 from leasebox_worker.drivers.uid_pool import UidClaim, UidPool
 from leasebox_worker.drivers.verify import Asked, verify_driver
-
-_LABEL_INSTALLATION = "leasebox.installation"
-_LABEL_NODE = "leasebox.node"
 
 
 @dataclass
@@ -65,7 +62,7 @@ class BubblewrapDriver:
             mode: None = R2 as root, else R1.
         """
         self._mode = mode or (Mode.ROOT if os.geteuid() == 0 else Mode.ROOTLESS)
-        self._labels = {_LABEL_INSTALLATION: settings.installation, _LABEL_NODE: settings.node}
+        self._labels = settings.labels
         self._folder = StateFolder(settings.state_dir / "bubblewrap")
         self._uids = UidPool()
         self._spawner = Spawner()
@@ -119,7 +116,7 @@ class BubblewrapDriver:
         """See `base.Driver`."""
         with self._lock:
             live = self._live.pop(handle.id, None)
-        record = next((r for r in self._folder.records() if r.name == handle.id), None)
+        record = self._folder.find(handle.id)
         if live and live.bwrap:
             _kill_tree(live.bwrap, live.pid)
         elif record:
@@ -132,7 +129,7 @@ class BubblewrapDriver:
 
     def list(self) -> list[Found]:
         """See `base.Driver`."""
-        return [self._found(record) for record in self._folder.records() if self._is_ours(record)]
+        return [self._found(record) for record in self._folder.records() if record.has(self._labels)]
 
     def stats(self, handle: Handle) -> Stats:
         """See `base.Driver`; R1 has /proc alone, so no peaks."""
@@ -241,13 +238,10 @@ class BubblewrapDriver:
                 with suppress(OSError):  # what cannot go now keeps its folder, by which reconcile finds it again
                     self.kill(Handle(self.name, record.name, record.name))
 
-    def _is_ours(self, record: Record) -> bool:
-        return all(record.labels.get(name) == value for name, value in self._labels.items())
-
     def _found(self, record: Record) -> Found:
-        alive = record.process is not None and record.process.is_alive()
-        pid = record.process.pid if record.process and alive else None
-        return Found(Handle(self.name, record.name, record.name, pid), record.labels, record.created_at, alive)
+        pid = record.live_pid
+        handle = Handle(self.name, record.name, record.name, pid)
+        return Found(handle, record.labels, record.created_at, pid is not None)
 
     def _limits_seen(self, handle: Handle) -> cgroup.LimitsSeen:
         if handle.pid is None:
@@ -287,11 +281,14 @@ def _kill_tree(bwrap: subprocess.Popen[bytes], pid: int | None) -> None:
 
 def _kill_record(record: Record) -> None:
     """A sandbox of a worker that is dead: what of it the kernel has not ended yet."""
-    if record.process and record.process.is_alive():
-        with suppress(ProcessLookupError):
-            os.kill(record.process.pid, signal.SIGKILL)
+    if record.process:
+        _kill_left(record.process)
     for group in cgroup.groups_of(record.name):
         for pid in cgroup.members(group):
-            if process(pid).is_alive():
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            _kill_left(process(pid))
+
+
+def _kill_left(one: Process) -> None:
+    if one.is_alive():
+        with suppress(ProcessLookupError):
+            os.kill(one.pid, signal.SIGKILL)

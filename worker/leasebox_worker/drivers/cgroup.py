@@ -54,11 +54,7 @@ def create(name: str, limits: Limits) -> list[Path]:
         if _is_v1():
             _create_v1(name, groups, limits)
         else:
-            cgroup_v2.Tree(ROOT).divide()
-            for group in groups:
-                group.mkdir()
-                for file, value in cgroup_v2.settings(limits).items():
-                    (group / file).write_text(value)
+            _create_v2(groups, limits)
     except OSError as exc:
         remove(groups)
         raise StartFailed(f"no cgroup for {name}: {exc}") from exc
@@ -74,6 +70,14 @@ def _create_v1(name: str, groups: list[Path], limits: Limits) -> None:
         # memsw exists only where the kernel counts swap; `verify` compares, so a missing one is seen there.
         if target.exists() or "memsw" not in file:
             target.write_text(value)
+
+
+def _create_v2(groups: list[Path], limits: Limits) -> None:
+    cgroup_v2.Tree(ROOT).divide()
+    for group in groups:
+        group.mkdir()
+        for file, value in cgroup_v2.settings(limits).items():
+            (group / file).write_text(value)
 
 
 def groups_of(name: str) -> list[Path]:
@@ -95,15 +99,19 @@ def remove(groups: list[Path]) -> None:
     for group in groups:
         with suppress(OSError):
             (group / "cgroup.kill").write_text("1")  # v2; what is not there is not made: the kernel refuses
-        while group.exists():
-            try:
-                group.rmdir()
-            except FileNotFoundError:
-                break
-            except OSError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.002)
+        _remove_one(group, deadline)
+
+
+def _remove_one(group: Path, deadline: float) -> None:
+    while group.exists():
+        try:
+            group.rmdir()
+        except FileNotFoundError:
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.002)
 
 
 def groups_with(name: str, pid: int) -> Groups:

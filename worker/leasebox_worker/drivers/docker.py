@@ -33,8 +33,6 @@ from leasebox_worker.drivers.verify import PROBE_LIMITS, Asked, verify_driver
 
 log = structlog.get_logger()
 
-LABEL_INSTALLATION = "leasebox.installation"
-LABEL_NODE = "leasebox.node"
 
 _API_VERSION = "1.41"
 _TIMEOUT_S = 20
@@ -157,7 +155,7 @@ class DockerDriver:
 
     def list(self) -> list[Found]:
         """See `base.Driver`."""
-        wanted = [f"{LABEL_INSTALLATION}={self._settings.installation}", f"{LABEL_NODE}={self._settings.node}"]
+        wanted = [f"{name}={value}" for name, value in self._settings.labels.items()]
         with _engine_errors("the engine"):
             rows = self._api.containers(all=True, filters={"label": wanted})
         return [_found(row) for row in rows]
@@ -189,7 +187,7 @@ class DockerDriver:
         return client
 
     def _body(self, request: SandboxRequest) -> dict[str, object]:
-        ours = {LABEL_INSTALLATION: self._settings.installation, LABEL_NODE: self._settings.node}
+        ours = self._settings.labels
         return docker_settings.body(request, {**request.labels, **ours}, self._engine())
 
     def _engine(self) -> docker_settings.EngineFacts:

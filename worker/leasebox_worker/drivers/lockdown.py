@@ -31,12 +31,12 @@ def locked_down(ruleset: int, program: bytes) -> Callable[[], None]:
     compiled = _Program(len(program) // _INSTRUCTION_BYTES, program)
     pointer = ctypes.byref(compiled)
 
-    def lock() -> None:
+    def _lock() -> None:
         _must(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
         landlock.restrict(ruleset)
         _must(_libc.prctl(_PR_SET_SECCOMP, _MODE_FILTER, pointer, 0, 0))
 
-    return lock
+    return _lock
 
 
 def _must(answer: int) -> None:

@@ -7,7 +7,6 @@ What holds: a uid of their own when root, rlimits, no-new-privileges, a seccomp 
 import os
 import shutil
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,9 +29,6 @@ from leasebox_worker.drivers.spawn import Launch, Spawned, Spawner
 from leasebox_worker.drivers.state_folder import Record, StateFolder
 from leasebox_worker.drivers.uid_pool import UidClaim, UidPool
 from leasebox_worker.drivers.verify import Asked, verify_driver
-
-_LABEL_INSTALLATION = "leasebox.installation"
-_LABEL_NODE = "leasebox.node"
 
 ROOT_FOLDER = Path("/var/lib/leasebox/process")
 """Where root's sandboxes keep their files: the uids of the pool must reach them, and a state folder is often closed."""
@@ -76,7 +72,7 @@ class ProcessDriver:
         Args:
             root_folder: Where root's sandboxes live; reachable by every uid.
         """
-        self._labels = {_LABEL_INSTALLATION: settings.installation, _LABEL_NODE: settings.node}
+        self._labels = settings.labels
         self._folder = StateFolder(settings.state_dir / "process")
         self._files = root_folder if os.geteuid() == 0 else settings.state_dir / "process-files"
         self._uids = UidPool()
@@ -140,7 +136,7 @@ class ProcessDriver:
         """See `base.Driver`."""
         with self._lock:
             live = self._live.pop(handle.id, None)
-        record = next((found for found in self._folder.records() if found.name == handle.id), None)
+        record = self._folder.find(handle.id)
         if live and live.spawned:
             process_tree.end_tree(live.spawned.process.pid)
             live.spawned.process.wait()
@@ -157,7 +153,7 @@ class ProcessDriver:
 
     def list(self) -> list[Found]:
         """See `base.Driver`."""
-        return [self._found(record) for record in self._folder.records() if self._is_ours(record.labels)]
+        return [self._found(record) for record in self._folder.records() if record.has(self._labels)]
 
     def stats(self, handle: Handle) -> Stats:
         """See `base.Driver`; from /proc, so peaks are not known."""
@@ -223,14 +219,10 @@ class ProcessDriver:
     def _workspace(self, name: str) -> Path:
         return self._files / name / "workspace"
 
-    def _is_ours(self, labels: Mapping[str, str]) -> bool:
-        return all(labels.get(name) == value for name, value in self._labels.items())
-
     def _found(self, record: Record) -> Found:
-        alive = record.process is not None and record.process.is_alive()
-        pid = record.process.pid if record.process and alive else None
+        pid = record.live_pid
         handle = Handle(self.name, record.name, record.name, pid, str(self._workspace(record.name)))
-        return Found(handle, record.labels, record.created_at, alive)
+        return Found(handle, record.labels, record.created_at, pid is not None)
 
     def _limits_seen(self, handle: Handle) -> LimitsSeen:
         del handle

@@ -46,6 +46,15 @@ class Record:
     process: Process | None
     uid: int | None = None
 
+    @property
+    def live_pid(self) -> int | None:
+        """Its first process, while it runs."""
+        return self.process.pid if self.process and self.process.is_alive() else None
+
+    def has(self, labels: Mapping[str, str]) -> bool:
+        """Whether it has all of these labels."""
+        return labels.items() <= self.labels.items()
+
 
 def process(pid: int) -> Process:
     """The identity of a process; one that is gone already counts as started at 0, which never matches."""
@@ -88,6 +97,10 @@ class StateFolder:
         """Forget a sandbox; what it had mounted must be unmounted."""
         with suppress(FileNotFoundError):
             shutil.rmtree(self.path(name))
+
+    def find(self, name: str) -> Record | None:
+        """One sandbox; None if it has no folder."""
+        return next((record for record in self.records() if record.name == name), None)
 
     def records(self) -> Iterator[Record]:
         """Every sandbox that has a folder; a folder without a readable state is one whose maker died at once."""

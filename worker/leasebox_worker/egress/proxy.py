@@ -85,11 +85,11 @@ class Egress:
         folder = self._root / sandbox
         listener = listen(folder)
 
-        async def make() -> Door:
+        async def _make() -> Door:
             return Door(listener, visit, self._caps, self._ways, self._room)
 
         try:
-            return OpenDoor(self._run(make()), folder)
+            return OpenDoor(self._run(_make()), folder)
         except BaseException:
             listener.close()
             raise

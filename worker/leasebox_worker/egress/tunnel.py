@@ -118,17 +118,23 @@ class Tunnel:
         hello = HelloReader()
         try:
             async with asyncio.timeout(self._caps.head_within_s):
-                while data := await self._reader.read(STREAM_BYTES):
-                    seen = hello.feed(data)
-                    if seen is not None and seen != name:
-                        raise RefusedError(Refusal.SNI, f"{name} as {seen[:253]}")
-                    if seen is not None:
-                        return hello.received
+                seen = await self._seen_name(hello)
         except TimeoutError as exc:
             raise RefusedError(Refusal.SLOW, name) from exc
         except RefusedError as exc:
             raise RefusedError(exc.refusal, exc.name or name) from exc
-        raise RefusedError(Refusal.NOT_TLS, name)
+        if seen is None:
+            raise RefusedError(Refusal.NOT_TLS, name)
+        if seen != name:
+            raise RefusedError(Refusal.SNI, f"{name} as {seen[:253]}")
+        return hello.received
+
+    async def _seen_name(self, hello: HelloReader) -> str | None:
+        """Whom the guest greets; None if it ended before it said so."""
+        while data := await self._reader.read(STREAM_BYTES):
+            if (seen := hello.feed(data)) is not None:
+                return seen
+        return None
 
     async def _relay(self, remote: Streams) -> None:
         """Forward until the host has ended, or nothing moves; a guest that has ended may still listen."""

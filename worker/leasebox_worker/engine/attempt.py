@@ -9,9 +9,18 @@ from leasebox.contract.scripts import answers as a
 from leasebox.contract.spec import FileContent, JobSpec
 from leasebox_worker.engine.cells import Told
 from leasebox_worker.engine.publisher import Publisher
-from leasebox_worker.engine.report import Times
 from leasebox_worker.engine.sandboxes import Sandbox
 from leasebox_worker.policy.admit import Grant
+
+
+@dataclass(slots=True)
+class Times:
+    """Moments of an attempt, unix or monotonic seconds as the field says, filled in as they pass."""
+
+    lease_s: float = 0.0
+    start_s: float = 0.0
+    exited_at: float | None = None
+    redis_s: float = 0.0
 
 
 @dataclass(slots=True)

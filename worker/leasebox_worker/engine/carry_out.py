@@ -14,14 +14,14 @@ from leasebox.contract.result import Failure, Outcome, Usage
 from leasebox.contract.scripts import answers as a
 from leasebox.contract.scripts.worker import Chunk
 from leasebox.contract.spec import SANDBOX_LIMITS, JobSpec, Limits, parse_spec
-from leasebox_worker.engine.attempt import Attempt, bytes_of, content_bytes
+from leasebox_worker.engine.attempt import Attempt, Times, bytes_of, content_bytes
 from leasebox_worker.engine.berth import Berth
 from leasebox_worker.engine.deps import Deps
 from leasebox_worker.engine.network import check_network
 from leasebox_worker.engine.outcome import Ended
 from leasebox_worker.engine.program import HOST_GRACE_S, execute, put_files
 from leasebox_worker.engine.publisher import Publisher
-from leasebox_worker.engine.report import Times, Where, ending_of, result_of
+from leasebox_worker.engine.report import Where, ending_of, result_of
 from leasebox_worker.engine.sandboxes import Sandbox
 from leasebox_worker.policy.admit import Grant, admit
 from leasebox_worker.policy.profiles import Profile
@@ -57,6 +57,7 @@ def carry_out(answer: a.Leased | a.Cold, berth: Berth, deps: Deps, *, may_contin
     except _MustExist as exc:
         attempt.is_sandbox_alive = False
         return _settle(attempt, _ours(Outcome.LOST, exc), deps, may_continue=may_continue, error=exc)
+    attempt.times.lease_s = time.monotonic() - began
     older = deps.running.put(work, attempt.sandbox)
     if older is not None:
         deps.sandboxes.destroy(older, End.LOST)  # two attempts of one job must not run at once
@@ -65,7 +66,7 @@ def carry_out(answer: a.Leased | a.Cold, berth: Berth, deps: Deps, *, may_contin
     failed = put_files(attempt)
     if failed is not None:
         return _settle(attempt, failed, deps, may_continue=may_continue)
-    attempt.times.start_s = time.monotonic() - began
+    attempt.times.start_s = time.monotonic() - began - attempt.times.lease_s
     deadline_s = limits.timeout_s + HOST_GRACE_S
     go = _start(work, attempt.sandbox, deps, deadline_s=deadline_s)
     if isinstance(go, a.Cancelled):
@@ -193,26 +194,8 @@ def _settle(
     work, sandbox = attempt.work, attempt.sandbox
     is_expired = isinstance(error, _MustExist)
     name = "SessionExpired" if is_expired else type(error).__name__
-    driver = deps.sandboxes.driver
-    result = result_of(
-        work,
-        attempt.spec,
-        ended,
-        where=Where(
-            node=deps.tracker.identity.node,
-            sandbox=sandbox.name if sandbox else None,
-            driver=driver.name,
-            isolation=driver.isolation,
-            runtime=sandbox.link.python if sandbox and attempt.grant and attempt.grant.is_python else None,
-        ),
-        times=attempt.times,
-        limits=attempt.grant.limits if attempt.grant else None,
-        kept=attempt.publisher.kept,
-        usage=usage or Usage(),
-        attempt=attempt.number,
-        error=Failure(name=name, message=ended.message) if error else None,
-        told=attempt.told,
-    )
+    failure = Failure(name=name, message=ended.message) if error else None
+    result = result_of(attempt, ended, where=_where(attempt, deps), usage=usage or Usage(), error=failure)
     is_usable = attempt.is_sandbox_alive and sandbox is not None and not sandbox.link.is_broken
     if sandbox is not None and not is_usable:
         deps.sandboxes.destroy(sandbox)  # before `finished`, which says that nothing of the job runs any more
@@ -234,6 +217,17 @@ def _settle(
     if isinstance(answer, a.Next):
         return a.Leased(answer.work, answer.sandbox)
     return None
+
+
+def _where(attempt: Attempt, deps: Deps) -> Where:
+    driver, sandbox, grant = deps.sandboxes.driver, attempt.sandbox, attempt.grant
+    return Where(
+        node=deps.tracker.identity.node,
+        sandbox=sandbox.name if sandbox else None,
+        driver=driver.name,
+        isolation=driver.isolation,
+        runtime=sandbox.link.python if sandbox and grant and grant.is_python else None,
+    )
 
 
 def _publisher(work: a.Work, deps: Deps, kept_bytes: int, secrets: Collection[bytes] = ()) -> Publisher:

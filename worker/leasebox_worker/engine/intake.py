@@ -110,11 +110,11 @@ class Gate:
             self._busy[is_bulk] += 1
             self._taken += 1
 
-        def give_back() -> None:
+        def _give_back() -> None:
             with self._lock:
                 self._busy[is_bulk] -= 1
 
-        return give_back
+        return _give_back
 
     @property
     def taken(self) -> int:

@@ -5,11 +5,8 @@ from dataclasses import dataclass
 
 from leasebox.contract import wire
 from leasebox.contract.result import Failure, Outcome, Result, Truncated, Usage
-from leasebox.contract.scripts.answers import Work
 from leasebox.contract.scripts.worker import Ending
-from leasebox.contract.spec import JobSpec, Limits
-from leasebox_worker.engine.cells import Told
-from leasebox_worker.engine.kept import Kept
+from leasebox_worker.engine.attempt import Attempt
 from leasebox_worker.engine.outcome import Ended
 
 MAX_INLINE_BYTES = 64 << 10
@@ -27,31 +24,9 @@ class Where:
     runtime: str | None
 
 
-@dataclass(slots=True)
-class Times:
-    """Moments of an attempt, unix or monotonic seconds as the field says, filled in as they pass."""
-
-    lease_s: float = 0.0
-    start_s: float = 0.0
-    exited_at: float | None = None
-    redis_s: float = 0.0
-
-
-def result_of(
-    work: Work,
-    spec: JobSpec,
-    ended: Ended,
-    *,
-    where: Where,
-    times: Times,
-    limits: Limits | None,
-    kept: dict[str, Kept],
-    usage: Usage,
-    attempt: int,
-    error: Failure | None = None,
-    told: Told | None = None,
-) -> Result:
+def result_of(attempt: Attempt, ended: Ended, *, where: Where, usage: Usage, error: Failure | None = None) -> Result:
     """Put a Result together; `usage` has what was measured inside the attempt."""
+    work, kept, times, told = attempt.work, attempt.publisher.kept, attempt.times, attempt.told
     stdout, stdout_base64 = kept["stdout"].text_and_base64()
     stderr, stderr_base64 = kept["stderr"].text_and_base64()
     settle_s = time.monotonic() - times.exited_at if times.exited_at is not None else 0.0
@@ -67,16 +42,16 @@ def result_of(
         stderr_base64=stderr_base64,
         truncated=Truncated(stdout=kept["stdout"].is_truncated, stderr=kept["stderr"].is_truncated),
         limit=ended.limit,
-        error=error or (told.error if told else None),
-        results=told.bundles if told else [],
-        interpreter=told.interpreter if told else "none",
+        error=error or told.error,
+        results=told.bundles,
+        interpreter=told.interpreter,
         session=work.session,
         sandbox=where.sandbox,
         driver=where.driver,
         isolation=where.isolation,
         node=where.node,
-        attempt=attempt,
-        limits=limits,
+        attempt=attempt.number,
+        limits=attempt.grant.limits if attempt.grant else None,
         runtime=where.runtime,
         usage=usage.model_copy(
             update={
@@ -87,7 +62,7 @@ def result_of(
             }
         ),
         message=ended.message,
-        metadata=spec.metadata,
+        metadata=attempt.spec.metadata,
     )
 
 

@@ -22,22 +22,22 @@ def upkeep(client: redis.Redis, runner: Runner, keys: Keys, place: Place, deps: 
     sandboxes = deps.sandboxes
     reconciler = Reconciler(client, runner, keys, place, sandboxes.driver, sandboxes.names)
 
-    def reconcile() -> None:
+    def _reconcile() -> None:
         drift = reconciler.reconcile()
         DRIFT.labels("sandbox").inc(drift.destroyed)
         DRIFT.labels("session").inc(drift.detached)
 
-    def detach() -> None:
+    def _detach() -> None:
         if sandboxes.lost.is_set():
             sandboxes.lost.clear()
             reconciler.detach_dead()
 
-    def obey_engine(is_down: bool) -> None:
+    def _obey_engine(is_down: bool) -> None:
         (deps.intake.pause if is_down else deps.intake.resume)(Pause.ENGINE_DOWN)
 
-    sandboxes.circuit.changed = obey_engine
+    sandboxes.circuit.changed = _obey_engine
     return [
-        Beat("reconcile", reconcile, period_s),
-        Beat("detach", detach, LOOK_S),  # not by the ping's thread, which must never wait for Redis
+        Beat("reconcile", _reconcile, period_s),
+        Beat("detach", _detach, LOOK_S),  # not by the ping's thread, which must never wait for Redis
         Beat("engine", sandboxes.circuit.probe, LOOK_S),
     ]

@@ -242,13 +242,17 @@ class GuestLink:
         finally:
             self._send_lock.release()
         while not self._hold_confirmed.is_set() and time.monotonic() < deadline:
-            if self._read_lock.acquire(timeout=HOLD_POLL_S):
-                try:
-                    if not self._hold_confirmed.is_set():
-                        self._unread += self._receive(HOLD_POLL_S)
-                finally:
-                    self._read_lock.release()
+            self._await_the_hold()
         return self._hold_confirmed.is_set()
+
+    def _await_the_hold(self) -> None:
+        if not self._read_lock.acquire(timeout=HOLD_POLL_S):
+            return
+        try:
+            if not self._hold_confirmed.is_set():
+                self._unread += self._receive(HOLD_POLL_S)
+        finally:
+            self._read_lock.release()
 
     def resume(self) -> None:
         """Let go on what was held; nothing happens if nothing is.

@@ -103,17 +103,20 @@ class Node:
                 )
             )
             if isinstance(answer, a.NameTaken):
-                if time.monotonic() >= deadline:
-                    raise ConfigError(
-                        f"node {identity.node!r} is in use by another live worker",
-                        hint="set LEASEBOX_NODE to a name of its own, or stop the other worker",
-                    )
-                time.sleep(min(1.0, max(0.1, answer.seconds)))
+                self._wait_for_the_name(answer.seconds, deadline)
                 continue
             destroy += answer.destroy
             if not answer.more:
                 return a.Adopted(keep=answer.keep, destroy=destroy, more=False)
             found = answer.keep
+
+    def _wait_for_the_name(self, silent_in_s: float, deadline: float) -> None:
+        if time.monotonic() >= deadline:
+            raise ConfigError(
+                f"node {self._tracker.identity.node!r} is in use by another live worker",
+                hint="set LEASEBOX_NODE to a name of its own, or stop the other worker",
+            )
+        time.sleep(min(1.0, max(0.1, silent_in_s)))
 
     def leave(self) -> None:
         """Say that this incarnation and its sandboxes are gone: its sessions go on elsewhere, and say so.

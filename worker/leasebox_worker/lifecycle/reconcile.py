@@ -11,7 +11,7 @@ from leasebox.contract.errors import LeaseboxError
 from leasebox.contract.keys import Keys
 from leasebox.contract.scripts import Runner, node
 from leasebox.contract.scripts import answers as a
-from leasebox_worker.drivers.base import Driver, Found, Handle
+from leasebox_worker.drivers.base import LABEL_INSTALLATION, LABEL_NODE, Driver, Found, Handle
 from leasebox_worker.lifecycle import owners
 from leasebox_worker.lifecycle.owners import Owners, SessionOwner
 
@@ -61,8 +61,8 @@ def destroy_plan(place: Place, found: Iterable[Found], has: Owners, *, now: floa
     return [
         Destroy(sandbox.handle)
         for sandbox in found
-        if sandbox.labels.get("leasebox.installation") == place.installation
-        and sandbox.labels.get("leasebox.node") == place.node
+        if sandbox.labels.get(LABEL_INSTALLATION) == place.installation
+        and sandbox.labels.get(LABEL_NODE) == place.node
         and now - sandbox.created_at > MIN_AGE_S
         and not has.has(sandbox.handle.name)
         and sandbox.labels.get("leasebox.job", "") not in has.starting

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 
 from leasebox.contract.keys import Keys
-from leasebox.contract.scripts import answers
+from leasebox.contract.scripts import answers, client_answers
 from leasebox.contract.scripts.call import Call
 from leasebox.contract.scripts.replies import Reader, maybe, reader, text
 from leasebox.contract.wire import ENDINGS, Endings
@@ -65,7 +65,7 @@ class NewJob:
     batch_callback: bool = False
 
 
-def submit(keys: Keys, *, record: NewJob) -> Call[answers.SubmitAnswer]:
+def submit(keys: Keys, *, record: NewJob) -> Call[client_answers.SubmitAnswer]:
     """Accept a job: record, line, quota, `queued` event and wake-up in one step."""
     r = record
     fields: list[bytes | str | int | float] = [
@@ -97,7 +97,7 @@ def open_session(
     idle_timeout_s: float | None = None,
     max_age_s: float | None = None,
     must_exist: bool = False,
-) -> Call[answers.OpenAnswer]:
+) -> Call[client_answers.OpenAnswer]:
     """Make or find a session; one that is found keeps its times. None = the operator's."""
     args = (
         keys.names, f"{tenant}/{session}", tenant, profile or "", _or_empty(idle_timeout_s), _or_empty(max_age_s),
@@ -108,27 +108,27 @@ def open_session(
 
 def feed(
     keys: Keys, *, job: str, tenant: str, writer: str, n: int, data: bytes, eof: bool = False
-) -> Call[answers.FeedAnswer]:
+) -> Call[client_answers.FeedAnswer]:
     """Append to the input of a job; `n` counts from 1 and rises with each chunk of this writer."""
     args = (keys.names, job, tenant, writer, n, data, _flag(eof), STDIN_MAX_BYTES)
     return Call("feed", (keys.job(job),), args, _feed_answer)
 
 
-def seal(keys: Keys, *, batch: str, tenant: str | None) -> Call[answers.SealAnswer]:
+def seal(keys: Keys, *, batch: str, tenant: str | None) -> Call[client_answers.SealAnswer]:
     """No job comes to the batch any more. `tenant` None: the reaper asks."""
     return Call("seal", (keys.batch(batch),), (keys.names, batch, tenant or ""), _seal_answer)
 
 
 def cancel(
     keys: Keys, *, job: str, tenant: str, reason: str = "cancelled", endings: Endings = ENDINGS
-) -> Call[answers.CancelAnswer]:
+) -> Call[client_answers.CancelAnswer]:
     """End a queued job, or ask the holder of a claimed one to kill it."""
     return Call("cancel", (keys.job(job),), (keys.names, job, tenant, endings.text, reason), _cancel_answer)
 
 
 def cancel_batch(
     keys: Keys, *, batch: str, tenant: str, place: int = 0, endings: Endings = ENDINGS
-) -> Call[answers.CancelBatchAnswer]:
+) -> Call[client_answers.CancelBatchAnswer]:
     """Cancel 64 jobs of a batch from `place` on; go on at the answer's `next_place`."""
     return Call("cancel_batch", (keys.batch(batch),), (keys.names, batch, tenant, endings.text, place), _batch_answer)
 
@@ -141,18 +141,18 @@ def close(
     reason: str = "closed",
     endings: Endings = ENDINGS,
     tombstone_ttl_s: float = TOMBSTONE_TTL_S,
-) -> Call[answers.CloseAnswer]:
+) -> Call[client_answers.CloseAnswer]:
     """End a session: queued jobs are cancelled, a claimed one is asked to end."""
     args = (keys.names, f"{tenant}/{session}", reason, endings.text, tombstone_ttl_s)
     return Call("close", (keys.session(tenant, session),), args, _close_answer)
 
 
-def touch(keys: Keys, *, tenant: str, session: str) -> Call[answers.TouchAnswer]:
+def touch(keys: Keys, *, tenant: str, session: str) -> Call[client_answers.TouchAnswer]:
     """Start the session's idle time anew."""
     return Call("touch", (keys.session(tenant, session),), (keys.names, f"{tenant}/{session}"), _touch_answer)
 
 
-def erase(keys: Keys, *, job: str, tenant: str) -> Call[answers.EraseAnswer]:
+def erase(keys: Keys, *, job: str, tenant: str) -> Call[client_answers.EraseAnswer]:
     """Forget a finished job before its time."""
     return Call("erase", (keys.job(job), keys.meta(job)), (keys.names, job, tenant), _erase_answer)
 
@@ -165,12 +165,12 @@ def _or_empty(value: float | int | None) -> str | float | int:
     return "" if value is None else value
 
 
-def _session_record(created: bool, *fields: bytes | int) -> answers.SessionRecord:
+def _session_record(created: bool, *fields: bytes | int) -> client_answers.SessionRecord:
     state, profile, node, generation, created_at, used_at, idle, age, pending, executions, code, reason, since, lost = (
         fields
     )
     idle_s, age_s = float(idle), float(age)
-    return answers.SessionRecord(
+    return client_answers.SessionRecord(
         created=created,
         state=_text(state),
         profile=_text(profile),
@@ -193,62 +193,66 @@ def _text(value: bytes | int) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-_submit_answer: Reader[answers.SubmitAnswer] = reader(
+_submit_answer: Reader[client_answers.SubmitAnswer] = reader(
     {
-        b"accepted": lambda job, place, queue: answers.Accepted(text(job), place, bool(queue)),
-        b"existing": lambda job, state: answers.Existing(text(job), text(state)),
-        b"conflict": lambda job: answers.Conflict(text(job)),
-        b"quota": lambda which, after: answers.Quota(text(which), float(after)),
-        b"full": lambda after: answers.Full(float(after)),
-        b"profile_differs": lambda profile: answers.ProfileDiffers(text(profile)),
-        b"refused": lambda reason: answers.Refused(text(reason)),
-        b"blob_gone": lambda blob: answers.BlobGone(text(blob)),
-        b"expired": lambda reason: answers.Expired(text(reason) or "lost"),
-        b"beyond": lambda field, bound: answers.Beyond(text(field), float(bound)),
+        b"accepted": lambda job, place, queue: client_answers.Accepted(text(job), place, bool(queue)),
+        b"existing": lambda job, state: client_answers.Existing(text(job), text(state)),
+        b"conflict": lambda job: client_answers.Conflict(text(job)),
+        b"quota": lambda which, after: client_answers.Quota(text(which), float(after)),
+        b"full": lambda after: client_answers.Full(float(after)),
+        b"profile_differs": lambda profile: client_answers.ProfileDiffers(text(profile)),
+        b"refused": lambda reason: client_answers.Refused(text(reason)),
+        b"blob_gone": lambda blob: client_answers.BlobGone(text(blob)),
+        b"expired": lambda reason: client_answers.Expired(text(reason) or "lost"),
+        b"beyond": lambda field, bound: client_answers.Beyond(text(field), float(bound)),
     }
 )
-_open_answer: Reader[answers.OpenAnswer] = reader(
+_open_answer: Reader[client_answers.OpenAnswer] = reader(
     {
         b"created": lambda *fields: _session_record(True, *fields),
         b"found": lambda *fields: _session_record(False, *fields),
-        b"profile_differs": lambda profile: answers.ProfileDiffers(text(profile)),
-        b"expired": lambda reason: answers.Expired(text(reason) or "lost"),
-        b"quota": lambda which, after: answers.Quota(text(which), float(after)),
-        b"beyond": lambda field, bound: answers.Beyond(text(field), float(bound)),
+        b"profile_differs": lambda profile: client_answers.ProfileDiffers(text(profile)),
+        b"expired": lambda reason: client_answers.Expired(text(reason) or "lost"),
+        b"quota": lambda which, after: client_answers.Quota(text(which), float(after)),
+        b"beyond": lambda field, bound: client_answers.Beyond(text(field), float(bound)),
     }
 )
-_feed_answer: Reader[answers.FeedAnswer] = reader(
+_feed_answer: Reader[client_answers.FeedAnswer] = reader(
     {
-        b"ok": answers.Fed,
-        b"wrong_state": lambda state: answers.WrongState(text(state)),
-        b"full": lambda after: answers.Full(float(after)),
+        b"ok": client_answers.Fed,
+        b"wrong_state": lambda state: client_answers.WrongState(text(state)),
+        b"full": lambda after: client_answers.Full(float(after)),
         b"gone": answers.Gone,
     }
 )
-_seal_answer: Reader[answers.SealAnswer] = reader({b"sealed": answers.Sealed, b"gone": answers.Gone})
-_cancel_answer: Reader[answers.CancelAnswer] = reader(
+_seal_answer: Reader[client_answers.SealAnswer] = reader({b"sealed": client_answers.Sealed, b"gone": answers.Gone})
+_cancel_answer: Reader[client_answers.CancelAnswer] = reader(
     {
         b"cancelled": lambda _woken: answers.Cancelled(),
-        b"requested": answers.Requested,
-        b"already_finished": lambda outcome: answers.AlreadyFinished(text(outcome)),
+        b"requested": client_answers.Requested,
+        b"already_finished": lambda outcome: client_answers.AlreadyFinished(text(outcome)),
         b"gone": answers.Gone,
     }
 )
-_erase_answer: Reader[answers.EraseAnswer] = reader(
-    {b"ok": answers.Erased, b"busy": lambda state: answers.NotFinished(text(state)), b"gone": answers.Gone}
-)
-_batch_answer: Reader[answers.CancelBatchAnswer] = reader(
-    {b"ok": lambda place: answers.BatchCancelled(int(place) if place else None), b"gone": answers.Gone}
-)
-_close_answer: Reader[answers.CloseAnswer] = reader(
+_erase_answer: Reader[client_answers.EraseAnswer] = reader(
     {
-        b"closed": lambda reason, more: answers.Closed(text(reason), bool(more)),
-        b"closing": lambda more: answers.Closing(bool(more)),
+        b"ok": client_answers.Erased,
+        b"busy": lambda state: client_answers.NotFinished(text(state)),
+        b"gone": answers.Gone,
     }
 )
-_touch_answer: Reader[answers.TouchAnswer] = reader(
+_batch_answer: Reader[client_answers.CancelBatchAnswer] = reader(
+    {b"ok": lambda place: client_answers.BatchCancelled(int(place) if place else None), b"gone": answers.Gone}
+)
+_close_answer: Reader[client_answers.CloseAnswer] = reader(
     {
-        b"ok": lambda at: answers.Touched(float(at)),
-        b"expired": lambda reason: answers.Expired(maybe(reason) or "lost"),
+        b"closed": lambda reason, more: client_answers.Closed(text(reason), bool(more)),
+        b"closing": lambda more: client_answers.Closing(bool(more)),
+    }
+)
+_touch_answer: Reader[client_answers.TouchAnswer] = reader(
+    {
+        b"ok": lambda at: client_answers.Touched(float(at)),
+        b"expired": lambda reason: client_answers.Expired(maybe(reason) or "lost"),
     }
 )

@@ -76,7 +76,7 @@ def adopt(
     )  # fmt: skip
     sandboxes = tuple(answers.FoundSandbox(*sandbox) for sandbox in found)
 
-    def parse(reply: Any) -> answers.AdoptAnswer:
+    def _parse(reply: Any) -> answers.AdoptAnswer:
         if reply[0] == b"name_taken":
             return answers.NameTaken(float(reply[1]))
         kept = set(reply[1])
@@ -86,7 +86,7 @@ def adopt(
             more=bool(reply[2]),
         )
 
-    return Call("adopt", (keys.node(node),), args, parse)
+    return Call("adopt", (keys.node(node),), args, _parse)
 
 
 def detach(keys: Keys, *, line: str, generation: int, sandbox: str, reason: str = "lost") -> Call[answers.DetachAnswer]:

@@ -12,10 +12,10 @@ Reader: TypeAlias = Callable[[Any], A]
 def reader(kinds: Mapping[bytes, Callable[..., A]]) -> Reader[A]:
     """A parser that hands the fields of a reply to the maker that its first item names."""
 
-    def parse(reply: Any) -> A:
+    def _parse(reply: Any) -> A:
         return kinds[reply[0]](*reply[1:])
 
-    return parse
+    return _parse
 
 
 def text(value: bytes | None) -> str:

@@ -14,7 +14,7 @@ import redis as redis_py
 
 from leasebox.contract import wire
 from leasebox.contract.keys import Keys
-from leasebox.contract.scripts import Runner, answers, client, node, worker
+from leasebox.contract.scripts import Runner, answers, client, client_answers, node, worker
 
 TENANT = "acme"
 
@@ -42,13 +42,13 @@ class Desk:
         }  # fmt: skip
         return client.NewJob(job=job, **{**given, **fields})
 
-    def submit(self, job: str | None = None, **fields: Any) -> answers.SubmitAnswer:
+    def submit(self, job: str | None = None, **fields: Any) -> client_answers.SubmitAnswer:
         return self.run(client.submit(self.keys, record=self.record(job, **fields)))
 
     def new(self, job: str | None = None, **fields: Any) -> str:
         """Submit a job and return its id."""
         answer = self.submit(job, **fields)
-        assert isinstance(answer, answers.Accepted)
+        assert isinstance(answer, client_answers.Accepted)
         return answer.job
 
     def register(self, name: str = "n", incarnation: str | None = None, **fields: Any) -> answers.AdoptAnswer:
@@ -94,10 +94,10 @@ class Desk:
         given = {"job": work.job, "lease": work.lease, "why": why, "backoff_s": (0,)}
         return self.run(worker.give_up(self.keys, **{**given, **fields}))
 
-    def cancel(self, job: str, tenant: str = TENANT) -> answers.CancelAnswer:
+    def cancel(self, job: str, tenant: str = TENANT) -> client_answers.CancelAnswer:
         return self.run(client.cancel(self.keys, job=job, tenant=tenant))
 
-    def close(self, session: str) -> answers.CloseAnswer:
+    def close(self, session: str) -> client_answers.CloseAnswer:
         return self.run(client.close(self.keys, tenant=TENANT, session=session))
 
     def heartbeat(self, *held: tuple[str, str], name: str = "n", **fields: Any) -> answers.HeartbeatAnswer:

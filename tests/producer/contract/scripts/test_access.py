@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from leasebox.contract.scripts import access, answers, client
+from leasebox.contract.scripts import access, answers, client, client_answers
 
 KEY = {"key": "k", "digest": "d", "tenant": "acme", "scopes": ["admin"], "expires_at": None}
 
@@ -41,7 +41,7 @@ def test_a_job_that_has_not_ended_is_not_forgotten(desk, state):
         desk.start(work)
     before = desk.dump()
 
-    assert desk.run(client.erase(desk.keys, job=job, tenant="acme")) == answers.NotFinished(state)
+    assert desk.run(client.erase(desk.keys, job=job, tenant="acme")) == client_answers.NotFinished(state)
     assert desk.dump() == before
 
 
@@ -52,7 +52,7 @@ def test_a_forgotten_job_leaves_nothing_and_takes_nothing_of_others(desk):
     desk.settle(desk_started(desk, job))
 
     assert desk.run(client.erase(desk.keys, job=job, tenant="other")) == answers.Gone()
-    assert desk.run(client.erase(desk.keys, job=job, tenant="acme")) == answers.Erased()
+    assert desk.run(client.erase(desk.keys, job=job, tenant="acme")) == client_answers.Erased()
     assert desk.run(client.erase(desk.keys, job=job, tenant="acme")) == answers.Gone()
     assert not [key for key in desk.dump() if job.encode() in key]
     assert desk.redis.exists(desk.keys.job(other), desk.keys.events(other), desk.keys.meta(other)) == 3

@@ -10,7 +10,7 @@ from celery.exceptions import TaskRevokedError
 
 from leasebox.contract import errors, wire
 from leasebox.contract.result import Result
-from leasebox.contract.scripts import answers, client, worker
+from leasebox.contract.scripts import answers, client, client_answers, worker
 
 
 def limit(desk, **limits):
@@ -29,9 +29,9 @@ def test_a_tenant_may_queue_so_many_jobs_and_no_more(desk):
     first = desk.new()
     desk.new()
 
-    assert desk.submit() == answers.Quota("queued", 1.0)
+    assert desk.submit() == client_answers.Quota("queued", 1.0)
     desk.claim(first)
-    assert isinstance(desk.submit(), answers.Accepted)
+    assert isinstance(desk.submit(), client_answers.Accepted)
 
 
 def test_a_tenant_may_submit_so_often(desk):
@@ -40,7 +40,7 @@ def test_a_tenant_may_submit_so_often(desk):
 
     answer = desk.submit()
 
-    assert isinstance(answer, answers.Quota)
+    assert isinstance(answer, client_answers.Quota)
     assert 0 < answer.retry_after <= 60
 
 
@@ -48,10 +48,10 @@ def test_a_tenant_may_have_so_many_sessions(desk):
     limit(desk, sessions=1)
     desk.new(session="a")
 
-    assert desk.submit(session="b") == answers.Quota("sessions", 1.0)
-    assert isinstance(desk.submit(session="a"), answers.Accepted)
+    assert desk.submit(session="b") == client_answers.Quota("sessions", 1.0)
+    assert isinstance(desk.submit(session="a"), client_answers.Accepted)
     desk.close("a")
-    assert isinstance(desk.submit(session="b"), answers.Accepted)
+    assert isinstance(desk.submit(session="b"), client_answers.Accepted)
 
 
 def test_the_cpu_time_of_a_day_is_counted(desk):
@@ -60,7 +60,7 @@ def test_the_cpu_time_of_a_day_is_counted(desk):
 
     answer = desk.submit()
 
-    assert isinstance(answer, answers.Quota)
+    assert isinstance(answer, client_answers.Quota)
     assert answer.which == "cpu_s_per_day"
 
 
@@ -68,7 +68,7 @@ def test_a_full_queue_takes_no_more(desk):
     desk.redis.hset(desk.keys.settings(), "queue_max_jobs", 1)
     desk.new()
 
-    assert desk.submit() == answers.Full(1.0)
+    assert desk.submit() == client_answers.Full(1.0)
     assert desk.submit(priority="batch").job
 
 
@@ -78,10 +78,9 @@ def test_a_session_may_live_as_long_as_the_operator_allows_and_no_longer(desk, f
     given = {"tenant": "acme", "profile": None}
 
     assert desk.run(client.open_session(desk.keys, session="s", **given, **{field: bound})).created
-    assert desk.run(client.open_session(desk.keys, session="t", **given, **{field: bound + 0.1})) == answers.Beyond(
-        field, bound
-    )
-    assert desk.submit(session="u", **{field: bound + 0.1}) == answers.Beyond(field, bound)
+    opened = desk.run(client.open_session(desk.keys, session="t", **given, **{field: bound + 0.1}))
+    assert opened == client_answers.Beyond(field, bound)
+    assert desk.submit(session="u", **{field: bound + 0.1}) == client_answers.Beyond(field, bound)
     assert desk.session("t") == desk.session("u") == {}
 
 
@@ -98,17 +97,17 @@ def test_a_session_takes_the_operators_times_where_it_asks_for_none(desk):
 def test_an_idempotency_key_names_its_job_and_lives_a_while_after_it(desk):
     job = desk.new(idempotency_key="k")
 
-    assert desk.submit(idempotency_key="k") == answers.Existing(job, "queued")
-    assert desk.submit(idempotency_key="k", digest="other") == answers.Conflict(job)
+    assert desk.submit(idempotency_key="k") == client_answers.Existing(job, "queued")
+    assert desk.submit(idempotency_key="k", digest="other") == client_answers.Conflict(job)
     assert desk.redis.ttl(desk.keys.idem("acme", "k")) == -1
     run(desk, job)
     assert desk.redis.ttl(desk.keys.idem("acme", "k")) > 0
     desk.redis.delete(desk.keys.job(job))
-    assert isinstance(desk.submit(idempotency_key="k"), answers.Accepted)
+    assert isinstance(desk.submit(idempotency_key="k"), client_answers.Accepted)
 
 
 def test_a_blob_stays_while_a_job_needs_it(desk):
-    assert desk.submit(blobs=("x",)) == answers.BlobGone("x")
+    assert desk.submit(blobs=("x",)) == client_answers.BlobGone("x")
     desk.redis.set(desk.keys.blob("x"), "data", ex=9)
     first, second = desk.new(blobs=("x",)), desk.new(blobs=("x",))
 
@@ -126,8 +125,8 @@ def test_a_sealed_batch_is_finished_with_its_last_job(desk):
     run(desk, second)
     seal = client.seal(desk.keys, batch="b", tenant="acme")
 
-    assert desk.run(seal) == answers.Sealed(3, 2)
-    assert desk.submit(batch="b") == answers.Refused("batch_closed")
+    assert desk.run(seal) == client_answers.Sealed(3, 2)
+    assert desk.submit(batch="b") == client_answers.Refused("batch_closed")
     desk.run(client.cancel_batch(desk.keys, batch="b", tenant="acme"))
 
     entries = [fields for _, fields in desk.redis.xrange(desk.keys.batch_events("b"))]
@@ -145,18 +144,18 @@ def test_input_is_taken_once_in_order_up_to_a_bound(desk):
         call = client.feed(desk.keys, **{"job": job, "tenant": "acme", "writer": "w", "n": n, "data": data, **fields})
         return desk.run(call)
 
-    assert [feed(1), feed(1), feed(1, writer="v")] == [answers.Fed()] * 3
+    assert [feed(1), feed(1), feed(1, writer="v")] == [client_answers.Fed()] * 3
     assert desk.redis.xlen(desk.keys.stdin(job)) == 2
-    assert feed(2, b"y" * client.STDIN_MAX_BYTES) == answers.Full(0.05)
-    assert feed(2, b"y" * (client.STDIN_MAX_BYTES - 2)) == answers.Fed()
+    assert feed(2, b"y" * client.STDIN_MAX_BYTES) == client_answers.Full(0.05)
+    assert feed(2, b"y" * (client.STDIN_MAX_BYTES - 2)) == client_answers.Fed()
     desk.redis.xtrim(desk.keys.stdin(job), maxlen=1)
-    assert isinstance(feed(3, b"zzz"), answers.Full)
+    assert isinstance(feed(3, b"zzz"), client_answers.Full)
     desk.redis.xtrim(desk.keys.stdin(job), maxlen=0)
-    assert feed(3, b"z", eof=True) == answers.Fed()
-    assert feed(4) == answers.WrongState("eof")
+    assert feed(3, b"z", eof=True) == client_answers.Fed()
+    assert feed(4) == client_answers.WrongState("eof")
     assert feed(1, job="none") == answers.Gone()
     job = desk.new()
-    assert feed(1) == answers.WrongState("queued")
+    assert feed(1) == client_answers.WrongState("queued")
 
 
 def test_output_is_appended_once_and_never_after_the_end(desk):

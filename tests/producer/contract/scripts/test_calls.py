@@ -9,7 +9,7 @@ import pytest
 import redis.asyncio
 from redis.exceptions import OutOfMemoryError, ResponseError
 
-from leasebox.contract.scripts import AsyncRunner, Call, Runner, answers, client
+from leasebox.contract.scripts import AsyncRunner, Call, Runner, answers, client, client_answers
 from leasebox.contract.scripts.call import text
 
 FOLDER = files("leasebox.contract.scripts")
@@ -59,7 +59,7 @@ async def test_the_asynchronous_runner_does_the_same(desk, redis_server):
         runner = AsyncRunner(connection)
         desk.redis.script_flush()
         accepted = await runner.run(client.submit(desk.keys, record=desk.record()))
-        assert isinstance(accepted, answers.Accepted)
+        assert isinstance(accepted, client_answers.Accepted)
         await connection.script_flush()
         calls = [client.cancel(desk.keys, job=job, tenant="acme") for job in (accepted.job, "none")]
         assert await runner.run_many(calls) == [answers.Cancelled(), answers.Gone()]

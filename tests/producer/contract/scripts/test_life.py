@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 
 from leasebox.contract.result import Outcome, Result
-from leasebox.contract.scripts import answers, worker
+from leasebox.contract.scripts import answers, client_answers, worker
 
 
 def test_a_job_of_its_own_goes_from_submit_to_its_end(desk):
     accepted = desk.submit()
-    assert isinstance(accepted, answers.Accepted)
+    assert isinstance(accepted, client_answers.Accepted)
     assert accepted.woken
     assert accepted.position == 0
     job = accepted.job

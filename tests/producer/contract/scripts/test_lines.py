@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from leasebox.contract.scripts import answers, client, node
+from leasebox.contract.scripts import answers, client, client_answers, node
 
 
 def tenants(desk, **limits):
@@ -154,7 +154,7 @@ def test_an_idle_session_is_swept_and_says_so_afterwards(desk):
 
     assert desk.sweep("s", 1) == answers.Kill("box", "idle")
     assert desk.redis.ttl(desk.keys.session("acme", "s")) > 86000
-    assert desk.submit(session="s", must_exist=True) == answers.Expired("idle")
+    assert desk.submit(session="s", must_exist=True) == client_answers.Expired("idle")
     desk.bind(desk.claim(job := desk.new(session="s")), "box2")
     assert desk.kinds(job) == ["queued", "session_restarted"]
 
@@ -186,10 +186,10 @@ def test_touch_starts_the_idle_time_anew(desk):
     pass_time(desk, desk.keys.session("acme", "s"), "used_at", 20)
     touch = client.touch(desk.keys, tenant="acme", session="s")
 
-    assert isinstance(desk.run(touch), answers.Touched)
+    assert isinstance(desk.run(touch), client_answers.Touched)
     assert desk.sweep("s", 1) == answers.Kept()
     desk.close("s")
-    assert desk.run(touch) == answers.Expired("closed")
+    assert desk.run(touch) == client_answers.Expired("closed")
 
 
 def test_an_overdue_claim_is_taken_and_its_sandbox_is_not_trusted(desk):
@@ -244,8 +244,8 @@ def test_many_claims_are_given_up_64_at_a_time(desk):
 def test_closing_a_long_line_cancels_64_at_a_time(desk):
     jobs = [desk.new(session="s") for _ in range(70)]
 
-    assert desk.close("s") == answers.Closed("closed", more=True)
-    assert desk.close("s") == answers.Closed("closed")
+    assert desk.close("s") == client_answers.Closed("closed", more=True)
+    assert desk.close("s") == client_answers.Closed("closed")
     assert {desk.job(job)["outcome"] for job in jobs} == {"cancelled"}
 
 

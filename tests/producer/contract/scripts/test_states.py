@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from leasebox.contract.scripts import answers, worker
+from leasebox.contract.scripts import answers, client_answers, worker
 
 SESSION = "s"
 STATES = ("absent", "behind", "head", "starting", "running", "finished")
@@ -72,9 +72,9 @@ def test_submit_of_the_same_job_answers_existing_and_changes_nothing(desk, state
 
     answer = desk.submit(case.job, session=SESSION)
 
-    assert isinstance(answer, answers.Existing)
+    assert isinstance(answer, client_answers.Existing)
     assert answer.job == case.job
-    assert desk.submit(case.job, digest="other") == answers.Conflict(case.job)
+    assert desk.submit(case.job, digest="other") == client_answers.Conflict(case.job)
     assert desk.dump() == before
 
 
@@ -119,9 +119,9 @@ def test_acquire_with_the_same_lease_answers_the_same(desk, state):
         ("absent", answers.Gone(), None),
         ("behind", answers.Cancelled(), "finished"),
         ("head", answers.Cancelled(), "finished"),
-        ("starting", answers.Requested(), "starting"),
-        ("running", answers.Requested(), "running"),
-        ("finished", answers.AlreadyFinished("ok"), "finished"),
+        ("starting", client_answers.Requested(), "starting"),
+        ("running", client_answers.Requested(), "running"),
+        ("finished", client_answers.AlreadyFinished("ok"), "finished"),
     ],
 )
 def test_cancel(desk, state, expected, after):
@@ -243,13 +243,13 @@ def in_state(desk, state):
 @pytest.mark.parametrize(
     ("state", "answer", "after"),
     [
-        ("absent", answers.Closed("lost"), None),
-        ("new", answers.Closed("closed"), "closed"),
-        ("starting", answers.Closing(), "closing"),
-        ("idle", answers.Closed("closed"), "closed"),
-        ("busy", answers.Closing(), "closing"),
-        ("closing", answers.Closing(), "closing"),
-        ("closed", answers.Closed("closed"), "closed"),
+        ("absent", client_answers.Closed("lost"), None),
+        ("new", client_answers.Closed("closed"), "closed"),
+        ("starting", client_answers.Closing(), "closing"),
+        ("idle", client_answers.Closed("closed"), "closed"),
+        ("busy", client_answers.Closing(), "closing"),
+        ("closing", client_answers.Closing(), "closing"),
+        ("closed", client_answers.Closed("closed"), "closed"),
     ],
 )
 def test_close(desk, state, answer, after):
@@ -283,7 +283,7 @@ def test_a_job_can_come_in_every_state_of_its_session(desk, state, after):
 
     answer = desk.submit(session=SESSION)
 
-    assert isinstance(answer, answers.Accepted)
+    assert isinstance(answer, client_answers.Accepted)
     assert answer.woken == (state in ("idle", "closed"))
     assert desk.session(SESSION)["state"] == after
 
@@ -292,7 +292,7 @@ def test_a_job_can_come_in_every_state_of_its_session(desk, state, after):
 def test_a_job_that_needs_its_session_is_refused_when_it_is_over(desk, state, reason):
     in_state(desk, state)
 
-    assert desk.submit(session=SESSION, must_exist=True) == answers.Expired(reason)
+    assert desk.submit(session=SESSION, must_exist=True) == client_answers.Expired(reason)
 
 
 def test_jobs_that_come_while_a_session_closes_run_in_its_next_generation(desk):

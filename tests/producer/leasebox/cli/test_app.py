@@ -172,6 +172,7 @@ def test_config_tells_each_value_and_its_source_and_hides_the_password(shell: Sh
 
     assert shown["url"] == {"name": "url", "value": "redis://u:***@h/0", "source": "environment"}
     assert shown["tenant"]["source"] == "default"
+    assert shown["api_port"]["value"] == "8707"
     assert "geheim" not in done.stdout
 
 

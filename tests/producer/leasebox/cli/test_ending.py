@@ -3,7 +3,7 @@
 import pytest
 
 from leasebox.cli.ending import exit_status, last_line, size_text
-from leasebox.contract.result import Outcome, Result
+from leasebox.contract.result import Outcome, Result, Usage
 
 STATUSES = {
     Outcome.OK: 0,
@@ -28,6 +28,12 @@ def test_outcomes_of_ours(outcome: Outcome, status: int):
 def test_the_programs_own_end_stays_its_own():
     assert exit_status(Result(job="j", outcome=Outcome.ERROR, exit_code=124)) == 124
     assert exit_status(Result(job="j", outcome=Outcome.KILLED, signal=11)) == 139
+
+
+def test_the_start_of_the_last_line_is_all_that_went_before_the_program():
+    usage = Usage(lease_s=0.5, start_s=0.25)
+
+    assert ", start 0.750 s, " in last_line(Result(job="j", outcome=Outcome.OK, usage=usage))
 
 
 def test_our_124_and_the_programs_differ_in_the_last_line():

@@ -1,0 +1,171 @@
+"""What can the scripts that clients call answer? Unions by script at the end; read them with `match`."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypeAlias
+
+from leasebox.contract.scripts.answers import Cancelled, Gone
+
+
+class Accepted(NamedTuple):
+    """`position`: jobs before it, an estimate. `woken`: a wake-up was sent; else it is parked behind others."""
+
+    job: str
+    position: int
+    woken: bool
+    existing: bool = False
+
+
+class Existing(NamedTuple):
+    """The job that was accepted before under the same id, or idempotency key, with the same digest."""
+
+    job: str
+    state: str
+    existing: bool = True
+
+
+class Conflict(NamedTuple):
+    """Same id or idempotency key, other digest."""
+
+    job: str
+
+
+class Quota(NamedTuple):
+    """`which`: queued, sessions, submits_per_minute, cpu_s_per_day or bytes_per_day."""
+
+    which: str
+    retry_after: float
+
+
+class Full(NamedTuple):
+    """The queue, or the job's input, takes no more for now."""
+
+    retry_after: float
+
+
+class ProfileDiffers(NamedTuple):
+    """The live session has another profile: this one."""
+
+    profile: str
+
+
+class Refused(NamedTuple):
+    """`reason`: batch_closed."""
+
+    reason: str
+
+
+class BlobGone(NamedTuple):
+    """An uploaded file has expired."""
+
+    blob: str
+
+
+class Expired(NamedTuple):
+    """The session is over, for this reason."""
+
+    reason: str
+
+
+class Beyond(NamedTuple):
+    """The operator allows `field` this much at most; nothing was made."""
+
+    field: str
+    bound: float
+
+
+class SessionRecord(NamedTuple):
+    """A session as `open` made or found it; times are unix seconds."""
+
+    created: bool
+    state: str
+    profile: str
+    node: str | None
+    generation: int
+    created_at: float
+    used_at: float
+    expires_at: float
+    idle_timeout_s: float
+    max_age_s: float
+    pending: int
+    executions: int
+    last_exit_code: int | None
+    close_reason: str | None
+    lost_reason: str | None
+
+
+class Fed(NamedTuple):
+    """The chunk is in the job's input (or was there already)."""
+
+
+class WrongState(NamedTuple):
+    """The job takes no input: it has finished, has no open input, or its end was written (`eof`)."""
+
+    state: str
+
+
+class Sealed(NamedTuple):
+    """The batch takes no further jobs."""
+
+    total: int
+    done: int
+
+
+class Requested(NamedTuple):
+    """The holder was told; the job ends when its processes are gone."""
+
+
+class Erased(NamedTuple):
+    """The job is forgotten."""
+
+
+class NotFinished(NamedTuple):
+    """Only a finished job can be forgotten; this one is in this state."""
+
+    state: str
+
+
+class AlreadyFinished(NamedTuple):
+    """Too late: the job had ended, with this outcome."""
+
+    outcome: str
+
+
+class BatchCancelled(NamedTuple):
+    """`next_place`: where to go on, None when done."""
+
+    next_place: int | None
+
+
+class Closed(NamedTuple):
+    """`more`: jobs are left, ask again."""
+
+    reason: str
+    more: bool = False
+
+
+class Closing(NamedTuple):
+    """A job holds the session; its end completes the close. `more`: queued jobs are left, ask again."""
+
+    more: bool = False
+
+
+class Touched(NamedTuple):
+    """The session may be swept at `expires_at` (unix seconds), unless it is used before."""
+
+    expires_at: float
+
+
+# By script.
+
+SubmitAnswer: TypeAlias = (
+    Accepted | Existing | Conflict | Quota | Full | ProfileDiffers | Refused | BlobGone | Expired | Beyond
+)  # fmt: skip
+OpenAnswer: TypeAlias = SessionRecord | ProfileDiffers | Expired | Quota | Beyond
+FeedAnswer: TypeAlias = Fed | WrongState | Full | Gone
+SealAnswer: TypeAlias = Sealed | Gone
+CancelAnswer: TypeAlias = Cancelled | Requested | AlreadyFinished | Gone
+EraseAnswer: TypeAlias = Erased | NotFinished | Gone
+CancelBatchAnswer: TypeAlias = BatchCancelled | Gone
+CloseAnswer: TypeAlias = Closed | Closing
+TouchAnswer: TypeAlias = Touched | Expired
