@@ -8,6 +8,7 @@ from collections.abc import Generator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from leasebox._flows import JobFilter, Submitted
+from leasebox._input import InputChunk
 from leasebox._reads import NodeStatus, QueueStatus
 from leasebox._sessions import SessionPlan
 from leasebox._submit import Profile
@@ -51,6 +52,9 @@ class Backend(Protocol[R]):
 
     def cancel(self, job: str) -> Flow[bool]:
         """Ask for its end; True when it has ended with this."""
+
+    def feed(self, job: str, chunk: InputChunk) -> Flow[None]:
+        """Write to its standard input."""
 
     def reader(self, job: str, after: str | None) -> R:
         """A reader of all its events, or of those after one."""

@@ -3,6 +3,7 @@
 Everything here may be sent twice: a submit carries an idempotency key, its own or one that is made for it.
 """
 
+import base64
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from leasebox._backend import Flow
 from leasebox._event_json import event_of
 from leasebox._flows import JobFilter, Submitted
 from leasebox._ids import new_job_id
+from leasebox._input import InputChunk
 from leasebox._reads import NodeStatus, QueueStatus
 from leasebox._sessions import SessionPlan
 from leasebox._stream import checked_cursor
@@ -163,6 +165,12 @@ class HttpBackend:
         """POST."""
         status: JobStatus = yield Request("POST", f"{_job_path(job)}/cancel", JobStatus.model_validate)
         return status.state is State.FINISHED
+
+    def feed(self, job: str, chunk: InputChunk) -> Flow[None]:
+        """POST; the chunk's number makes a repeat harmless."""
+        data = base64.b64encode(chunk.data).decode()
+        body = {"base64": data, "eof": chunk.is_end, "writer": chunk.writer, "n": chunk.n}
+        yield Request("POST", f"{_job_path(job)}/stdin", _nothing, body=body)
 
     def reader(self, job: str, after: str | None) -> EventStream:
         """A stream that is opened by its first read."""

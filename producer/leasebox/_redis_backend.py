@@ -3,8 +3,9 @@
 import time
 from collections.abc import Mapping, Sequence
 
-from leasebox import _flows, _sessions, _standing, _submit
+from leasebox import _flows, _input, _sessions, _standing, _submit
 from leasebox._flows import JobFilter, Submitted
+from leasebox._input import InputChunk
 from leasebox._message import template
 from leasebox._reads import Flow, NodeStatus, QueueStatus
 from leasebox._redis import MAX_BLOCK_S
@@ -54,6 +55,10 @@ class RedisBackend:
     def cancel(self, job: str) -> Flow[bool]:
         """By the script."""
         return _flows.cancel(self.keys, self.tenant, job)
+
+    def feed(self, job: str, chunk: InputChunk) -> Flow[None]:
+        """By the script."""
+        return _input.feed(self.keys, self.tenant, job, chunk)
 
     def reader(self, job: str, after: str | None) -> EventReader:
         """A reader of the job's stream."""

@@ -12,6 +12,7 @@ from leasebox import _sessions, _submit
 from leasebox._backend import AsyncTransport, Backend, Flow, Reader
 from leasebox._connect import async_transport_of, backend_of
 from leasebox._flows import JobFilter
+from leasebox._input import AsyncLiveInput
 from leasebox._reads import NodeStatus, QueueStatus
 from leasebox._sessions import SessionPlan
 from leasebox._stream import Pace
@@ -164,7 +165,7 @@ class AsyncClient:
         return await self._transport.run(flow)
 
 
-class AsyncJobHandle:
+class AsyncJobHandle(AsyncLiveInput):
     """A job that was submitted, by this client or another.
 
     Attributes:
@@ -173,6 +174,7 @@ class AsyncJobHandle:
     """
 
     def __init__(self, client: AsyncClient, job_id: str, *, existing: bool = False) -> None:
+        super().__init__(lambda chunk: client._run(client._backend.feed(job_id, chunk)))
         self.id = job_id
         self.existing = existing
         self._client = client

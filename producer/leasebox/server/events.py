@@ -14,7 +14,7 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 from leasebox import _flows
 from leasebox._event_json import event_json
 from leasebox._stream import START, Pace, checked_cursor
-from leasebox.contract.errors import BrokerUnavailable, InvalidSpec, LeaseboxError, WrongState
+from leasebox.contract.errors import BrokerUnavailable, InvalidSpec, LeaseboxError
 from leasebox.contract.events import Event
 from leasebox.server.feed import Told, Write
 from leasebox.server.models import Documented, JobId, problems
@@ -22,6 +22,7 @@ from leasebox.server.problems import answer as refused
 from leasebox.server.problems import problem_of
 from leasebox.server.service import Desk, ReadJobs
 from leasebox.server.service import desk as desk_of
+from leasebox.server.stdin import Typing
 
 router = APIRouter(tags=["jobs"])
 HEARTBEAT_S = 15.0
@@ -144,7 +145,7 @@ def _lines(found: Sequence[Event]) -> str:
 
 @router.websocket("/v1/jobs/{job}/ws")
 async def talk_with_job(socket: WebSocket, job: str, after: str | None = None) -> None:
-    """The same events as JSON; takes `{"type": "cancel"}`. Ends after `finished`."""
+    """The same events as JSON; takes `{"type": "stdin", "text"}`, `eof` and `cancel`. Ends after `finished`."""
     async with AsyncExitStack() as stack:
         try:
             desk = await desk_of(socket, "jobs:read")
@@ -156,11 +157,13 @@ async def talk_with_job(socket: WebSocket, job: str, after: str | None = None) -
         await socket.accept()
         with suppress(WebSocketDisconnect):
             async with asyncio.TaskGroup() as group:
-                hearing = group.create_task(_hear(socket, desk, job))
+                typing = Typing(desk, job, lambda error: socket.send_json(_told(error, socket)))
+                writing = group.create_task(typing.run())
+                hearing = group.create_task(_hear(socket, desk, job, typing))
                 telling = group.create_task(_tell(socket, following, first))
-                # Whichever is over first ends the other: `finished` was told, or the client has left.
-                telling.add_done_callback(lambda _: hearing.cancel())
-                hearing.add_done_callback(lambda _: telling.cancel())
+                # Whichever is over first ends the others: `finished` was told, or the client has left.
+                telling.add_done_callback(lambda _: (hearing.cancel(), writing.cancel()))
+                hearing.add_done_callback(lambda _: (telling.cancel(), writing.cancel()))
     if socket.application_state is WebSocketState.CONNECTED:
         with suppress(RuntimeError):
             await socket.close()
@@ -179,7 +182,7 @@ async def _tell(socket: WebSocket, following: Following, first: Told | None) -> 
         return
 
 
-async def _hear(socket: WebSocket, desk: Desk, job: str) -> None:
+async def _hear(socket: WebSocket, desk: Desk, job: str, typing: Typing) -> None:
     while True:
         try:
             said = await socket.receive()
@@ -188,28 +191,29 @@ async def _hear(socket: WebSocket, desk: Desk, job: str) -> None:
         if said["type"] == "websocket.disconnect":
             return
         try:
-            await _obey(_command(said), desk, job)
+            await _obey(*_command(said), desk, job, typing)
         except LeaseboxError as exc:
             await socket.send_json(_told(exc, socket))
 
 
-async def _obey(kind: str, desk: Desk, job: str) -> None:
-    match kind:
-        case "cancel":
-            desk.caller.needs("jobs:write")
-            await desk.run(desk.backend.cancel(job))
-        case "stdin" | "eof":
-            raise WrongState("stdin: this job takes no live input")
-        case _:
-            raise InvalidSpec("type: one of cancel, stdin, eof")
+async def _obey(kind: str, text: str, desk: Desk, job: str, typing: Typing) -> None:
+    if kind not in ("cancel", "stdin", "eof"):
+        raise InvalidSpec(f"type: one of cancel, stdin, eof, in a message of at most {_MAX_SAID} characters")
+    desk.caller.needs("jobs:write")
+    if kind == "cancel":
+        await desk.run(desk.backend.cancel(job))
+    else:
+        typing.put(None if kind == "eof" else text)
 
 
-def _command(said: Any) -> str:
+def _command(said: Any) -> tuple[str, str]:
+    """The type and text of a message; of one that is none, nothing."""
     try:
         text = said.get("text") or (said.get("bytes") or b"").decode()
-        return str(json.loads(text)["type"]) if len(text) <= _MAX_SAID else ""
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return ""
+        found = json.loads(text) if len(text) <= _MAX_SAID else {}
+        return str(found["type"]), str(found.get("text", ""))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return "", ""
 
 
 def _told(error: LeaseboxError, socket: WebSocket) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import Path, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.responses import Response
 
 from leasebox.contract.result import JobStatus, Result, SessionInfo
@@ -59,6 +59,26 @@ class NewSession(BaseModel):
     idle_timeout_s: PositiveSeconds | None = None
     max_age_s: PositiveSeconds | None = None
     must_exist: bool = False
+
+
+class NewInput(BaseModel):
+    """A piece of standard input, or its end. A writer that numbers its pieces from 1 on may repeat one safely."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    text: str | None = None
+    base64: str | None = None
+    eof: bool = False
+    writer: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.-]{1,64}$")
+    n: int | None = Field(default=None, ge=1, le=2**53)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "NewInput":
+        if self.text is not None and self.base64 is not None:
+            raise ValueError("give text or base64, not both")
+        if (self.writer is None) != (self.n is None):
+            raise ValueError("writer and n go together")
+        return self
 
 
 class NewKey(BaseModel):

@@ -13,8 +13,9 @@ from tests.conftest import Eventually
 from leasebox.contract.errors import GuestProtocolError, SandboxDied, StartFailed
 from leasebox_guest.frames import STDIN_WINDOW, Decoder, FrameError, Kind, pack, pack_json
 from leasebox_worker.drivers.base import ChannelClosed
-from leasebox_worker.guestlink.link import CHUNK, Exec, GuestLink, chunked
+from leasebox_worker.guestlink.link import Exec, GuestLink
 from leasebox_worker.guestlink.messages import Exited, Output
+from leasebox_worker.guestlink.stdin import CHUNK, chunked
 
 READY = {"version": 1, "python": "3.11.9", "interpreter": "none"}
 ENDED = {
@@ -205,6 +206,54 @@ def test_input_goes_out_in_the_window_and_on_credit_and_is_then_closed(
     peer.say(Kind.CREDIT, n=CHUNK)
     link.read(1.0)
     assert peer.stdin() == [0]
+
+
+def test_live_input_waits_for_credit_and_goes_out_in_order(
+    pair: tuple[GuestLink, Peer, SocketChannel], eventually: Eventually
+) -> None:
+    link, peer, _ = pair
+    link.execute(request(), b"1", None)
+    assert link.feed("i:1", b"a", is_end=False)
+    fed: list[bool] = []
+    feeder = threading.Thread(target=lambda: fed.append(link.feed("i:1", b"x" * STDIN_WINDOW, is_end=True)))
+    feeder.start()
+    first: list[int] = []
+    eventually(lambda: first.extend(peer.stdin()) or len(first) == 2)
+
+    assert first == [1, CHUNK]  # the window has no room for a whole second chunk
+    assert feeder.is_alive()
+    peer.say(Kind.CREDIT, n=1)
+    link.read(0.2)
+    feeder.join(5.0)
+    assert (fed, peer.stdin()) == ([True], [CHUNK, 0])
+
+
+@pytest.mark.parametrize("end", ["exited", "closed", "another job"])
+def test_live_input_that_waits_ends_with_its_job(
+    pair: tuple[GuestLink, Peer, SocketChannel], eventually: Eventually, end: str
+) -> None:
+    link, peer, _ = pair
+    link.execute(request(), b"1", None)
+    fed: list[bool] = []
+    feeder = threading.Thread(target=lambda: fed.append(link.feed("i:1", b"x" * (4 * CHUNK), is_end=True)))
+    feeder.start()
+    sent: list[int] = []
+    eventually(lambda: sent.extend(peer.stdin()) or len(sent) == 2)
+    if end == "closed":
+        link.close()
+    else:
+        peer.say(Kind.EXITED, id="i:1/python", **ENDED)
+        link.read(1.0)
+    if end == "another job":
+        link.execute(request("i:2"), b"1", None)
+    feeder.join(5.0)
+
+    assert fed == [False]
+    if end == "another job":
+        peer.told()
+        assert not link.feed("i:1", b"late", is_end=False)
+        assert link.feed("i:2", b"x" * CHUNK, is_end=False)
+        assert peer.stdin() == [CHUNK]
 
 
 def test_the_window_opens_anew_with_each_job(pair: tuple[GuestLink, Peer, SocketChannel]) -> None:

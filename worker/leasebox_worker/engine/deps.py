@@ -8,6 +8,7 @@ from leasebox_worker.engine.refill import Refill
 from leasebox_worker.engine.running import Running
 from leasebox_worker.engine.sandboxes import Sandboxes
 from leasebox_worker.lifecycle.fence import Fence
+from leasebox_worker.lifecycle.inputs import Inputs
 from leasebox_worker.lifecycle.tracker import LeaseTracker
 from leasebox_worker.policy.profiles import Profile
 from leasebox_worker.policy.secrets import SecretStore
@@ -22,6 +23,7 @@ class Deps:
         is_leaving: The drain's time is over: what still runs is ended and goes back.
         refill: Keeps the warm pool; without one there is no pool.
         egress: None where the driver cannot hold a job to a network list.
+        inputs: What is written to jobs while they run; without it none gets any.
     """
 
     tracker: LeaseTracker
@@ -36,6 +38,7 @@ class Deps:
     refill: Refill | None = None
     secrets: SecretStore = field(default_factory=lambda: SecretStore(None))
     egress: Egress | None = None
+    inputs: Inputs | None = None
 
     def __post_init__(self) -> None:
         """Take work again as soon as a full node has a place."""

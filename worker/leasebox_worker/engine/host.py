@@ -31,6 +31,7 @@ from leasebox_worker.engine.watchdog import Watchdog
 from leasebox_worker.lifecycle import owners
 from leasebox_worker.lifecycle.beat import Beat
 from leasebox_worker.lifecycle.fence import Fence
+from leasebox_worker.lifecycle.inputs import Inputs
 from leasebox_worker.lifecycle.name import wait_until_free
 from leasebox_worker.lifecycle.node import Node, Orders
 from leasebox_worker.lifecycle.patience import PatientRunner
@@ -120,6 +121,7 @@ def _start(settings: WorkerSettings, stop: Callable[[], None], *, is_embedded: b
     deps = _deps(ground, LeaseTracker(patient, keys, ground.identity, start_timeout_s=timers.start_timeout_s))
     # The fence counts from the last answered heartbeat: one that hangs must be given up and sent again in time.
     pulse = client_of(settings.url, timeout_s=min(ANSWER_WITHIN_S, timers.heartbeat_s, timers.fence_s / 4))
+    deps.inputs = Inputs(client, runner, keys)
     facts = facts_of(ground)
     pooled = _join(ground, deps, Node(ground.runner, keys, deps.tracker, facts))
     node = Node(Runner(pulse), keys, deps.tracker, facts)

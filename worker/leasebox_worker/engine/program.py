@@ -7,11 +7,13 @@ from leasebox.contract.errors import GuestProtocolError, SandboxDied
 from leasebox.contract.result import Outcome, Usage
 from leasebox_worker.engine.attempt import Attempt, bytes_of, content_bytes
 from leasebox_worker.engine.deps import Deps
+from leasebox_worker.engine.live_input import live_input
 from leasebox_worker.engine.network import network
 from leasebox_worker.engine.outcome import Ended, name_ending
 from leasebox_worker.engine.sandboxes import Sandbox
-from leasebox_worker.guestlink.link import Exec, chunked, packed_files
+from leasebox_worker.guestlink.link import Exec, packed_files
 from leasebox_worker.guestlink.messages import Display, Exited, Input, Output, Refused, Restarted
+from leasebox_worker.guestlink.stdin import chunked
 from leasebox_worker.policy.redaction import redact
 
 FILES_WITHIN_S = 30.0
@@ -91,9 +93,11 @@ def _run_program(attempt: Attempt, sandbox: Sandbox, deps: Deps) -> tuple[Ended,
     )
     request = replace(request, env=request.env | attempt.secrets)
     began = time.monotonic()
-    sandbox.link.execute(request, grant.code, chunked(content_bytes(attempt.spec.stdin)))
+    stdin = None if attempt.spec.stdin_open else chunked(content_bytes(attempt.spec.stdin))
+    sandbox.link.execute(request, grant.code, stdin)
     deps.running.cancel_again(attempt.work, deps.cancel_grace_s)
-    exited = _pump(attempt, sandbox, time.monotonic() + grant.limits.timeout_s + HOST_GRACE_S)
+    with live_input(attempt.work, sandbox.link, deps):
+        exited = _pump(attempt, sandbox, time.monotonic() + grant.limits.timeout_s + HOST_GRACE_S)
     attempt.times.exited_at = time.monotonic()
     attempt.publisher.end()
     if exited is None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 
 from leasebox.contract.errors import GuestProtocolError, SandboxDied, StartFailed
-from leasebox_guest.frames import STDIN_WINDOW, Decoder, FrameError, Kind, find_ready, pack, pack_json
+from leasebox_guest.frames import Decoder, FrameError, Kind, find_ready, pack, pack_json
 from leasebox_worker.drivers.base import Channel, ChannelClosed
 from leasebox_worker.guestlink.displays import Displays
 from leasebox_worker.guestlink.messages import (
@@ -25,8 +25,8 @@ from leasebox_worker.guestlink.messages import (
     Restarted,
     decode,
 )
+from leasebox_worker.guestlink.stdin import CHUNK, Stdin, chunked
 
-CHUNK = 64 << 10
 CANCEL_PATIENCE_S = 0.5
 """A cancel that cannot be sent for so long is left to the next heartbeat: nodes must not wait for one sandbox."""
 HOLD_POLL_S = 0.05
@@ -66,8 +66,7 @@ class GuestLink:
         self._send_lock = threading.Lock()
         self._read_lock = threading.Lock()
         self._running: str | None = None
-        self._stdin: Iterator[bytes] = iter(())
-        self._window = STDIN_WINDOW
+        self._stdin = Stdin()
         self._unread: list[Message] = []
         self._hold_confirmed = threading.Event()
         self._held_since: float | None = None
@@ -131,8 +130,8 @@ class GuestLink:
             self.python = ready.python
         return ready is not None
 
-    def execute(self, request: Exec, code: bytes, stdin: Iterable[bytes]) -> None:
-        """Start a job; `stdin` is fed as the agent grants credit, then closed.
+    def execute(self, request: Exec, code: bytes, stdin: Iterable[bytes] | None) -> None:
+        """Start a job; `stdin` is fed as the agent grants credit, then closed. None: it comes by `feed`.
 
         Raises:
             SandboxDied: The channel is closed.
@@ -145,10 +144,36 @@ class GuestLink:
             assert self._running is None, "one job at a time"
             self._running = request.id
             self._held_before_s = 0.0
-            self._stdin = iter(stdin)
-            self._window = STDIN_WINDOW
+            self._stdin.begin(stdin)
             self._displays = Displays()
-            self._send_locked(b"".join(parts) + self._next_stdin())
+            self._send_locked(b"".join(parts) + self._stdin.next_frames())
+
+    def feed(self, lease: str, data: bytes, *, is_end: bool) -> bool:
+        """Pass standard input on to what runs under a lease, as soon as the agent has room for it.
+
+        Only for what was executed without `stdin`, and from one thread.
+
+        Args:
+            is_end: Nothing follows; its input is closed.
+
+        Returns:
+            False if that does not run (any more): the rest was dropped.
+
+        Raises:
+            SandboxDied: The channel is closed.
+        """
+        parts = [*chunked(data), *([b""] if is_end else [])]
+        return all(self._feed_part(lease, part) for part in parts)
+
+    def _feed_part(self, lease: str, part: bytes) -> bool:
+        if not self._stdin.reserve(len(part), lambda: self.lease == lease and not self.is_broken):
+            return False
+        # What is sent for a job that ends meanwhile comes before the next job, and the agent drops it.
+        with self._send_lock:
+            if self.lease != lease:
+                return False
+            self._send_locked(pack(Kind.STDIN, part))
+        return True
 
     def read(self, timeout_s: float) -> list[Message]:
         """What the agent said since the last call; waits up to `timeout_s` for the first word.
@@ -335,32 +360,18 @@ class GuestLink:
                 self._hold_confirmed.set()
                 return False
             case Credit(size_bytes):
-                self._window += size_bytes
-                if self._running is not None and (more := self._next_stdin()):
+                self._stdin.credit(size_bytes)
+                if self._running is not None and (more := self._stdin.next_frames()):
                     self._send(more)
                 return False
             case Exited(id=job) | Refused(id=job):
                 if job != self._running:
                     raise GuestProtocolError("the agent ended a job that does not run")
                 self._running = None
+                self._stdin.wake()
             case Output() if self._running is None:
                 raise GuestProtocolError("output without a job")
         return True
-
-    def _next_stdin(self) -> bytes:
-        """Frames for as much standard input as the window takes; the empty frame at its end."""
-        parts = []
-        while self._window >= CHUNK:
-            chunk = next(self._stdin, None)
-            if chunk is None:
-                parts.append(pack(Kind.STDIN, b""))
-                self._stdin = iter(())
-                self._window = -(1 << 40)  # closed: nothing may follow
-                break
-            for at in range(0, len(chunk), CHUNK):
-                parts.append(pack(Kind.STDIN, chunk[at : at + CHUNK]))
-            self._window -= len(chunk)
-        return b"".join(parts)
 
     def _send(self, data: bytes) -> None:
         with self._send_lock:
@@ -372,12 +383,6 @@ class GuestLink:
         except ChannelClosed as exc:
             self.is_broken = True
             raise SandboxDied("the sandbox ended") from exc
-
-
-def chunked(data: bytes) -> Iterator[bytes]:
-    """Cut into pieces that one STDIN frame carries."""
-    for at in range(0, len(data), CHUNK):
-        yield data[at : at + CHUNK]
 
 
 def packed_files(files: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:

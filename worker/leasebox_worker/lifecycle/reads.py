@@ -56,12 +56,16 @@ def field(client: redis.Redis, key: str, name: str) -> str | None:
 
 def entries_after(client: redis.Redis, stream: str, cursor: str, *, block_ms: int) -> list[tuple[str, dict[str, str]]]:
     """Entries of a stream after `cursor`, waiting up to `block_ms` for the first; at most 64."""
-    found: Any = client.xread({stream: cursor}, count=64, block=block_ms)
-    return [
-        (_text(entry_id), {_text(name): _text(value) for name, value in fields.items()})
-        for _, entries in found or []
-        for entry_id, fields in entries
-    ]
+    found = raw_entries_after(client, stream, cursor, count=64, block_ms=block_ms)
+    return [(entry, {_text(name): _text(value) for name, value in fields.items()}) for entry, fields in found]
+
+
+def raw_entries_after(
+    client: redis.Redis, stream: str, cursor: str, *, count: int, block_ms: int
+) -> list[tuple[str, dict[bytes, bytes]]]:
+    """`entries_after` for fields that are no text; at most `count`."""
+    found: Any = client.xread({stream: cursor}, count=count, block=block_ms)
+    return [(_text(entry), fields) for _, entries in found or [] for entry, fields in entries]
 
 
 def last_id(client: redis.Redis, stream: str) -> str:

@@ -60,8 +60,6 @@ def admit(spec: JobSpec, profile: Profile, *, node_cpus: float, job: str) -> Gra
     _check_names(spec, profile)
     if spec.stateful:
         _check_cell(spec)
-    if spec.stdin_open:
-        raise InvalidSpec("stdin_open: this worker does not feed standard input live")
     if spec.artifacts:
         raise InvalidSpec("artifacts: this worker does not keep files after a run")
     is_python, argv, code_path = _program(spec, job)

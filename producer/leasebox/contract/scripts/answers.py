@@ -129,6 +129,10 @@ class Go(NamedTuple):
     attempt: int
 
 
+class Taken(NamedTuple):
+    """There is room for more input."""
+
+
 class Ok(NamedTuple):
     """The chunks are in the stream, each once."""
 
@@ -249,6 +253,7 @@ AcquireAnswer: TypeAlias = Leased | Cold | Elsewhere | Later | Busy | Done | Gon
 BindAnswer: TypeAlias = Bound | SessionExpired | LeaseLost | Gone
 StartAnswer: TypeAlias = Go | Cancelled | LeaseLost | Gone
 EmitAnswer: TypeAlias = Ok | LeaseLost | Gone
+TakenAnswer: TypeAlias = Taken | LeaseLost | Gone
 SettleAnswer: TypeAlias = Next | Free | LeaseLost | Gone
 GiveUpAnswer: TypeAlias = Requeued | Ended | LeaseLost | Gone
 HeartbeatAnswer: TypeAlias = Alive | NameTaken | Fenced

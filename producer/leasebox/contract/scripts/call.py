@@ -16,7 +16,7 @@ _PARTS: dict[str, tuple[str, ...]] = {
     "open": ("prelude", "quota"),
     "settle": ("prelude", "ending", "output"),
     "emit": ("prelude", "output"),
-    **dict.fromkeys(("bind", "start", "feed", "touch", "pool_push", "pool_drop", "publish"), ("prelude",)),
+    **dict.fromkeys(("bind", "start", "feed", "taken", "touch", "pool_push", "pool_drop", "publish"), ("prelude",)),
     **dict.fromkeys(("erase", "key_create", "key_rotate", "key_revoke"), ("prelude",)),
 }
 

@@ -12,6 +12,8 @@ from leasebox.contract.scripts.replies import Reader, maybe, reader, text
 from leasebox.contract.wire import ENDINGS, Endings
 
 STDIN_MAX_BYTES = 1 << 20
+STDIN_MAX_ENTRIES = 16 << 10
+"""Of live input that its job has not read; each entry takes room beside its bytes."""
 TOMBSTONE_TTL_S = 86400.0
 
 
@@ -110,7 +112,7 @@ def feed(
     keys: Keys, *, job: str, tenant: str, writer: str, n: int, data: bytes, eof: bool = False
 ) -> Call[client_answers.FeedAnswer]:
     """Append to the input of a job; `n` counts from 1 and rises with each chunk of this writer."""
-    args = (keys.names, job, tenant, writer, n, data, _flag(eof), STDIN_MAX_BYTES)
+    args = (keys.names, job, tenant, writer, n, data, _flag(eof), STDIN_MAX_BYTES, STDIN_MAX_ENTRIES)
     return Call("feed", (keys.job(job),), args, _feed_answer)
 
 

@@ -1,4 +1,4 @@
-"""Which scripts does a thread of a worker call? acquire bind start emit settle give_up."""
+"""Which scripts does a thread of a worker call? acquire bind start emit taken settle give_up."""
 
 from __future__ import annotations
 
@@ -106,6 +106,11 @@ def start(
 def emit(keys: Keys, *, job: str, lease: str, claims: int, chunks: Sequence[Chunk]) -> Call[answers.EmitAnswer]:
     """Append output, each chunk once however often it is sent."""
     return Call("emit", (keys.job(job),), (keys.names, job, lease, claims, *_flat(chunks)), _emit_answer)
+
+
+def taken(keys: Keys, *, job: str, lease: str, entry: str) -> Call[answers.TakenAnswer]:
+    """Make room for more live input: the guest has accepted it up to the entry of this id."""
+    return Call("taken", (keys.job(job),), (keys.names, job, lease, entry), _taken_answer)
 
 
 def settle(
@@ -218,6 +223,9 @@ _start_answer: Reader[answers.StartAnswer] = reader(
 )
 _emit_answer: Reader[answers.EmitAnswer] = reader(
     {b"ok": lambda flag: answers.Ok(bool(flag)), b"lease_lost": answers.LeaseLost, b"gone": answers.Gone}
+)
+_taken_answer: Reader[answers.TakenAnswer] = reader(
+    {b"ok": answers.Taken, b"lease_lost": answers.LeaseLost, b"gone": answers.Gone}
 )
 _settle_answer: Reader[answers.SettleAnswer] = reader(
     {

@@ -158,6 +158,36 @@ def test_input_is_taken_once_in_order_up_to_a_bound(desk):
     assert feed(1) == client_answers.WrongState("queued")
 
 
+def test_input_is_bound_by_its_pieces_too(desk, monkeypatch):
+    monkeypatch.setattr(client, "STDIN_MAX_ENTRIES", 2)
+    job = desk.new(stdin_open=True)
+
+    found = [desk.run(client.feed(desk.keys, job=job, tenant="acme", writer="w", n=n, data=b"x")) for n in (1, 2, 3)]
+    assert found == [answers.Fed(), answers.Fed(), answers.Full(0.05)]
+
+
+def test_what_the_guest_has_taken_makes_room_for_more(desk):
+    job = desk.new(stdin_open=True)
+    work = desk.claim(job)
+
+    def feed(n, data):
+        return desk.run(client.feed(desk.keys, job=job, tenant="acme", writer="w", n=n, data=data))
+
+    def taken(entry, **fields):
+        return desk.run(worker.taken(desk.keys, **{"job": job, "lease": work.lease, "entry": entry, **fields}))
+
+    half = b"x" * (client.STDIN_MAX_BYTES // 2)
+    assert [feed(1, half), feed(2, half), feed(3, b"y")] == [answers.Fed(), answers.Fed(), answers.Full(0.05)]
+    first, _ = (entry.decode() for entry, _ in desk.redis.xrange(desk.keys.stdin(job)))
+    before = desk.dump()
+    assert [taken(first, lease="n-0:1"), taken(first, job="none")] == [answers.LeaseLost(), answers.Gone()]
+    assert desk.dump() == before
+
+    assert taken(first) == answers.Taken()
+    assert feed(3, half) == answers.Fed()
+    assert [fields[b"data"] for _, fields in desk.redis.xrange(desk.keys.stdin(job))] == [half, half]
+
+
 def test_output_is_appended_once_and_never_after_the_end(desk):
     work = desk.claim(desk.new())
     desk.bind(work)

@@ -55,6 +55,14 @@ def feed(desk):
 
 
 @call
+def taken(desk):
+    work = running(desk, stdin_open=True)
+    desk.run(client.feed(desk.keys, job=work.job, tenant="acme", writer="w", n=1, data=b"in"))
+    entry = desk.redis.xrange(desk.keys.stdin(work.job))[0][0].decode()
+    return lambda: desk.run(worker.taken(desk.keys, job=work.job, lease=work.lease, entry=entry))
+
+
+@call
 def seal(desk):
     idle(desk)
     return lambda: desk.run(client.seal(desk.keys, batch="b", tenant="acme"))

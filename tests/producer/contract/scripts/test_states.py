@@ -48,6 +48,7 @@ STALE = {
     "bind": lambda desk, work: desk.bind(work, "other"),
     "start": lambda desk, work: desk.start(work),
     "emit": lambda desk, work: desk.emit(work, worker.Chunk(16, "stdout", b"x")),
+    "taken": lambda desk, work: desk.run(worker.taken(desk.keys, job=work.job, lease=work.lease, entry="1-1")),
     "settle": lambda desk, work: desk.settle(work),
     "give_up": lambda desk, work: desk.give_up(work, "node_lost"),
 }

@@ -29,6 +29,7 @@ def test_every_route_of_the_contract_is_there_and_none_that_does_nothing(documen
         "POST /v1/jobs", "GET /v1/jobs", "GET /v1/jobs/{job}", "DELETE /v1/jobs/{job}", "GET /v1/jobs/{job}/events",
         "POST /v1/jobs/{job}/cancel", "POST /v1/sessions", "GET /v1/sessions", "GET /v1/sessions/{name}",
         "DELETE /v1/sessions/{name}", "POST /v1/sessions/{name}/touch", "POST /v1/sessions/{name}/jobs",
+        "POST /v1/jobs/{job}/stdin",
         "GET /v1/profiles", "GET /v1/nodes", "GET /v1/queues", "GET /healthz", "GET /readyz", "GET /metrics",
     }  # fmt: skip
     assert not [route for route in routes if "batches" in route or "webhooks" in route or "artifacts" in route]

@@ -173,11 +173,41 @@ class TestWebSocket:
             socket.send_text('{"type": "cancel"}')
             assert json.loads(socket.receive_text())["result"]["outcome"] == "cancelled"
 
+    def test_what_is_typed_becomes_input_in_its_order(
+        self, http: httpx2.Client, redis: Any, settings: Any, eventually: Any
+    ):
+        made = http.post("/v1/jobs", json={"code": "1", "stdin_open": True}).json()["id"]
+        stream = f"{settings.prefix}:job:{made}:stdin"
+        with http.websocket(f"/v1/jobs/{made}/ws") as socket:
+            for text in ("one", "zwei é"):
+                socket.send_text(json.dumps({"type": "stdin", "text": text}))
+            socket.send_text('{"type": "eof"}')
+            eventually(lambda: redis.xlen(stream) == 3)
+
+        found = [(fields[b"data"].decode(), fields[b"eof"]) for _, fields in redis.xrange(stream)]
+        assert found == [("one", b""), ("zwei é", b""), ("", b"1")]
+
+    def test_a_cancel_does_not_wait_behind_input_that_nobody_reads(self, http: httpx2.Client):
+        made = http.post("/v1/jobs", json={"code": "1", "stdin_open": True}).json()["id"]
+        with http.websocket(f"/v1/jobs/{made}/ws") as socket:
+            socket.receive_text()
+            for _ in range(40):
+                socket.send_text(json.dumps({"type": "stdin", "text": "x" * 60_000}))
+            refused = json.loads(socket.receive_text())
+            socket.send_text('{"type": "cancel"}')
+            last = [json.loads(socket.receive_text())["type"]]
+            while last[-1] != "finished":
+                last.append(json.loads(socket.receive_text())["type"])
+
+            assert refused["problem"]["code"] == "queue_full"
+            assert set(last) == {"error", "finished"}
+
     @pytest.mark.parametrize(
         ("said", "code"),
         [
             ('{"type": "stdin", "text": "x"}', "wrong_state"),
             ('{"type": "eof"}', "wrong_state"),
+            ('{"type": "stdin", "text": "\\ud800"}', "invalid_spec"),
             ('{"type": "other"}', "invalid_spec"),
             ("{", "invalid_spec"),
             ("[]", "invalid_spec"),
