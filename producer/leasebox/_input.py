@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from leasebox._reads import Flow
 from leasebox.contract.errors import InvalidSpec, QueueFull, UnknownJob, WrongState
 from leasebox.contract.keys import Keys
-from leasebox.contract.scripts import answers
+from leasebox.contract.scripts import answers, client_answers
 from leasebox.contract.scripts import client as scripts
 
 CHUNK_BYTES = 64 << 10
@@ -75,19 +75,19 @@ def feed(keys: Keys, tenant: str, job: str, chunk: InputChunk) -> Flow[None]:
     match answer:
         case answers.Gone():
             raise UnknownJob(f"no job {job}")
-        case answers.Full():
+        case client_answers.Full():
             raise QueueFull(
                 f"stdin: {scripts.STDIN_MAX_BYTES} bytes wait for job {job} to read them",
                 hint="write more when it has read",
                 retry_after_s=answer.retry_after,
             )
-        case answers.WrongState("finished" | "eof") if chunk.is_end:
+        case client_answers.WrongState("finished" | "eof") if chunk.is_end:
             return
-        case answers.WrongState("finished"):
+        case client_answers.WrongState("finished"):
             raise WrongState(f"stdin: job {job} has ended, nothing reads its input")
-        case answers.WrongState("eof"):
+        case client_answers.WrongState("eof"):
             raise WrongState(f"stdin: the input of job {job} was closed")
-        case answers.WrongState():
+        case client_answers.WrongState():
             raise WrongState(f"stdin: job {job} takes no live input", hint="submit it with stdin_open=True")
 
 
