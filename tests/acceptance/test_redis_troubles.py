@@ -1,5 +1,6 @@
 """What do jobs see of a Redis that is cut off, killed, hangs or is full?"""
 
+import hashlib
 import os
 import signal
 import tempfile
@@ -25,6 +26,7 @@ BLOCK = 64 << 10
 FLOOD = f"import sys\nfor n in range(800): sys.stdout.buffer.write(bytes([n % 251]) * {BLOCK})"
 SLOWLY = "import time\nfor n in range(160):\n    print(n, flush=True)\n    time.sleep(0.05)"
 SLOWLY_SAID = b"".join(b"%d\n" % n for n in range(160))
+READS = "import hashlib, sys; print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest())"
 FAST_REPAIR = {"LEASEBOX_TIMERS__RESEND_S": "0.5", "LEASEBOX_TIMERS__RESEND_GRACE_S": "2"}
 
 
@@ -86,6 +88,23 @@ def test_fifty_megabytes_pass_whole_through_a_way_that_is_cut_at_random(server, 
 
         assert (result.outcome, result.attempt) == ("ok", 1)
         _assert_whole(_entries(home, handle.id), b"".join(bytes([n % 251]) * BLOCK for n in range(800)))
+        assert relay.cuts >= 10
+    relay.close()
+
+
+def test_live_input_passes_whole_and_once_through_a_way_that_is_cut_at_random(server, home: Path, bwrap) -> None:
+    relay = Relay(home / "s", seed=11)
+    lines = [f"{n} {'x' * 4000}\n" for n in range(2000)]
+    with running(relay.url, home) as client:
+        relay.cut_rate = 0.1
+        handle = client.submit(READS, stdin_open=True)
+        for line in lines:
+            handle.write_stdin(line)
+        handle.close_stdin()
+        result = handle.result(timeout_s=WAIT_S)
+        relay.cut_rate = 0.0
+
+        assert (result.outcome, result.stdout.strip()) == ("ok", hashlib.sha256("".join(lines).encode()).hexdigest())
         assert relay.cuts >= 10
     relay.close()
 

@@ -42,7 +42,7 @@ File = Annotated[list[str] | None, typer.Option("--file", metavar="HOST[:PATH]",
 Env = Annotated[list[str] | None, typer.Option("--env", metavar="K=V", help="Environment of the program.")]
 Secret = Annotated[list[str] | None, typer.Option("--secret", metavar="N", help="Secret that the profile offers.")]
 Network = Annotated[list[str] | None, typer.Option("--network", metavar="DOMAIN", help="Domain the job may reach.")]
-Stdin = Annotated[str | None, typer.Option("--stdin", metavar="FILE", help="Standard input; - passes ours on.")]
+Stdin = Annotated[str | None, typer.Option("--stdin", metavar="FILE", help="Standard input; - is ours, the default.")]
 Priority = Annotated[str | None, typer.Option(help="interactive, default or batch.")]
 Retries = Annotated[int, typer.Option(min=0, max=10, help="Further attempts when the machine failed.")]
 Key = Annotated[str | None, typer.Option("--idempotency-key", help="A repeat with the same key is the same job.")]
@@ -76,6 +76,8 @@ def run(
 ) -> None:
     """Run a program in a sandbox and show its output live; exits as the program did."""
     form = _form(is_json=json, is_events=events)
+    is_program = source == "-" and code is None
+    is_live = request.is_live(stdin, is_program, is_detached=detach, may_repeat=bool(retries or idempotency_key))
     spec = _spec(
         request.program(source, code, args or []),
         language=lang,
@@ -87,7 +89,8 @@ def run(
         env=request.named_values("--env", env or []),
         secrets=secret,
         network=network,
-        stdin=request.standard_input(stdin, source == "-" and code is None),
+        stdin=None if is_live else request.standard_input(stdin, is_program),
+        stdin_open=is_live,
         priority=priority,
         retries=retries,
         idempotency_key=idempotency_key,
@@ -95,6 +98,10 @@ def run(
     from leasebox.cli.follow import follow, show_accepted
 
     handle = _client().submit(**spec)
+    if is_live:
+        from leasebox.cli.live_input import pass_on
+
+        pass_on(handle)
     if detach:
         show_accepted(handle, is_json=json)
     else:

@@ -78,8 +78,23 @@ def named_values(option: str, given: Sequence[str]) -> dict[str, str]:
     return found
 
 
+def is_live(given: str | None, is_program_there: bool, *, is_detached: bool, may_repeat: bool) -> bool:
+    """Whether our own standard input is passed on as it comes.
+
+    Args:
+        is_program_there: The program's source comes from it.
+        is_detached: Nobody waits here while the job runs.
+        may_repeat: What was read once might be needed again: by a further attempt, or by a repeat of the submit.
+    """
+    if given not in (None, "-") or is_program_there or is_detached or may_repeat:
+        return False
+    from leasebox.cli.live_input import Source, source
+
+    return given == "-" or source() is not Source.NOTHING
+
+
 def standard_input(given: str | None, is_program_there: bool) -> bytes | Path | None:
-    """What `--stdin` names: a file, or - for our own standard input."""
+    """What `--stdin` names: a file, or the whole of our own standard input."""
     if given is None:
         return None
     if given != "-":
