@@ -28,7 +28,7 @@ class AsyncSession:
 
     def __init__(self, client: "AsyncClient", plan: SessionPlan, *, closes_at_exit: bool = False) -> None:
         self.name = plan.name
-        self.commands: AsyncCommands["AsyncJobHandle"] = AsyncCommands(self)
+        self.commands: AsyncCommands[AsyncJobHandle] = AsyncCommands(self)
         self._client = client
         self._plan = plan
         self._closes_at_exit = closes_at_exit

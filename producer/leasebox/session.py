@@ -27,7 +27,7 @@ class Session:
 
     def __init__(self, client: "Client", plan: SessionPlan, *, closes_at_exit: bool = False) -> None:
         self.name = plan.name
-        self.commands: Commands["JobHandle"] = Commands(self)
+        self.commands: Commands[JobHandle] = Commands(self)
         self._client = client
         self._plan = plan
         self._closes_at_exit = closes_at_exit
