@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from leasebox import _sessions, _submit
 from leasebox._sessions import SessionPlan
+from leasebox.commands import AsyncCommands
 from leasebox.contract.events import Event
 from leasebox.contract.result import Result, SessionInfo, Variable
 
@@ -22,10 +23,12 @@ class AsyncSession:
 
     Attributes:
         name: Under which any client of the tenant finds it.
+        commands: Runs commands in its sandbox.
     """
 
     def __init__(self, client: "AsyncClient", plan: SessionPlan, *, closes_at_exit: bool = False) -> None:
         self.name = plan.name
+        self.commands: AsyncCommands[AsyncJobHandle] = AsyncCommands(self)
         self._client = client
         self._plan = plan
         self._closes_at_exit = closes_at_exit

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from leasebox import _sessions, _submit
 from leasebox._sessions import SessionPlan
+from leasebox.commands import Commands
 from leasebox.contract.events import Event
 from leasebox.contract.result import Result, SessionInfo, Variable
 
@@ -21,10 +22,12 @@ class Session:
 
     Attributes:
         name: Under which any client of the tenant finds it.
+        commands: Runs commands in its sandbox.
     """
 
     def __init__(self, client: "Client", plan: SessionPlan, *, closes_at_exit: bool = False) -> None:
         self.name = plan.name
+        self.commands: Commands[JobHandle] = Commands(self)
         self._client = client
         self._plan = plan
         self._closes_at_exit = closes_at_exit

@@ -165,7 +165,7 @@ def test_a_spec_is_read_or_refused(spec: dict[str, object], without: set[str]) -
     try:
         read = parse_spec(given_spec)
         assert isinstance(read, JobSpec)
-        grant = admit(read, BUILT_IN["default"], node_cpus=2.0, job="j")
+        grant = admit(read, BUILT_IN["default"], node_cpus=2.0)
     except InvalidSpec:
         grant = None
     if grant is not None:

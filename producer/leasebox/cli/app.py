@@ -31,7 +31,9 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No last line about t
 Source = Annotated[str | None, typer.Argument(metavar="[FILE|-]", help="Program to run; - reads standard input.")]
 Args = Annotated[list[str] | None, typer.Argument(metavar="[-- ARGS...]", help="Arguments of the program.")]
 Code = Annotated[str | None, typer.Option("-c", metavar="CODE", help="Program given here, in place of a file.")]
-Lang = Annotated[str | None, typer.Option("--lang", help="Language; default by the file's ending, else python.")]
+Lang = Annotated[
+    str | None, typer.Option("--lang", help=f"Language; default by the ending of FILE, else python: {request.ENDINGS}.")
+]
 Session = Annotated[str | None, typer.Option(help="Session whose sandbox and files the job uses.")]
 Stateful = Annotated[bool, typer.Option("--stateful", help="Run as a cell of the session's kept Python.")]
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder for pictures and tables of a cell.")]
@@ -78,14 +80,15 @@ def run(
     form = _form(is_json=json, is_events=events)
     is_program = source == "-" and code is None
     is_live = request.is_live(stdin, is_program, is_detached=detach, may_repeat=bool(retries or idempotency_key))
+    program = request.program(source, code, args or [])
     spec = _spec(
-        request.program(source, code, args or []),
+        program,
         language=lang,
         session=session,
         stateful=stateful,
         profile=profile,
         limits=request.limits(timeout, memory),
-        files=request.files(file or []),
+        files=program.pop("files", {}) | request.files(file or []),
         env=request.named_values("--env", env or []),
         secrets=secret,
         network=network,

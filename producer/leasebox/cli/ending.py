@@ -49,7 +49,9 @@ def last_line(result: Result) -> str:
 
 def _headline(result: Result) -> str:
     text = str(result.outcome)
-    if result.outcome in _OF_PROGRAM and result.signal is not None:
+    if result.error and result.error.name == "BuildFailed":
+        text += f": {result.message}"
+    elif result.outcome in _OF_PROGRAM and result.signal is not None:
         text += f" (signal {result.signal})"
     elif result.outcome in (Outcome.OK, Outcome.ERROR):
         text += f" (exit {result.exit_code})" if result.exit_code else ""

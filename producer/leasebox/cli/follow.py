@@ -68,6 +68,8 @@ def finish(result: Result, form: Form, *, is_quiet: bool, out: Path | None = Non
         as_json(result)
     elif form is Form.LIVE and result.error and result.error.traceback:
         write(sys.stderr.buffer, result.error.traceback.encode(errors="replace"))
+    elif form is Form.LIVE and result.build and result.build.exit_code != 0:
+        write(sys.stderr.buffer, (result.build.stdout + result.build.stderr).encode(errors="replace"))
     for path in save(result, out) if out else ():
         say(f"leasebox: saved {path}")
     if not is_quiet:

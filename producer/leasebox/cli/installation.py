@@ -48,7 +48,13 @@ def show_profile(found: Mapping[str, Profile], name: str, *, is_json: bool) -> N
     if is_json:
         as_json(shown)
     else:
-        pairs(list(shown.items()))
+        pairs([(name, _told(value)) for name, value in shown.items()])
+
+
+def _told(value: object) -> object:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {told}" for name, told in value.items())
+    return ", ".join(str(item) for item in value) if isinstance(value, list) else value
 
 
 def show_nodes(found: list[NodeStatus], *, is_json: bool) -> None:

@@ -11,15 +11,18 @@ from leasebox.contract.errors import InvalidSpec
 from leasebox.contract.sizes import parse_bytes, parse_seconds
 from leasebox.contract.spec import MAX_INLINE_BYTES
 
-_LANGUAGE_OF = {
+LANGUAGE_OF = {
     ".py": "python", ".sh": "bash", ".bash": "bash", ".js": "javascript", ".mjs": "javascript", ".cjs": "javascript",
     ".ts": "typescript", ".go": "go", ".rs": "rust", ".java": "java", ".c": "c", ".cc": "cpp", ".cpp": "cpp",
     ".cxx": "cpp", ".rb": "ruby", ".php": "php", ".pl": "perl",
 }  # fmt: skip
+ENDINGS = ", ".join(f"{ending} {language}" for ending, language in LANGUAGE_OF.items())
+_TELLING = (".mjs", ".cjs")
+"""Endings that the language itself goes by: such a program keeps its name."""
 
 
 def program(source: str | None, code: str | None, args: Sequence[str]) -> dict[str, Any]:
-    """The fields `code`, `args` and, by the file's ending, `language`.
+    """The fields `code`, or `entry` and `files`, `args` and, by the file's ending, `language`.
 
     Raises:
         BadParameter: No program was given, or it cannot be read.
@@ -36,8 +39,9 @@ def program(source: str | None, code: str | None, args: Sequence[str]) -> dict[s
         text = _text(path.read_bytes(), source)
     except OSError as exc:
         raise typer.BadParameter(f"cannot read {source}: {exc.strerror}") from exc
-    language = _LANGUAGE_OF.get(path.suffix.lower())
-    return {"code": text, "args": list(args)} | ({"language": language} if language else {})
+    language = LANGUAGE_OF.get(path.suffix.lower())
+    program = {"entry": path.name, "files": {path.name: path}} if path.suffix in _TELLING else {"code": text}
+    return {**program, "args": list(args)} | ({"language": language} if language else {})
 
 
 def _text(data: bytes, name: str) -> str:

@@ -1,7 +1,7 @@
 """The verbs of `leasebox sessions`, and their short forms; what they need is imported when they run."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -59,6 +59,32 @@ def create(
         as_json(session.info())
     else:
         line(session.name)
+
+
+@sessions_app.command("exec")
+def execute(
+    name: Name,
+    argv: Annotated[list[str], typer.Argument(metavar="-- ARGV...", help="Program and arguments; no shell.")],
+    cwd: Annotated[str | None, typer.Option(metavar="DIR", help="Folder below /workspace.")] = None,
+    env: Annotated[list[str] | None, typer.Option(metavar="K=V", help="Environment of the command.")] = None,
+    stdin: Annotated[str | None, typer.Option(metavar="FILE", help="Standard input; - passes ours on.")] = None,
+    timeout: Annotated[str | None, typer.Option(metavar="S", help="Wall time of the run: 30, 30s, 5m.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="The Result as JSON in place of live output.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No last line about the outcome.")] = False,
+) -> None:
+    """Run a command in a live session's sandbox and show its output live; exits as the command did."""
+    from leasebox.cli import request
+    from leasebox.cli.follow import Form, follow
+
+    given: dict[str, Any] = {
+        "cwd": cwd,
+        "env": request.named_values("--env", env or []),
+        "stdin": request.standard_input(stdin, is_program_there=False),
+        "limits": request.limits(timeout, None),
+    }
+    session = _client().session(name, must_exist=True)
+    handle = session.commands.submit(argv, **{field: value for field, value in given.items() if value})
+    follow(handle, Form.JSON if json else Form.LIVE, is_quiet=quiet)
 
 
 @sessions_app.command("close")

@@ -8,13 +8,14 @@ import pytest
 from leasebox.contract.errors import InvalidSpec
 from leasebox.contract.spec import parse_spec
 from leasebox_worker.policy.admit import PROXY, Grant, admit
+from leasebox_worker.policy.languages import LANGUAGES, Found
 from leasebox_worker.policy.profiles import Profile
 
 MIB = 1 << 20
 
 
 def admitted(profile: Profile | None = None, **spec: Any) -> Grant:
-    return admit(parse_spec({"code": "x", **spec}), profile or Profile("default"), node_cpus=2.0, job="j")
+    return admit(parse_spec({"code": "x", **spec}), profile or Profile("default"), node_cpus=2.0)
 
 
 def test_code_without_limits_gets_those_of_the_profile() -> None:
@@ -67,7 +68,6 @@ def test_an_environment_name_that_hooks_programs_is_refused_unless_the_profile_a
     [
         ("secrets", {"secrets": ["TOKEN"]}),
         ("network", {"network": ["example.org"]}),
-        ("language", {"language": "rust"}),
     ],
 )
 def test_what_the_profile_does_not_offer_is_refused(field: str, spec: dict[str, Any]) -> None:
@@ -104,12 +104,45 @@ def test_a_secret_s_value_is_not_in_the_grant_and_its_name_hooks_nothing() -> No
         admitted(NET, secrets=["PATH"])
 
 
-def test_bash_runs_from_a_hidden_file_so_that_nobodys_file_is_overwritten() -> None:
+def test_bash_runs_from_a_hidden_file_that_no_pattern_of_the_program_finds() -> None:
     grant = admitted(language="bash", args=["a"])
 
-    assert grant.argv == ("bash", ".j.sh", "a")
-    assert grant.code_path == ".j.sh"
+    assert grant.program is not None
+    assert (*grant.program.run("/workspace", "."), *grant.argv) == ("bash", ".main.sh", "a")
+    assert grant.code_path == ".main.sh"
     assert not grant.is_python
+
+
+TOOLBOX = {"bash": Found(LANGUAGES["bash"].tools[0], "5.2"), "c": Found(LANGUAGES["c"].tools[0], "12.2")}
+
+
+@pytest.mark.parametrize(
+    ("allowed", "has"),
+    [(("python", "bash", "rust"), "it has python, bash"), (("c", "rust"), "it has c"), (("rust",), "it has none")],
+)
+def test_a_language_that_is_allowed_but_not_there_is_refused_with_what_is(allowed: Any, has: str) -> None:
+    with pytest.raises(InvalidSpec, match="language: profile 'p' has no rust") as told:
+        admit(
+            parse_spec({"code": "x", "language": "rust"}),
+            Profile("p", languages=allowed),
+            node_cpus=2.0,
+            toolbox=TOOLBOX,
+        )
+    assert told.value.hint == has
+
+
+@pytest.mark.parametrize("language", ["python", "c"])
+def test_a_language_that_is_there_is_admitted_and_python_always_is(language: str) -> None:
+    spec = parse_spec({"code": "x", "language": language})
+
+    grant = admit(spec, Profile("default"), node_cpus=2.0, toolbox=TOOLBOX)
+    assert (grant.program.version if grant.program else None) == ("12.2" if language == "c" else None)
+
+
+def test_a_command_needs_no_language() -> None:
+    spec = parse_spec({"command": ["ls"], "language": "rust"})
+
+    assert admit(spec, Profile("p", languages=("python",)), node_cpus=2.0, toolbox={}).argv == ("ls",)
 
 
 def test_a_cell_is_the_code_alone() -> None:

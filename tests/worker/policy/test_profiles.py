@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from leasebox.contract.errors import ConfigError
+from leasebox_worker.policy.languages import LANGUAGES, Found
 from leasebox_worker.policy.profiles import BUILT_IN, Profile, digest, faults_of, load, published
 
 MIB = 1 << 20
@@ -113,3 +114,15 @@ def test_equal_sets_have_equal_digests_and_every_profile_carries_it() -> None:
 
     assert digest(load(EXAMPLE)) == digest(BUILT_IN) != digest(other)
     assert {json.loads(body)["digest"] for body in published(other).values()} == {digest(other)}
+
+
+def test_what_is_published_of_languages_is_what_is_allowed_and_there() -> None:
+    profiles = {"a": Profile("a", languages=("python", "c", "go")), "b": Profile("b"), "unknown": Profile("unknown")}
+    tools = {name: Found(LANGUAGES[name].tools[0], "1.2") for name in ("python", "c", "perl")}
+    bodies = published(profiles, {"a": tools, "b": tools})
+    told = {name: (json.loads(body)["languages"], json.loads(body)["runtimes"]) for name, body in bodies.items()}
+
+    assert told["a"] == (["python", "c"], {"python": "1.2", "c": "1.2"})
+    assert told["b"][0] == ["python", "c", "perl"]
+    assert told["unknown"] == (list(LANGUAGES), {})
+    assert json.loads(bodies["a"])["digest"] == digest(profiles)

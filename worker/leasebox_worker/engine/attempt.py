@@ -5,6 +5,7 @@ import binascii
 from dataclasses import dataclass, field
 
 from leasebox.contract.errors import InvalidSpec
+from leasebox.contract.result import Build
 from leasebox.contract.scripts import answers as a
 from leasebox.contract.spec import FileContent, JobSpec
 from leasebox_worker.engine.cells import Told
@@ -37,6 +38,7 @@ class Attempt:
     number: int = 0
     is_sandbox_alive: bool = True
     told: Told = field(default_factory=Told)
+    build: Build | None = None
 
 
 def content_bytes(content: FileContent | str | None) -> bytes:

@@ -19,7 +19,7 @@ from leasebox_worker.engine.berth import Berth
 from leasebox_worker.engine.deps import Deps
 from leasebox_worker.engine.network import check_network
 from leasebox_worker.engine.outcome import Ended
-from leasebox_worker.engine.program import HOST_GRACE_S, execute, put_files
+from leasebox_worker.engine.program import execute, longest_s, put_files
 from leasebox_worker.engine.publisher import Publisher
 from leasebox_worker.engine.report import Where, ending_of, result_of
 from leasebox_worker.engine.sandboxes import Sandbox
@@ -67,8 +67,7 @@ def carry_out(answer: a.Leased | a.Cold, berth: Berth, deps: Deps, *, may_contin
     if failed is not None:
         return _settle(attempt, failed, deps, may_continue=may_continue)
     attempt.times.start_s = time.monotonic() - began - attempt.times.lease_s
-    deadline_s = limits.timeout_s + HOST_GRACE_S
-    go = _start(work, attempt.sandbox, deps, deadline_s=deadline_s)
+    go = _start(work, attempt.sandbox, deps, deadline_s=longest_s(attempt.grant))
     if isinstance(go, a.Cancelled):
         ended = Ended(Outcome.CANCELLED, None, None, None, "cancelled before it started")
         return _settle(attempt, ended, deps, may_continue=may_continue)
@@ -97,7 +96,11 @@ def _admit(work: a.Work, deps: Deps) -> tuple[JobSpec, Profile, Grant]:
     profile = deps.profiles.get(work.profile)
     if profile is None:
         raise InvalidSpec(f"profile: {work.profile!r} is not served here; there are {', '.join(sorted(deps.profiles))}")
-    return spec, profile, admit(spec, profile, node_cpus=float(os.cpu_count() or 1), job=work.job)
+    return (
+        spec,
+        profile,
+        admit(spec, profile, node_cpus=float(os.cpu_count() or 1), toolbox=deps.toolboxes.get(profile.name)),
+    )
 
 
 def _spec_of(data: bytes) -> JobSpec:
@@ -220,14 +223,21 @@ def _settle(
 
 
 def _where(attempt: Attempt, deps: Deps) -> Where:
-    driver, sandbox, grant = deps.sandboxes.driver, attempt.sandbox, attempt.grant
+    driver, sandbox = deps.sandboxes.driver, attempt.sandbox
     return Where(
         node=deps.tracker.identity.node,
         sandbox=sandbox.name if sandbox else None,
         driver=driver.name,
         isolation=driver.isolation,
-        runtime=sandbox.link.python if sandbox and grant and grant.is_python else None,
+        runtime=_runtime(attempt),
     )
+
+
+def _runtime(attempt: Attempt) -> str | None:
+    grant, sandbox = attempt.grant, attempt.sandbox
+    if grant is None or sandbox is None:
+        return None
+    return sandbox.link.python if grant.is_python else grant.program.version if grant.program else None
 
 
 def _publisher(work: a.Work, deps: Deps, kept_bytes: int, secrets: Collection[bytes] = ()) -> Publisher:

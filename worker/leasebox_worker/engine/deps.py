@@ -10,6 +10,7 @@ from leasebox_worker.engine.sandboxes import Sandboxes
 from leasebox_worker.lifecycle.fence import Fence
 from leasebox_worker.lifecycle.inputs import Inputs
 from leasebox_worker.lifecycle.tracker import LeaseTracker
+from leasebox_worker.policy.languages import Toolbox
 from leasebox_worker.policy.profiles import Profile
 from leasebox_worker.policy.secrets import SecretStore
 
@@ -22,6 +23,7 @@ class Deps:
         is_draining: Nothing is claimed or started any more; what runs may end.
         is_leaving: The drain's time is over: what still runs is ended and goes back.
         refill: Keeps the warm pool; without one there is no pool.
+        toolboxes: What this node has of each profile's languages; none for a profile of which nobody knows.
         egress: None where the driver cannot hold a job to a network list.
         inputs: What is written to jobs while they run; without it none gets any.
     """
@@ -39,6 +41,7 @@ class Deps:
     secrets: SecretStore = field(default_factory=lambda: SecretStore(None))
     egress: Egress | None = None
     inputs: Inputs | None = None
+    toolboxes: dict[str, Toolbox] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Take work again as soon as a full node has a place."""

@@ -22,10 +22,12 @@ from leasebox_worker.drivers.base import Driver, DriverSettings, require
 from leasebox_worker.drivers.bubblewrap_arguments import ROOTLESS_LACKS
 from leasebox_worker.drivers.choose import choose
 from leasebox_worker.engine.connection import connect, installation_of
+from leasebox_worker.engine.languages import survey
 from leasebox_worker.engine.publication import publish
 from leasebox_worker.lifecycle.node import Facts
 from leasebox_worker.lifecycle.tracker import Identity
 from leasebox_worker.policy import profiles as policy
+from leasebox_worker.policy.languages import Toolbox
 from leasebox_worker.policy.profiles import Profile
 from leasebox_worker.telemetry import metrics
 
@@ -38,6 +40,7 @@ class Ground:
 
     Attributes:
         client: For the start alone: it waits where duties would go on.
+        toolboxes: By profile; one is missing where no sandbox of its image starts.
     """
 
     settings: WorkerSettings
@@ -50,6 +53,7 @@ class Ground:
     driver: Driver
     agent_dir: Path
     lock_fd: int
+    toolboxes: dict[str, Toolbox]
 
 
 def check(settings: WorkerSettings, *, is_embedded: bool) -> Ground:
@@ -72,7 +76,8 @@ def check(settings: WorkerSettings, *, is_embedded: bool) -> Ground:
     driver = _checked_driver(settings, installation, agent_dir, is_embedded=is_embedded)
     if settings.metrics_port is not None:
         metrics.serve(settings.metrics_port)
-    return Ground(settings, client, keys, runner, identity, installation, profiles, driver, agent_dir, lock_fd)
+    found = survey(driver, agent_dir, profiles)
+    return Ground(settings, client, keys, runner, identity, installation, profiles, driver, agent_dir, lock_fd, found)
 
 
 def driver_settings(settings: WorkerSettings, installation: str) -> DriverSettings:

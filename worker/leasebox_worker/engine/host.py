@@ -169,6 +169,7 @@ def _deps(ground: Ground, tracker: LeaseTracker) -> Deps:
         fence=Fence(timers.fence_s),
         secrets=SecretStore(settings.secrets_dir),
         egress=placement.egress,
+        toolboxes=ground.toolboxes,
     )
 
 
@@ -185,7 +186,8 @@ def _join(ground: Ground, deps: Deps, node: Node) -> list[Pooled]:
     if deps.egress:  # before anything makes a sandbox
         deps.egress.sweep(found.handle.name for found in ground.driver.list())
     try:
-        publish(ground.runner, keys, ground.identity, ground.profiles, reclaim_s=reclaim_s)
+        profiles, found = ground.profiles, ground.toolboxes
+        publish(ground.runner, keys, ground.identity, profiles, reclaim_s=reclaim_s, toolboxes=found)
     except ConfigError:
         deps.sandboxes.end_all()
         node.leave()

@@ -6,6 +6,7 @@ from dataclasses import replace
 from leasebox.contract.errors import GuestProtocolError, SandboxDied
 from leasebox.contract.result import Outcome, Usage
 from leasebox_worker.engine.attempt import Attempt, bytes_of, content_bytes
+from leasebox_worker.engine.build import build, error_of, tidy
 from leasebox_worker.engine.deps import Deps
 from leasebox_worker.engine.live_input import live_input
 from leasebox_worker.engine.network import network
@@ -14,6 +15,8 @@ from leasebox_worker.engine.sandboxes import Sandbox
 from leasebox_worker.guestlink.link import Exec, packed_files
 from leasebox_worker.guestlink.messages import Display, Exited, Input, Output, Refused, Restarted
 from leasebox_worker.guestlink.stdin import chunked
+from leasebox_worker.policy.admit import Grant
+from leasebox_worker.policy.languages import Program
 from leasebox_worker.policy.redaction import redact
 
 FILES_WITHIN_S = 30.0
@@ -73,9 +76,62 @@ def execute(attempt: Attempt, deps: Deps) -> tuple[Ended, Usage]:
     """Run the program with the network that it asked for; nothing of it is connected any more afterwards."""
     assert attempt.sandbox is not None
     with network(attempt.spec, attempt.work, attempt.sandbox, deps.egress) as used:
-        ended, usage = _run_program(attempt, attempt.sandbox, deps)
+        program = attempt.grant.program if attempt.grant else None
+        if program is not None and program.is_built:
+            ended, usage = _build_and_run(program, attempt, attempt.sandbox, deps)
+        else:
+            ended, usage = _run_program(attempt, attempt.sandbox, deps)
     traffic = {"network_in_bytes": used.traffic.bytes_in, "network_out_bytes": used.traffic.bytes_out}
     return ended, usage.model_copy(update=traffic)
+
+
+def longest_s(grant: Grant) -> float:
+    """How long the steps of a job may take in all, until the host gives its sandbox up."""
+    assert grant.limits.timeout_s is not None
+    steps = 2 if grant.program is not None and grant.program.is_built else 1
+    return steps * (grant.limits.timeout_s + HOST_GRACE_S)
+
+
+def _build_and_run(program: Program, attempt: Attempt, sandbox: Sandbox, deps: Deps) -> tuple[Ended, Usage]:
+    """Build the program; run it if that went well; leave nothing of it in a session."""
+    workspace = sandbox.handle.workspace
+    like = _program_exec(attempt)
+    request = replace(
+        like,
+        id=f"{attempt.work.lease}/build",
+        argv=program.build(workspace),
+        cwd=workspace,
+        env=like.env | program.build_env(workspace),
+    )
+    built = build(attempt, sandbox, request, deps, grace_s=HOST_GRACE_S)
+    attempt.build = built.step
+    if built.failure is None:
+        ended, usage = _run_program(attempt, sandbox, deps)
+    else:
+        attempt.times.exited_at = time.monotonic()
+        attempt.told.error = error_of(built.failure)
+        ended, usage = built.failure, Usage()
+    if attempt.work.session is not None and attempt.is_sandbox_alive:
+        tidy(attempt, sandbox, request)
+    return ended, usage.model_copy(update={"cpu_s": usage.cpu_s + built.cpu_s})
+
+
+def _program_exec(attempt: Attempt) -> Exec:
+    """The start of the job's program; its code comes along, unless a build has used it up."""
+    grant = attempt.grant
+    assert grant is not None
+    assert grant.limits.timeout_s is not None
+    assert attempt.sandbox is not None
+    words = grant.program.run(attempt.sandbox.handle.workspace, grant.cwd) if grant.program else ()
+    is_used_up = attempt.build is not None
+    return _exec(
+        attempt,
+        kind="cell" if grant.is_cell else "python" if grant.is_python else "command",
+        argv=(*words, *grant.argv),
+        code_path=None if is_used_up else grant.code_path,
+        code_bytes=0 if is_used_up else len(grant.code),
+        wall_s=grant.limits.timeout_s,
+    )
 
 
 def _run_program(attempt: Attempt, sandbox: Sandbox, deps: Deps) -> tuple[Ended, Usage]:
@@ -83,18 +139,12 @@ def _run_program(attempt: Attempt, sandbox: Sandbox, deps: Deps) -> tuple[Ended,
     grant = attempt.grant
     assert grant is not None
     assert grant.limits.timeout_s is not None
-    request = _exec(
-        attempt,
-        kind="cell" if grant.is_cell else "python" if grant.is_python else "command",
-        argv=grant.argv,
-        code_path=grant.code_path,
-        code_bytes=len(grant.code),
-        wall_s=grant.limits.timeout_s,
-    )
+    request = _program_exec(attempt)
     request = replace(request, env=request.env | attempt.secrets)
     began = time.monotonic()
+    code = grant.code if request.code_bytes else b""
     stdin = None if attempt.spec.stdin_open else chunked(content_bytes(attempt.spec.stdin))
-    sandbox.link.execute(request, grant.code, stdin)
+    sandbox.link.execute(request, code, stdin)
     deps.running.cancel_again(attempt.work, deps.cancel_grace_s)
     with live_input(attempt.work, sandbox.link, deps):
         exited = _pump(attempt, sandbox, time.monotonic() + grant.limits.timeout_s + HOST_GRACE_S)

@@ -43,6 +43,7 @@ def result_of(attempt: Attempt, ended: Ended, *, where: Where, usage: Usage, err
         truncated=Truncated(stdout=kept["stdout"].is_truncated, stderr=kept["stderr"].is_truncated),
         limit=ended.limit,
         error=error or told.error,
+        build=attempt.build,
         results=told.bundles,
         interpreter=told.interpreter,
         session=work.session,
@@ -71,9 +72,9 @@ def ending_of(result: Result, *, exc_type: str | None = None) -> Ending:
     whole = result.model_dump_json()
     inline = wire.finished_json(whole)
     if len(inline) > MAX_INLINE_BYTES:
-        small = result.model_copy(
-            update={"stdout": "", "stderr": "", "stdout_base64": None, "stderr_base64": None, "results": []}
-        )
+        build = result.build and result.build.model_copy(update={"stdout": "", "stderr": ""})
+        without: dict[str, object] = {"stdout": "", "stderr": "", "stdout_base64": None, "stderr_base64": None}
+        small = result.model_copy(update={**without, "results": [], "build": build})
         inline = wire.finished_json(small.model_dump_json(), partial=True)
     return Ending(
         outcome=result.outcome,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from leasebox.contract.domains import covers
 from leasebox.contract.errors import InvalidSpec
 from leasebox.contract.spec import ENV_REFUSED, SANDBOX_LIMITS, JobSpec, Limits
-from leasebox_worker.policy.languages import LANGUAGES
+from leasebox_worker.policy.languages import Program, Toolbox, offered, program_of
 from leasebox_worker.policy.profiles import Profile
 
 BASE_ENV = {
@@ -27,10 +27,11 @@ class Grant:
     Attributes:
         is_python: The agent may fork its own interpreter instead of starting one.
         is_cell: The code runs in the session's kept interpreter.
-        argv: Program and arguments; for `is_python` the entry file and its arguments.
+        argv: Program and arguments; for `is_python` the entry file and its arguments, for `program` its arguments.
         cwd: Relative to the workspace, whose path is the driver's.
         code_path: Where the code is written, below /workspace; None if the job brings none.
-        limits: Every field is set.
+        limits: Every field is set; the build of a program has them too, for itself.
+        program: Of a language other than Python.
     """
 
     is_python: bool
@@ -41,37 +42,39 @@ class Grant:
     cwd: str
     env: dict[str, str]
     limits: Limits
+    program: Program | None = None
 
 
-def admit(spec: JobSpec, profile: Profile, *, node_cpus: float, job: str) -> Grant:
+def admit(spec: JobSpec, profile: Profile, *, node_cpus: float, toolbox: Toolbox | None = None) -> Grant:
     """Decide on one job.
 
     Args:
         node_cpus: Processors of this node; a profile's `cpus` never exceeds them.
-        job: Its id, of which the hidden name of its source file is made.
+        toolbox: What this node found of the profile's languages; None: nobody knows, and the profile alone decides.
 
     Raises:
         InvalidSpec: The profile does not allow it; names the field and the bound. Nothing was started.
     """
-    if spec.command is None and spec.language not in profile.languages:
-        raise InvalidSpec(
-            f"language: profile {profile.name!r} has no {spec.language}", hint=f"it has {', '.join(profile.languages)}"
-        )
+    if spec.command is None and spec.language not in (has := offered(profile.languages, toolbox)):
+        raise InvalidSpec(f"language: profile {profile.name!r} has no {spec.language}", hint=_has(has))
     _check_names(spec, profile)
     if spec.stateful:
         _check_cell(spec)
     if spec.artifacts:
         raise InvalidSpec("artifacts: this worker does not keep files after a run")
-    is_python, argv, code_path = _program(spec, job)
+    program, argv = _program(spec, toolbox)
+    is_python = spec.command is None and program is None
+    source = program.source if program else "main.py"
     return Grant(
         is_python=is_python,
         is_cell=spec.stateful,
         argv=argv,
         code=(spec.code or "").encode(errors="surrogateescape"),
-        code_path=code_path,
+        code_path=source if spec.code is not None and not spec.stateful else None,
         cwd=spec.cwd or ".",
         env=BASE_ENV | (PROXY_ENV if spec.network else {}) | spec.env,
         limits=effective_limits(spec.limits, profile, node_cpus=node_cpus),
+        program=program,
     )
 
 
@@ -131,15 +134,12 @@ def _check_cell(spec: JobSpec) -> None:
         raise InvalidSpec("args: a cell has none", hint="assign a variable in an earlier cell")
 
 
-def _program(spec: JobSpec, job: str) -> tuple[bool, tuple[str, ...], str | None]:
+def _program(spec: JobSpec, toolbox: Toolbox | None) -> tuple[Program | None, tuple[str, ...]]:
+    """The program of a language other than Python, and the words of the job's own."""
     if spec.command is not None:
-        return False, (*spec.command, *spec.args), None
+        return None, (*spec.command, *spec.args)
     if spec.stateful:
-        return True, (), None
+        return None, ()
     if spec.language == "python":
-        entry = spec.entry or "main.py"
-        return True, (entry, *spec.args), None if spec.entry else "main.py"
-    language = LANGUAGES[spec.language]
-    file = spec.entry or f".{job}{language.suffix}"
-    command = tuple(part.replace("{file}", file) for part in language.run)
-    return False, (*command, *spec.args), None if spec.entry else file
+        return None, (spec.entry or "main.py", *spec.args)
+    return program_of(spec.language, spec.code, spec.entry, toolbox), tuple(spec.args)

@@ -18,7 +18,7 @@ from pydantic import Field, StringConstraints, TypeAdapter, ValidationError, mod
 from leasebox.contract.errors import ConfigError
 from leasebox.contract.sizes import Bytes, Seconds
 from leasebox.contract.spec import ENV_NAME, MAX_TIMEOUT_S, Domain, ProfileName, SecretName
-from leasebox_worker.policy.languages import LANGUAGES
+from leasebox_worker.policy.languages import LANGUAGES, Toolbox, offered
 
 MIB = 1 << 20
 MAX_POOL = 64
@@ -34,7 +34,7 @@ class Profile:
 
     name: ProfileName
     image: Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^\S+$")] = "leasebox/python"
-    languages: Annotated[tuple[Language, ...], Field(min_length=1)] = ("python", "bash")
+    languages: Annotated[tuple[Language, ...], Field(min_length=1)] = tuple(LANGUAGES)
     cpus: Annotated[float, Field(gt=0, le=1024, allow_inf_nan=False)] = 2.0
     memory_bytes: Annotated[Bytes, Field(ge=16 * MIB)] = 512 * MIB
     disk_bytes: Annotated[Bytes, Field(ge=64 << 10)] = 192 * MIB
@@ -186,10 +186,21 @@ def digest(profiles: Mapping[str, Profile]) -> str:
     return hashlib.sha256(json.dumps(bodies, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def published(profiles: Mapping[str, Profile]) -> dict[str, str]:
-    """What clients read for their early checks: name to JSON with all fields and the digest of the whole set."""
+def published(profiles: Mapping[str, Profile], toolboxes: Mapping[str, Toolbox] | None = None) -> dict[str, str]:
+    """What clients read for their early checks: name to JSON with all fields and the digest of the whole set.
+
+    Args:
+        toolboxes: What was found of each profile's languages: `languages` are those that are there, `runtimes` their
+            versions. It is no part of the digest: an image of the next day is no other profile.
+    """
     named = digest(profiles)
     return {
-        name: json.dumps({**asdict(profile), "digest": named}, sort_keys=True)
+        name: json.dumps({**asdict(profile), **_there(profile, (toolboxes or {}).get(name)), "digest": named})
         for name, profile in sorted(profiles.items())
     }
+
+
+def _there(profile: Profile, toolbox: Toolbox | None) -> dict[str, object]:
+    languages = offered(profile.languages, toolbox)
+    found = toolbox or {}
+    return {"languages": languages, "runtimes": {name: found[name].version for name in languages if name in found}}
