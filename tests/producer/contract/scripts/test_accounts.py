@@ -118,6 +118,37 @@ def test_a_blob_stays_while_a_job_needs_it(desk):
     assert not desk.redis.exists(desk.keys.blob_jobs("x"))
 
 
+def test_a_batch_may_be_there_before_its_jobs_and_belongs_to_its_tenant(desk):
+    given = {"batch": "b", "tenant": "acme", "name": "nightly", "result_ttl_s": 60}
+
+    assert desk.run(client.open_batch(desk.keys, **given)) == client_answers.BatchOpened()
+    desk.new(batch="b")
+    assert desk.run(client.open_batch(desk.keys, **given)) == client_answers.BatchOpened()
+    assert desk.run(client.open_batch(desk.keys, **{**given, "tenant": "other"})) == client_answers.BatchTaken()
+
+    assert desk.redis.hmget(desk.keys.batch("b"), "name", "total") == [b"nightly", b"1"]
+    assert desk.redis.zscore(desk.keys.batches(), "b")
+
+
+def test_a_repeat_says_to_which_batch_the_earlier_job_belongs(desk):
+    job = desk.new(batch="b", idempotency_key="k")
+
+    assert desk.submit(batch="c", idempotency_key="k") == client_answers.Existing(job, "queued", "b")
+    assert not desk.redis.exists(desk.keys.batch("c"))
+
+
+def test_each_end_in_a_batch_rings_its_bell(desk):
+    with desk.redis.pubsub(ignore_subscribe_messages=True) as listener:
+        listener.subscribe(desk.keys.bell())
+        listener.get_message(timeout=1)
+        job = desk.new(batch="b")
+        desk.cancel(job)
+        desk.run(client.seal(desk.keys, batch="b", tenant="acme"))
+        rung = [m["data"] for _ in range(5) if (m := listener.get_message(timeout=0.2))]
+
+    assert rung == [job.encode(), b"b", b"b"]
+
+
 def test_a_sealed_batch_is_finished_with_its_last_job(desk):
     first, second = desk.new(batch="b", batch_callback=True), desk.new(batch="b", batch_key="row 2")
     desk.new(batch="b", batch_callback=True)
