@@ -35,12 +35,14 @@ class Feeder:
         in_flight: Items by the id of their job.
         waits_for: Why the last items were not taken, while that is so.
         refused: Items that are refused for good, for the caller to take.
+        elsewhere: Items that an earlier job does already, for the caller to take: that one's end is told elsewhere.
     """
 
     def __init__(self, items: Iterator[Item], max_in_flight: int | None = None) -> None:
         self.in_flight: dict[str, Item] = {}
         self.waits_for: LeaseboxError | None = None
         self.refused: list[tuple[Item, LeaseboxError]] = []
+        self.elsewhere: list[tuple[Item, Submitted]] = []
         self._items = items
         self._max_in_flight = max_in_flight
         self._again: deque[Item] = deque()
@@ -83,6 +85,8 @@ class Feeder:
         full: QueueFull | QuotaExceeded | None = None
         for item, answer in zip(self._sent, answers, strict=True):
             match answer:
+                case Submitted() if answer.is_existing:
+                    self.elsewhere.append((item, answer))
                 case Submitted():
                     self.in_flight[answer.job] = item
                 case QueueFull() | QuotaExceeded():
@@ -184,6 +188,8 @@ def map_items(
     """
     if fields.get("stdin") is not None or fields.get("stdin_open"):
         raise InvalidSpec("stdin: each input comes there")
+    if fields.get("idempotency_key") is not None:
+        raise InvalidSpec("idempotency_key: all inputs would have the same")
     given = fields.get("metadata") or {}
     named = {INDEX: "0", **given} if isinstance(given, Mapping) else given
     _submit.spec_of(code, {**fields, "metadata": named}, settings)

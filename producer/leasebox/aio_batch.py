@@ -133,9 +133,15 @@ class AsyncBatch:
 
     async def results(self, timeout_s: float | None = None) -> AsyncIterator[Result]:
         """The Result of each job, as they end. As `Batch.results`."""
-        async for event in self._read(None, timeout_s, has_results=True):
-            if isinstance(event, JobDone) and event.result is not None:
+        async for event in self.ends(timeout_s):
+            if event.result is not None:
                 yield event.result
+
+    async def ends(self, timeout_s: float | None = None) -> AsyncIterator[JobDone]:
+        """As `results`, with index and key. As `Batch.ends`."""
+        async for event in self._read(None, timeout_s, has_results=True):
+            if isinstance(event, JobDone):
+                yield event
 
     async def cancel(self) -> BatchInfo:
         """Ask all its jobs to end, and seal it. As `Batch.cancel`."""
@@ -195,12 +201,9 @@ class AsyncRun:
         self._pace.answered()
         return self._ended.of(found)
 
-    async def close(self) -> None:
-        """Seal the batch if all of it has ended, else cancel what is left."""
-        client, backend = self._client, self._client._backend
-        await client._run(backend.release_batch(self._reader))
-        is_over = self._feeder.is_over
-        await client._run(backend.seal_batch(self._batch) if is_over else backend.cancel_batch(self._batch))
+    async def release(self) -> None:
+        """Give back what the reading holds."""
+        await self._client._run(self._client._backend.release_batch(self._reader))
 
 
 async def _mapped(client: "AsyncClient", feeder: Feeder, *, is_ordered: bool) -> AsyncIterator[Result]:
@@ -218,4 +221,5 @@ async def _mapped(client: "AsyncClient", feeder: Feeder, *, is_ordered: bool) ->
     finally:
         # Without Redis nothing can be cancelled; the reaper seals the batch.
         with suppress(BrokerUnavailable):
-            await run.close()
+            await run.release()
+            await (batch.seal() if feeder.is_over else batch.cancel())

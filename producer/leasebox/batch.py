@@ -190,9 +190,12 @@ class Batch:
 
         Those of jobs that were forgotten meanwhile are left out. Raises as `events` does.
         """
-        for event in self._read(None, timeout_s, has_results=True):
-            if isinstance(event, JobDone) and event.result is not None:
-                yield event.result
+        return (event.result for event in self.ends(timeout_s) if event.result is not None)
+
+    def ends(self, timeout_s: float | None = None) -> Iterator[JobDone]:
+        """As `results`, with index and key; `result` is None for a job that was forgotten."""
+        found = self._read(None, timeout_s, has_results=True)
+        return (event for event in found if isinstance(event, JobDone))
 
     def cancel(self) -> BatchInfo:
         """Ask all its jobs to end, and seal it: queued ones have ended with this, running ones end by themselves.
@@ -253,12 +256,9 @@ class Run:
         self._pace.answered()
         return self._ended.of(found)
 
-    def close(self) -> None:
-        """Seal the batch if all of it has ended, else cancel what is left."""
-        client, backend = self._client, self._client._backend
-        client._run(backend.release_batch(self._reader))
-        is_over = self._feeder.is_over
-        client._run(backend.seal_batch(self._batch) if is_over else backend.cancel_batch(self._batch))
+    def release(self) -> None:
+        """Give back what the reading holds."""
+        self._client._run(self._client._backend.release_batch(self._reader))
 
 
 def _mapped(client: "Client", feeder: Feeder, *, is_ordered: bool) -> Iterator[Result]:
@@ -274,4 +274,5 @@ def _mapped(client: "Client", feeder: Feeder, *, is_ordered: bool) -> Iterator[R
     finally:
         # Without Redis nothing can be cancelled; the reaper seals the batch.
         with suppress(BrokerUnavailable):
-            run.close()
+            run.release()
+            (batch.seal() if feeder.is_over else batch.cancel())
