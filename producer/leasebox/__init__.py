@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from leasebox.aio import AsyncClient
+    from leasebox.batch import Batch
     from leasebox.client import Client, JobHandle
     from leasebox.contract.events import Event
     from leasebox.contract.result import JobStatus, Outcome, Result
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "AsyncClient": "leasebox.aio",
+    "Batch": "leasebox.batch",
     "Client": "leasebox.client",
     "JobHandle": "leasebox.client",
     "Session": "leasebox.session",
@@ -34,6 +36,7 @@ _HOMES = {
 
 __all__ = [
     "AsyncClient",
+    "Batch",
     "Client",
     "Event",
     "JobHandle",

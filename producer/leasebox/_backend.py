@@ -4,14 +4,16 @@ A backend turns a request into a flow, a generator that yields what it wants to 
 of the same kind carries flows out, blocking or with `await`. So each request is written once for each kind.
 """
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
+from leasebox._batches import Answer, Item
 from leasebox._flows import JobFilter, Submitted
 from leasebox._input import InputChunk
 from leasebox._reads import NodeStatus, QueueStatus
 from leasebox._sessions import SessionPlan
 from leasebox._submit import Profile
+from leasebox.contract.batches import BatchEvent, BatchInfo
 from leasebox.contract.events import Event
 from leasebox.contract.result import JobStatus, Result, SessionInfo
 from leasebox.contract.spec import JobSpec
@@ -40,6 +42,30 @@ class Backend(Protocol[R]):
 
     def submit(self, spec: JobSpec, plan: SessionPlan | None) -> Flow[Submitted]:
         """Hand a checked spec in; `plan`: of the session that it comes from."""
+
+    def submit_many(self, items: Iterable[Item], batch: str | None) -> Flow[list[Answer]]:
+        """Hand items in, into a batch or none; an answer for each, in order."""
+
+    def open_batch(self, batch: str, name: str | None) -> Flow[None]:
+        """Make a batch without jobs."""
+
+    def batch(self, batch: str) -> Flow[BatchInfo]:
+        """How a batch stands."""
+
+    def seal_batch(self, batch: str) -> Flow[None]:
+        """Let it take no further job."""
+
+    def cancel_batch(self, batch: str) -> Flow[None]:
+        """Ask all its jobs to end and seal it."""
+
+    def batch_reader(self, batch: str, after: str | None, *, has_results: bool) -> Any:
+        """A reader of its events; `done` brings the Result where that is asked for."""
+
+    def next_batch_events(self, reader: Any, block_s: float) -> Flow[Sequence[BatchEvent]]:
+        """Its next events; empty when there is none within about `block_s`."""
+
+    def release_batch(self, reader: Any) -> Flow[None]:
+        """As `release`."""
 
     def status(self, job: str) -> Flow[JobStatus]:
         """How the job stands."""

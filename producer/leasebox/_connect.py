@@ -13,9 +13,9 @@ def backend_of(settings: ClientSettings) -> Backend[Any]:
         ConfigError: The settings contradict each other.
     """
     if is_http(settings.url):
-        from leasebox._http_backend import HttpBackend
+        from leasebox._http_batches import ManyHttpBackend
 
-        return HttpBackend(settings)
+        return ManyHttpBackend(settings)
     from leasebox._redis_backend import RedisBackend
 
     return RedisBackend(settings)

@@ -21,10 +21,14 @@ MAX_SCANNED = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """An accepted job; `is_existing` when an earlier submit with the same idempotency key had made it."""
+    """An accepted job; `is_existing` when an earlier submit with the same idempotency key had made it.
+
+    `batch`: of an existing job, the one that it belongs to.
+    """
 
     job: str
     is_existing: bool
+    batch: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,7 @@ def told(answer: object, record: NewJob) -> Submitted:
             return Submitted(answer.job, False)
         case client_answers.Existing():
             # A repeat of this very call, whose first reply was lost, is no earlier submit.
-            return Submitted(answer.job, answer.job != record.job)
+            return Submitted(answer.job, answer.job != record.job, answer.batch or None)
         case client_answers.Conflict():
             raise errors.IdempotencyConflict(
                 f"idempotency_key: {record.idempotency_key!r} belongs to job {answer.job}, which has another spec"
@@ -82,7 +86,7 @@ def told(answer: object, record: NewJob) -> Submitted:
         ):
             raise _sessions.refusal(answer, record.tenant, record.session)
         case client_answers.Refused():
-            raise errors.BatchClosed(f"batch: {answer.reason}")
+            raise errors.BatchClosed(f"batch {record.batch} takes no further jobs: it is sealed or cancelled")
         case client_answers.BlobGone():
             raise errors.InvalidSpec(f"files: upload {answer.blob} is gone", hint="upload it again")
         case _:

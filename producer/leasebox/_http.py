@@ -201,7 +201,7 @@ class HttpTransport:
                 return [event]
             if line.startswith(":"):
                 return []
-        return None
+        return [] if stream.is_done else None
 
     def _open(self, stream: EventStream, block_s: float) -> _Answer:
         response = self._http.send(self._made(stream.begin(), max(block_s, _LEAST_S)), stream=True)
@@ -210,6 +210,8 @@ class HttpTransport:
             raise error_of(response.status_code, _json(response), self._place.url)
         answer = _Answer(response, response.iter_lines())
         stream.open, stream.opened_for_s = answer, max(block_s, _LEAST_S)
+        # The end was seen before the cursor: nothing follows it.
+        stream.is_done = response.status_code == 204
         return answer
 
     @staticmethod
@@ -291,7 +293,7 @@ class AsyncHttpTransport:
                 return [event]
             if line.startswith(":"):
                 return []
-        return None
+        return [] if stream.is_done else None
 
     async def _open(self, stream: EventStream, block_s: float) -> _Answer:
         response = await self._http.send(self._made(stream.begin(), max(block_s, _LEAST_S)), stream=True)
@@ -300,6 +302,8 @@ class AsyncHttpTransport:
             raise error_of(response.status_code, _json(response), self._place.url)
         answer = _Answer(response, response.aiter_lines())
         stream.open, stream.opened_for_s = answer, max(block_s, _LEAST_S)
+        # The end was seen before the cursor: nothing follows it.
+        stream.is_done = response.status_code == 204
         return answer
 
     @staticmethod

@@ -59,6 +59,7 @@ class EventStream:
 
     def __init__(self, job: str, after: str | None) -> None:
         self.job = job
+        self.path = f"{_job_path(job)}/events"
         self.cursor = checked_cursor(after) if after is not None else None
         self.is_done = False
         self.open: Stream | None = None
@@ -72,9 +73,13 @@ class EventStream:
         headers = {"Accept": "text/event-stream"}
         if self.cursor is not None:
             headers["Last-Event-ID"] = self.cursor
-        return Request("GET", f"/v1/jobs/{quote(self.job, safe='')}/events", _nothing, headers=headers)
+        return Request("GET", self.path, _nothing, headers=headers)
 
-    def feed(self, line: str) -> Event | None:
+    def read(self, data: Mapping[str, Any]) -> Any:
+        """The event that its JSON means; None for one that only a newer version knows."""
+        return event_of(data)
+
+    def feed(self, line: str) -> Any:
         """Take a line; gives the event that it completes.
 
         Source: WHATWG HTML, 9.2.6 "Interpreting an event stream".
@@ -91,8 +96,8 @@ class EventStream:
             return None
         text, self._data = "\n".join(self._data), []
         self.cursor = self._id
-        event = event_of({**json.loads(text), "id": self._id})
-        self.is_done = isinstance(event, Finished)
+        event = self.read({**json.loads(text), "id": self._id})
+        self.is_done = event is not None and event.type == Finished.type
         return event
 
 

@@ -33,7 +33,14 @@ class Query(Generic[A]):
     parse: Callable[[list[Any]], A]
 
 
-Step = Query[Any] | Call[Any]
+@dataclass(frozen=True, slots=True)
+class Many(Generic[A]):
+    """Calls that are sent in one trip; one that fails answers with its error, in its place."""
+
+    calls: tuple[Call[A], ...]
+
+
+Step = Query[Any] | Call[Any] | Many[Any]
 Flow = Generator[Step, Any, A]
 """A procedure that yields what it wants to know and is sent the answer; written once for both worlds."""
 
@@ -180,14 +187,21 @@ def many_fields(keys: Keys, jobs: Sequence[str]) -> Query[list[dict[str, str]]]:
 def result(keys: Keys, job: str) -> Query[Result | None]:
     """The kept Result of a finished job, from where Celery's result backend looks."""
 
-    def _parse(replies: list[Any]) -> Result | None:
-        if replies[0] is None:
-            return None
-        meta = json.loads(replies[0])
-        value = meta["result"]
-        return Result.model_validate(value if meta["status"] == "SUCCESS" else value["result"])
+    return Query((("GET", keys.meta(job)),), lambda replies: _kept_result(replies[0]))
 
-    return Query((("GET", keys.meta(job)),), _parse)
+
+def results(keys: Keys, jobs: Sequence[str]) -> Query[list[Result | None]]:
+    """`result` of several jobs in one trip."""
+    commands = (("MGET", *map(keys.meta, jobs)),) if jobs else ()
+    return Query(commands, lambda replies: [_kept_result(reply) for reply in (replies[0] if replies else ())])
+
+
+def _kept_result(text: Any) -> Result | None:
+    if text is None:
+        return None
+    meta = json.loads(text)
+    value = meta["result"]
+    return Result.model_validate(value if meta["status"] == "SUCCESS" else value["result"])
 
 
 def priming(keys: Keys, reader: EventReader) -> Query[list[Entry]]:
@@ -198,9 +212,13 @@ def priming(keys: Keys, reader: EventReader) -> Query[list[Entry]]:
 
 def next_entries(keys: Keys, reader: EventReader, block_ms: int, count: int = MAX_ENTRIES) -> Query[list[Entry]]:
     """At most `count` entries after the cursor; waits up to `block_ms` for the first, 0 = not at all."""
+    return stream_entries(keys.events(reader.job), reader.cursor, block_ms, count)
+
+
+def stream_entries(stream: str, cursor: str, block_ms: int, count: int) -> Query[list[Entry]]:
+    """At most `count` entries of a stream after a cursor; waits up to `block_ms` for the first, 0 = not at all."""
     block: tuple[Argument, ...] = ("BLOCK", block_ms) if block_ms > 0 else ()
-    command = ("XREAD", "COUNT", count, *block, "STREAMS", keys.events(reader.job), reader.cursor)
-    return Query((command,), _entries)
+    return Query((("XREAD", "COUNT", count, *block, "STREAMS", stream, cursor),), _entries)
 
 
 def retried_reason(newest: Any) -> str | None:

@@ -1,6 +1,6 @@
 """How the clients speak to Redis: one transport for each world, the same steps in both, and every error made ours."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit
@@ -23,9 +23,9 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from leasebox._carry import carry_out, carry_out_async
-from leasebox._reads import Flow, Query, text_of
+from leasebox._reads import Flow, Many, Step, text_of
 from leasebox.config import hide_password
-from leasebox.contract.errors import BrokerUnavailable, ConfigError, QueueFull
+from leasebox.contract.errors import BrokerUnavailable, ConfigError, LeaseboxError, QueueFull
 from leasebox.contract.scripts import AsyncRunner, Call, Runner
 
 A = TypeVar("A")
@@ -122,6 +122,20 @@ def translated(url: str) -> Iterator[None]:
         raise BrokerUnavailable(f"Redis at {place} failed: {exc}") from exc
 
 
+def told_apart(url: str, answers: Sequence[A | RedisError]) -> list[A | LeaseboxError]:
+    """The answers of many calls, with each error made ours where it stands."""
+    told: list[A | LeaseboxError] = []
+    for answer in answers:
+        try:
+            with translated(url):
+                if isinstance(answer, RedisError):
+                    raise answer
+                told.append(answer)
+        except LeaseboxError as exc:
+            told.append(exc)
+    return told
+
+
 _HINT = "is it running, and is LEASEBOX_URL right? `leasebox doctor` looks"
 
 
@@ -167,11 +181,13 @@ class RedisTransport:
         """Carry a flow out to its end; an error of Redis is thrown into it, so that it may cope."""
         return carry_out(flow, self.do)
 
-    def do(self, step: Query[A] | Call[A]) -> A:
+    def do(self, step: Step) -> Any:
         """Carry one step out."""
         with translated(self.url):
             if isinstance(step, Call):
                 return self._runner.run(step)
+            if isinstance(step, Many):
+                return told_apart(self.url, self._runner.run_each(step.calls))
             if not step.commands:
                 return step.parse([])
             if len(step.commands) == 1:
@@ -207,11 +223,13 @@ class AsyncRedisTransport:
         """As `RedisTransport.run`."""
         return await carry_out_async(flow, self.do)
 
-    async def do(self, step: Query[A] | Call[A]) -> A:
+    async def do(self, step: Step) -> Any:
         """As `RedisTransport.do`."""
         with translated(self.url):
             if isinstance(step, Call):
                 return await self._runner.run(step)
+            if isinstance(step, Many):
+                return told_apart(self.url, await self._runner.run_each(step.calls))
             if not step.commands:
                 return step.parse([])
             if len(step.commands) == 1:

@@ -1,9 +1,10 @@
 """How is each request of a client served by Redis itself?"""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from leasebox import _flows, _input, _sessions, _standing, _submit
+from leasebox import _batches, _flows, _input, _sessions, _standing, _submit
+from leasebox._batches import Answer, BatchReader, Item
 from leasebox._flows import JobFilter, Submitted
 from leasebox._input import InputChunk
 from leasebox._message import template
@@ -13,9 +14,12 @@ from leasebox._sessions import SessionPlan
 from leasebox._stream import EventReader
 from leasebox._submit import Profile
 from leasebox.config import ClientSettings
+from leasebox.contract.batches import BatchEvent, BatchInfo
+from leasebox.contract.errors import LeaseboxError
 from leasebox.contract.events import Event
 from leasebox.contract.keys import Keys
 from leasebox.contract.result import JobStatus, Result, SessionInfo
+from leasebox.contract.scripts.client import NewJob
 from leasebox.contract.spec import JobSpec
 
 PROFILES_FRESH_S = 10.0
@@ -39,6 +43,49 @@ class RedisBackend:
         record = _submit.record(spec, self._settings, template(self._settings.home / "cache"))
         record = plan.onto(record) if plan is not None else record
         return (yield from _flows.submit(self.keys, record))
+
+    def submit_many(self, items: Iterable[Item], batch: str | None) -> Flow[list[Answer]]:
+        """As `submit` for each, many in one trip."""
+        profiles = yield from self._fresh_profiles()
+        return (yield from _batches.submit_many(self.keys, (self._record(item, batch, profiles) for item in items)))
+
+    def _record(self, item: Item, batch: str | None, profiles: Mapping[str, Profile]) -> NewJob | LeaseboxError:
+        if isinstance(item.spec, LeaseboxError):
+            return item.spec
+        try:
+            _submit.check_profile(item.spec, profiles)
+        except LeaseboxError as exc:
+            return exc
+        made = template(self._settings.home / "cache")
+        return _batches.numbered(_submit.record(item.spec, self._settings, made, item.job), item, batch)
+
+    def open_batch(self, batch: str, name: str | None) -> Flow[None]:
+        """By the script."""
+        return _batches.open_batch(self.keys, self.tenant, batch, name, self._settings.result_ttl_s)
+
+    def batch(self, batch: str) -> Flow[BatchInfo]:
+        """From its record."""
+        return _batches.info(self.keys, self.tenant, batch)
+
+    def seal_batch(self, batch: str) -> Flow[None]:
+        """By the script."""
+        return _batches.seal(self.keys, self.tenant, batch)
+
+    def cancel_batch(self, batch: str) -> Flow[None]:
+        """By the script, 64 jobs at a time."""
+        return _batches.cancel(self.keys, self.tenant, batch)
+
+    def batch_reader(self, batch: str, after: str | None, *, has_results: bool) -> BatchReader:
+        """A reader of the batch's stream."""
+        return BatchReader(batch, after, has_results=has_results)
+
+    def next_batch_events(self, reader: BatchReader, block_s: float) -> Flow[Sequence[BatchEvent]]:
+        """One blocking read, and one of the results."""
+        return _batches.next_events(self.keys, self.tenant, reader, block_s)
+
+    def release_batch(self, reader: BatchReader) -> Flow[None]:  # noqa: ARG002
+        """Nothing is held between reads."""
+        yield from ()
 
     def status(self, job: str) -> Flow[JobStatus]:
         """From the record."""

@@ -169,17 +169,17 @@ class Pace:
         self._failed_since: float | None = None
         self._has_answered = False
 
-    def block_s(self, now: float, job: str) -> float:
-        """How long the next request may wait.
+    def block_s(self, now: float, what: str) -> float:
+        """How long the next request may wait; `what` is waited for, as "job 0192...".
 
         Raises:
-            StreamTimeout: The time is up; the job goes on.
+            StreamTimeout: The time is up; what was waited for goes on.
         """
         if self._deadline is None:
             return self._block_s
         left = self._deadline - now
         if left <= 0:
-            raise StreamTimeout(f"job {job} did not end within {self._timeout_s:g} s; it goes on")
+            raise StreamTimeout(f"{what} did not end within {self._timeout_s:g} s; it goes on")
         return min(self._block_s, left)
 
     def answered(self) -> None:

@@ -17,6 +17,7 @@ from leasebox._reads import NodeStatus, QueueStatus
 from leasebox._sessions import SessionPlan
 from leasebox._stream import Pace
 from leasebox._submit import Profile
+from leasebox.aio_batch import AsyncManyJobs
 from leasebox.aio_session import AsyncSession
 from leasebox.config import ClientSettings, with_given
 from leasebox.contract.errors import BrokerUnavailable, StreamExpired
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 A = TypeVar("A")
 
 
-class AsyncClient:
+class AsyncClient(AsyncManyJobs):
     """`Client` for one event loop; arguments and errors are the same."""
 
     def __init__(
@@ -229,7 +230,7 @@ class AsyncJobHandle(AsyncLiveInput):
         pace = Pace(time.monotonic(), timeout_s, backend.max_block_s)
         try:
             while not reader.is_done:
-                block_s = pace.block_s(time.monotonic(), self.id)
+                block_s = pace.block_s(time.monotonic(), f"job {self.id}")
                 try:
                     found = await client._run(backend.next_events(reader, block_s))
                 except BrokerUnavailable as exc:

@@ -15,6 +15,7 @@ from leasebox._reads import NodeStatus, QueueStatus
 from leasebox._sessions import SessionPlan
 from leasebox._stream import Pace
 from leasebox._submit import Profile
+from leasebox.batch import ManyJobs
 from leasebox.config import ClientSettings, with_given
 from leasebox.contract.errors import BrokerUnavailable, StreamExpired
 from leasebox.contract.events import Event, Finished
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 A = TypeVar("A")
 
 
-class Client:
+class Client(ManyJobs):
     """Talks to one installation; safe to share between threads.
 
     Args:
@@ -294,7 +295,7 @@ class JobHandle(LiveInput):
         pace = Pace(time.monotonic(), timeout_s, backend.max_block_s)
         try:
             while not reader.is_done:
-                block_s = pace.block_s(time.monotonic(), self.id)
+                block_s = pace.block_s(time.monotonic(), f"job {self.id}")
                 try:
                     found = client._run(backend.next_events(reader, block_s))
                 except BrokerUnavailable as exc:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from leasebox.cli import keys, request, sessions
+from leasebox.cli import batches, keys, request, sessions
 from leasebox.contract.errors import UnknownJob
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ profiles_app = typer.Typer(no_args_is_help=True, help="Presets of image, languag
 app.add_typer(profiles_app, name="profiles")
 app.add_typer(sessions.sessions_app, name="sessions")
 app.add_typer(keys.keys_app, name="keys")
+app.add_typer(batches.batch_app, name="batch")
 app.command("create", help="Short for `sessions create`.")(sessions.create)
 app.command("destroy", help="Short for `sessions close`.")(sessions.close)
 

@@ -4,6 +4,7 @@ LeaseboxError
 ├── InvalidSpec · UnknownProfile · UnknownJob · UnknownSession · UnknownBatch · UnknownKey · WrongState · Unauthorized
 │   · Forbidden · ConfigError                       the request is wrong; do not retry
 ├── QueueError    ── BrokerUnavailable* · QueueFull* · QuotaExceeded* · IdempotencyConflict · BatchClosed
+│   · PartlyRefused
 ├── LeaseError    ── SessionExpired · LeaseLost
 ├── SandboxError  ── ImageMissing · StartFailed* · SandboxDied* · GuestProtocolError · DriverUnsafe
 ├── FileError     (codes not_found, too_large, not_a_file, outside_workspace)
@@ -14,7 +15,8 @@ Every class takes its detail as the first argument, because Celery's result back
 of strings.
 """
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 
 class LeaseboxError(Exception):
@@ -160,6 +162,25 @@ class BatchClosed(QueueError):
 
     code = "batch_closed"
     http_status = 409
+
+
+class PartlyRefused(QueueError):
+    """Some specs of many were refused; the others are queued.
+
+    Attributes:
+        handles: One for each spec, None where it was refused.
+        errors: `ItemError` of each refused spec: index, code, detail.
+    """
+
+    code = "partly_refused"
+    http_status = 422
+
+    def __init__(
+        self, detail: str = "", *, hint: str | None = None, handles: Sequence[Any] = (), errors: Sequence[Any] = ()
+    ) -> None:
+        super().__init__(detail, hint=hint)
+        self.handles = list(handles)
+        self.errors = list(errors)
 
 
 class LeaseError(LeaseboxError):

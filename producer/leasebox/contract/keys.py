@@ -32,13 +32,13 @@ No other module and no script writes key text: scripts get `Keys.names` (prefixe
 | `lb:tenant:{t}:usage:{day}` | hash | `cpu_s`, `bytes` of a UTC day | TTL 2 days |
 | `lb:tenant:{t}:submits:{minute}` | string | how many | TTL 2 min |
 | `lb:batch:{id}`, `:jobs`, `:events` | hash, list, stream | a batch | `result_ttl_s` after its end |
-| `lb:batches` | zset | unsealed batches -> last submit | script seal |
+| `lb:batches` | zset | unsealed batches -> last submit, or when they were made | script seal |
 | `lb:webhook:due`, `lb:webhook:log` | zset, stream | the outbox: job id, or a batch's key -> when | the deliverer |
 | `lb:profiles`, `lb:tenants`, `lb:settings` | hash | published by nodes | installation |
 | `lb:key:{id}`, `lb:keys` | hash, set | an API key, without its secret; ids of all | installation |
 | `lb:audit` | stream | audit chain | installation |
 | `lb:installation` | string | id, in the labels of sandboxes | installation |
-| `lb:bell` | channel | id of a job that has new events | - |
+| `lb:bell` | channel | id of a job or batch that has new events | - |
 | `leasebox.{class}`, `leasebox.node.{n}.{class}` | list | wake-ups, in Celery's format | consumed; script forget |
 """
 

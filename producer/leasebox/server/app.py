@@ -10,7 +10,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from leasebox import __version__
 from leasebox.config import ApiSettings, load_api
-from leasebox.server import events, installation, jobs, problems, sessions, stdin
+from leasebox.server import batches, events, installation, jobs, problems, sessions, stdin
 from leasebox.server.gate import Gate
 from leasebox.server.meter import Meter
 from leasebox.server.service import Service
@@ -50,7 +50,15 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
     )
     app.state.service, app.state.meter = service, meter
     problems.install(app)
-    for router in (jobs.router, jobs.session_router, events.router, stdin.router, sessions.router, installation.router):
+    for router in (
+        jobs.router,
+        jobs.session_router,
+        events.router,
+        stdin.router,
+        batches.router,
+        sessions.router,
+        installation.router,
+    ):
         app.include_router(router)
     if settings.cors_origins:
         app.add_middleware(

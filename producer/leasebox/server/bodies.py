@@ -48,7 +48,12 @@ def _no_constant(name: str) -> Any:
 
 
 class StrictRequest(Request):
-    """A request whose body is read within bounds and as strict JSON."""
+    """A request whose body is read within bounds and as strict JSON; `kinds` are further types that it may have."""
+
+    kinds: ClassVar[tuple[str, ...]] = ()
+
+    def _is_allowed(self, content_type: str) -> bool:
+        return _is_json(content_type) or content_type.partition(";")[0].strip().lower() in self.kinds
 
     async def body(self) -> bytes:
         """The whole body.
@@ -58,7 +63,7 @@ class StrictRequest(Request):
         """
         if not hasattr(self, "_body"):
             self._body = await self._read()
-            if self._body and not _is_json(self.headers.get("content-type", "")):
+            if self._body and not self._is_allowed(self.headers.get("content-type", "")):
                 raise HTTPException(415, "the body must be application/json")
         return self._body
 

@@ -8,6 +8,7 @@ from fastapi import Path, Query
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.responses import Response
 
+from leasebox.contract.batches import BatchInfo, ItemError
 from leasebox.contract.result import JobStatus, Result, SessionInfo
 from leasebox.contract.spec import SESSION_NAME, PositiveSeconds, ProfileName, SessionName
 
@@ -34,6 +35,32 @@ class JobList(BaseModel):
 
     items: list[JobStatus]
     next_cursor: str | None
+
+
+class ItemProblem(BaseModel):
+    """Why one job of many was refused."""
+
+    code: str
+    detail: str
+    hint: str | None = None
+    retry_after_s: float | None = None
+
+
+class QueuedItem(BaseModel):
+    """What became of one job of many: its id, or why it was refused."""
+
+    index: int
+    job: str | None = None
+    existing: bool = False
+    batch: str | None = Field(default=None, description="Of an existing job: the batch that it belongs to.")
+    error: ItemProblem | None = None
+
+
+class BatchAnswer(BatchInfo):
+    """How a batch stands, and what became of the jobs of this request."""
+
+    errors: list[ItemError]
+    jobs: list[QueuedItem]
 
 
 class SessionList(BaseModel):

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
-from leasebox import AsyncClient, Client, JobHandle, Session, errors
+from leasebox import AsyncClient, Batch, Client, JobHandle, Session, errors
 from leasebox.aio import AsyncJobHandle
+from leasebox.aio_batch import AsyncBatch
 from leasebox.aio_session import AsyncSession
 from leasebox.config import ClientSettings
+from leasebox.contract.batches import BatchFinished, JobDone
 from leasebox.contract.events import Finished, Queued, Started, Stdout
 from leasebox.contract.result import Outcome
 
@@ -23,7 +25,8 @@ async def aclient(either_settings: ClientSettings) -> AsyncIterator[AsyncClient]
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [(Client, AsyncClient), (JobHandle, AsyncJobHandle), (Session, AsyncSession)]
+    ("one", "other"),
+    [(Client, AsyncClient), (JobHandle, AsyncJobHandle), (Session, AsyncSession), (Batch, AsyncBatch)],
 )
 def test_the_twins_have_the_same_names_and_parameters(one: type, other: type):
     def public(of: type) -> dict[str, list[str]]:
@@ -74,3 +77,36 @@ async def test_errors_are_the_same(aclient: AsyncClient):
         await aclient.job("00000000-0000-7000-8000-000000000000").result()
     with pytest.raises(errors.ConfigError, match="scheme"):
         AsyncClient("ftp://h")
+
+
+async def test_a_batch_and_map_do_what_their_twins_do(aclient: AsyncClient, played: Any):
+    async def serve() -> None:
+        ended: set[str] = set()
+        while len(ended) < 4:
+            for job in await aclient.jobs(state="queued"):
+                await asyncio.to_thread(lambda job=job: played.end(played.begin(job.id), metadata=job.metadata))
+                ended.add(job.id)
+
+    serving = asyncio.create_task(serve())
+    batch = await aclient.batch([{"code": "1", "key": "a"}, {"code": "1", "wrong": 1}])
+    results = [result.metadata["index"] async for result in aclient.map("1", ["x", "y"], ordered=True)]
+    (handle,) = await aclient.submit_many([{"code": "1"}])
+    await serving
+
+    assert [type(event) async for event in batch.events(timeout_s=20)] == [JobDone, BatchFinished]
+    assert [error.index for error in batch.errors] == [1]
+    assert (await batch.progress()).by_outcome == {"ok": 1}
+    assert [result.outcome async for result in batch.results(timeout_s=20)] == [Outcome.OK]
+    assert results == ["0", "1"]
+    assert (await handle.result(20)).outcome is Outcome.OK
+
+
+async def test_an_open_batch_takes_jobs_until_it_is_cancelled(aclient: AsyncClient):
+    batch = await aclient.batch(name="open")
+    handle = await batch.add({"code": "1"})
+
+    assert (await batch.cancel()).by_outcome == {"cancelled": 1}
+    assert (await handle.status()).outcome is Outcome.CANCELLED
+    with pytest.raises(errors.BatchClosed):
+        await (await aclient.batch(batch_id=batch.id)).add({"code": "1"})
+    assert (await batch.seal()).sealed

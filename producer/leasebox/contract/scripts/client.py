@@ -1,4 +1,4 @@
-"""Which scripts does a client call? submit open feed seal cancel cancel_batch close touch erase."""
+"""Which scripts does a client call? submit open open_batch feed seal cancel cancel_batch close touch erase."""
 
 from __future__ import annotations
 
@@ -116,6 +116,14 @@ def feed(
     return Call("feed", (keys.job(job),), args, _feed_answer)
 
 
+def open_batch(
+    keys: Keys, *, batch: str, tenant: str, name: str | None, result_ttl_s: float
+) -> Call[client_answers.OpenBatchAnswer]:
+    """Make a batch without jobs; one that is there already stays as it is."""
+    args = (keys.names, batch, tenant, name or "", result_ttl_s)
+    return Call("open_batch", (keys.batch(batch),), args, _batch_opened)
+
+
 def seal(keys: Keys, *, batch: str, tenant: str | None) -> Call[client_answers.SealAnswer]:
     """No job comes to the batch any more. `tenant` None: the reaper asks."""
     return Call("seal", (keys.batch(batch),), (keys.names, batch, tenant or ""), _seal_answer)
@@ -198,7 +206,7 @@ def _text(value: bytes | int) -> str:
 _submit_answer: Reader[client_answers.SubmitAnswer] = reader(
     {
         b"accepted": lambda job, place, queue: client_answers.Accepted(text(job), place, bool(queue)),
-        b"existing": lambda job, state: client_answers.Existing(text(job), text(state)),
+        b"existing": lambda job, state, batch: client_answers.Existing(text(job), text(state), text(batch)),
         b"conflict": lambda job: client_answers.Conflict(text(job)),
         b"quota": lambda which, after: client_answers.Quota(text(which), float(after)),
         b"full": lambda after: client_answers.Full(float(after)),
@@ -242,6 +250,9 @@ _erase_answer: Reader[client_answers.EraseAnswer] = reader(
         b"busy": lambda state: client_answers.NotFinished(text(state)),
         b"gone": answers.Gone,
     }
+)
+_batch_opened: Reader[client_answers.OpenBatchAnswer] = reader(
+    {b"opened": client_answers.BatchOpened, b"taken": client_answers.BatchTaken}
 )
 _batch_answer: Reader[client_answers.CancelBatchAnswer] = reader(
     {b"ok": lambda place: client_answers.BatchCancelled(int(place) if place else None), b"gone": answers.Gone}

@@ -17,10 +17,14 @@ class Accepted(NamedTuple):
 
 
 class Existing(NamedTuple):
-    """The job that was accepted before under the same id, or idempotency key, with the same digest."""
+    """The job that was accepted before under the same id, or idempotency key, with the same digest.
+
+    `batch`: the one that it belongs to, or ''.
+    """
 
     job: str
     state: str
+    batch: str = ""
     existing: bool = True
 
 
@@ -131,6 +135,14 @@ class AlreadyFinished(NamedTuple):
     outcome: str
 
 
+class BatchOpened(NamedTuple):
+    """The batch is there, now or since an earlier call."""
+
+
+class BatchTaken(NamedTuple):
+    """Another tenant has a batch of this id."""
+
+
 class BatchCancelled(NamedTuple):
     """`next_place`: where to go on, None when done."""
 
@@ -166,6 +178,7 @@ FeedAnswer: TypeAlias = Fed | WrongState | Full | Gone
 SealAnswer: TypeAlias = Sealed | Gone
 CancelAnswer: TypeAlias = Cancelled | Requested | AlreadyFinished | Gone
 EraseAnswer: TypeAlias = Erased | NotFinished | Gone
+OpenBatchAnswer: TypeAlias = BatchOpened | BatchTaken
 CancelBatchAnswer: TypeAlias = BatchCancelled | Gone
 CloseAnswer: TypeAlias = Closed | Closing
 TouchAnswer: TypeAlias = Touched | Expired

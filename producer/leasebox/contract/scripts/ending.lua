@@ -47,6 +47,7 @@ local function end_batch(id, batch)
   for outcome in pairs(batch.counts) do by[#by + 1] = cjson.encode(outcome) .. ':' .. batch.counts[outcome] end
   write('XADD', batch.key .. K.events, '*', 'type', 'finished', 'at', NOW, 'json', string.format(
     '{"total":%d,"done":%d,"by_outcome":{%s}}', num(batch.total), num(batch.done), table.concat(by, ',')))
+  write('PUBLISH', K.bell, id)
   if batch.callback == '1' then write('ZADD', K.webhook, now, K.batch .. id) end
   for _, key in ipairs({batch.key, batch.key .. K.jobs, batch.key .. K.events}) do
     write('EXPIRE', key, seconds(batch.result_ttl_s, RECORD_S))
@@ -76,6 +77,7 @@ local function count_in_batch(j, outcome)
   write('XADD', batch.key .. K.events, '*', 'type', 'done', 'at', NOW, 'json', string.format(
     '{"job":%s,"index":%d,"key":%s,"outcome":%s}', cjson.encode(j.id), num(place[1]),
     given(place[2]) and cjson.encode(place[2]) or 'null', cjson.encode(outcome)))
+  write('PUBLISH', K.bell, j.batch)
   if batch.sealed == '1' and num(batch.done) >= num(batch.total) then end_batch(j.batch, batch) end
 end
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import redis
 import redis.asyncio
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import NoScriptError
 
 from leasebox.contract.scripts.call import Call, text
 
@@ -44,6 +44,10 @@ class Runner:
         Raises:
             redis.RedisError: Of the first call that failed; the others have run.
         """
+        return _all(self.run_each(calls))
+
+    def run_each(self, calls: Sequence[Call[A]]) -> list[A | redis.RedisError]:
+        """As `run_many`, with the error of a call that failed in place of its answer."""
         replies = self._send(calls)
         unknown = [place for place, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if unknown:
@@ -52,7 +56,7 @@ class Runner:
             again = self._send([calls[place] for place in unknown])
             for place, reply in zip(unknown, again, strict=True):
                 replies[place] = reply
-        return _parse_all(calls, replies)
+        return _parsed(calls, replies)
 
     def _send(self, calls: Sequence[Call[A]]) -> list[Any]:
         with self._client.pipeline(transaction=False) as pipe:
@@ -78,6 +82,10 @@ class AsyncRunner:
 
     async def run_many(self, calls: Sequence[Call[A]]) -> list[A]:
         """As `Runner.run_many`."""
+        return _all(await self.run_each(calls))
+
+    async def run_each(self, calls: Sequence[Call[A]]) -> list[A | redis.RedisError]:
+        """As `Runner.run_each`."""
         replies = await self._send(calls)
         unknown = [place for place, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if unknown:
@@ -86,7 +94,7 @@ class AsyncRunner:
             again = await self._send([calls[place] for place in unknown])
             for place, reply in zip(unknown, again, strict=True):
                 replies[place] = reply
-        return _parse_all(calls, replies)
+        return _parsed(calls, replies)
 
     async def _send(self, calls: Sequence[Call[A]]) -> list[Any]:
         async with self._client.pipeline(transaction=False) as pipe:
@@ -95,8 +103,15 @@ class AsyncRunner:
             return await pipe.execute(raise_on_error=False)
 
 
-def _parse_all(calls: Sequence[Call[A]], replies: Sequence[Any]) -> list[A]:
-    for reply in replies:
-        if isinstance(reply, (ResponseError, redis.RedisError)):
-            raise reply
-    return [call.parse(reply) for call, reply in zip(calls, replies, strict=True)]
+def _parsed(calls: Sequence[Call[A]], replies: Sequence[Any]) -> list[A | redis.RedisError]:
+    return [
+        reply if isinstance(reply, redis.RedisError) else call.parse(reply)
+        for call, reply in zip(calls, replies, strict=True)
+    ]
+
+
+def _all(answers: Sequence[A | redis.RedisError]) -> list[A]:
+    for answer in answers:
+        if isinstance(answer, redis.RedisError):
+            raise answer
+    return [answer for answer in answers if not isinstance(answer, redis.RedisError)]

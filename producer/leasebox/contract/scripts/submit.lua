@@ -4,21 +4,24 @@
 --         9 expires_in_s or ''  10 batch or ''  11 blobs (JSON list or '')  12 profile
 --         13 idle_timeout_s or ''  14 max_age_s or ''  15 result_ttl_s  16 priority  17 wake_head  18 wake_tail
 --         19 batch: callback  20... further fields of the record, name and value in turn
--- answer  accepted job position woken | existing job state | conflict job | quota which retry_after | full retry_after
+-- answer  accepted job position woken | existing job state batch | conflict job | quota which retry_after | full retry_after
 --         | profile_differs profile | refused reason | blob_gone blob | expired reason | beyond field bound
 -- caller  client
 -- Not allow-oom: at maxmemory nothing new is accepted (PROTOCOL.md flaw 24).
 
 local id, line_id, tenant, is_session = ARGV[2], ARGV[3], ARGV[4], ARGV[5] ~= ''
 local j = load_job(id)
-if j.state then return j.digest == ARGV[7] and {'existing', id, j.state} or {'conflict', id} end
+if j.state then return j.digest == ARGV[7] and {'existing', id, j.state, j.batch or ''} or {'conflict', id} end
 
 local idem = ARGV[8] ~= '' and K.idem .. tenant .. K.colon .. ARGV[8]
 local known = idem and call('GET', idem)
 if known then
   local other, digest = string.match(known, '^(%S+) (%S+)$')
-  local state = other and load_job(other).state
-  if state then return digest == ARGV[7] and {'existing', other, state} or {'conflict', other} end
+  local earlier = other and load_job(other)
+  if earlier and earlier.state then
+    if digest ~= ARGV[7] then return {'conflict', other} end
+    return {'existing', other, earlier.state, earlier.batch or ''}
+  end
 end
 
 -- Batch, session and quotas: checks.

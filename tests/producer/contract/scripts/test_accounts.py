@@ -118,6 +118,37 @@ def test_a_blob_stays_while_a_job_needs_it(desk):
     assert not desk.redis.exists(desk.keys.blob_jobs("x"))
 
 
+def test_a_batch_may_be_there_before_its_jobs_and_belongs_to_its_tenant(desk):
+    given = {"batch": "b", "tenant": "acme", "name": "nightly", "result_ttl_s": 60}
+
+    assert desk.run(client.open_batch(desk.keys, **given)) == client_answers.BatchOpened()
+    desk.new(batch="b")
+    assert desk.run(client.open_batch(desk.keys, **given)) == client_answers.BatchOpened()
+    assert desk.run(client.open_batch(desk.keys, **{**given, "tenant": "other"})) == client_answers.BatchTaken()
+
+    assert desk.redis.hmget(desk.keys.batch("b"), "name", "total") == [b"nightly", b"1"]
+    assert desk.redis.zscore(desk.keys.batches(), "b")
+
+
+def test_a_repeat_says_to_which_batch_the_earlier_job_belongs(desk):
+    job = desk.new(batch="b", idempotency_key="k")
+
+    assert desk.submit(batch="c", idempotency_key="k") == client_answers.Existing(job, "queued", "b")
+    assert not desk.redis.exists(desk.keys.batch("c"))
+
+
+def test_each_end_in_a_batch_rings_its_bell(desk):
+    with desk.redis.pubsub(ignore_subscribe_messages=True) as listener:
+        listener.subscribe(desk.keys.bell())
+        listener.get_message(timeout=1)
+        job = desk.new(batch="b")
+        desk.cancel(job)
+        desk.run(client.seal(desk.keys, batch="b", tenant="acme"))
+        rung = [m["data"] for _ in range(5) if (m := listener.get_message(timeout=0.2))]
+
+    assert rung == [job.encode(), b"b", b"b"]
+
+
 def test_a_sealed_batch_is_finished_with_its_last_job(desk):
     first, second = desk.new(batch="b", batch_callback=True), desk.new(batch="b", batch_key="row 2")
     desk.new(batch="b", batch_callback=True)
@@ -163,7 +194,7 @@ def test_input_is_bound_by_its_pieces_too(desk, monkeypatch):
     job = desk.new(stdin_open=True)
 
     found = [desk.run(client.feed(desk.keys, job=job, tenant="acme", writer="w", n=n, data=b"x")) for n in (1, 2, 3)]
-    assert found == [answers.Fed(), answers.Fed(), answers.Full(0.05)]
+    assert found == [client_answers.Fed(), client_answers.Fed(), client_answers.Full(0.05)]
 
 
 def test_what_the_guest_has_taken_makes_room_for_more(desk):
@@ -177,14 +208,18 @@ def test_what_the_guest_has_taken_makes_room_for_more(desk):
         return desk.run(worker.taken(desk.keys, **{"job": job, "lease": work.lease, "entry": entry, **fields}))
 
     half = b"x" * (client.STDIN_MAX_BYTES // 2)
-    assert [feed(1, half), feed(2, half), feed(3, b"y")] == [answers.Fed(), answers.Fed(), answers.Full(0.05)]
+    assert [feed(1, half), feed(2, half), feed(3, b"y")] == [
+        client_answers.Fed(),
+        client_answers.Fed(),
+        client_answers.Full(0.05),
+    ]
     first, _ = (entry.decode() for entry, _ in desk.redis.xrange(desk.keys.stdin(job)))
     before = desk.dump()
     assert [taken(first, lease="n-0:1"), taken(first, job="none")] == [answers.LeaseLost(), answers.Gone()]
     assert desk.dump() == before
 
     assert taken(first) == answers.Taken()
-    assert feed(3, half) == answers.Fed()
+    assert feed(3, half) == client_answers.Fed()
     assert [fields[b"data"] for _, fields in desk.redis.xrange(desk.keys.stdin(job))] == [half, half]
 
 

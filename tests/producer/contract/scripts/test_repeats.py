@@ -63,6 +63,12 @@ def taken(desk):
 
 
 @call
+def open_batch(desk):
+    given = {"batch": "b", "tenant": "acme", "name": "n", "result_ttl_s": 60}
+    return lambda: desk.run(client.open_batch(desk.keys, **given))
+
+
+@call
 def seal(desk):
     idle(desk)
     return lambda: desk.run(client.seal(desk.keys, batch="b", tenant="acme"))

@@ -1,0 +1,134 @@
+"""How do the files of `leasebox batch run` look, and what is left of a run that was killed?
+
+The output has a line for each job that ended. A run first notes an id beside it (`OUT.run`), from which the idempotency
+key of each line is made; the next run with the same output finds it there, and so the jobs that the killed one queued.
+"""
+
+import fcntl
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, Self
+
+from leasebox import _batches
+from leasebox._batches import Item
+from leasebox._ids import new_job_id
+from leasebox.config import ClientSettings
+from leasebox.contract.batches import JobDone
+from leasebox.contract.errors import ConfigError, InvalidSpec, LeaseboxError
+from leasebox.contract.spec import canonical_json
+
+_BEGINS = b'{"index": '
+
+
+def given_lines(stream: BinaryIO) -> Iterator[bytes]:
+    """The lines that are not blank; the place among them is a line's index."""
+    return (line for line in stream if line.strip())
+
+
+def item_of_line(index: int, line: bytes, run: str, settings: ClientSettings) -> Item:
+    """The item of an input line; one that cannot be a job carries the error.
+
+    Args:
+        run: Makes the idempotency key of a line that has none: the same line in the same run is the same job.
+    """
+    try:
+        given = json.loads(line)
+    except (ValueError, RecursionError) as exc:
+        return Item(index, InvalidSpec(f"not JSON: {exc}"))
+    item = _batches.item_of(index, given, settings)
+    if isinstance(item.spec, LeaseboxError) or item.spec.idempotency_key is not None:
+        return item
+    digest = hashlib.sha256(canonical_json(item.spec)).hexdigest()[:16]
+    spec = item.spec.model_copy(update={"idempotency_key": f"{run}:{index}:{digest}"})
+    return Item(index, spec, item.key)
+
+
+class Output:
+    """The file of results; one run at a time writes to it.
+
+    Attributes:
+        run: Id of this run and of those before it that did not complete.
+        done: Indexes that have a result.
+        by_outcome: How many of them ended with each outcome.
+
+    Raises:
+        ConfigError: Another run writes to it, or it is a file of something else.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.done: set[int] = set()
+        self.by_outcome: Counter[str] = Counter()
+        self._path = path
+        self._note = path.with_name(f"{path.name}.run")
+        is_new = not path.exists()
+        self._file = path.open("ab+")
+        try:
+            self._lock()
+            self._read()
+            self.run = self._begun(is_new=is_new)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def write(self, item: Item, ended: JobDone) -> None:
+        """Add the result of an item, whose job may be that of another line too; all of the line or, killed, a part."""
+        if item.index in self.done:
+            return
+        line = _batches.result_line(JobDone("", 0.0, ended.job, item.index, item.key, ended.outcome, ended.result))
+        self._file.write(line.encode(errors="surrogateescape"))
+        self._file.flush()
+        self._count(item.index, ended.outcome)
+
+    def complete(self) -> None:
+        """Every line has its result: a later run is another one."""
+        self._note.unlink(missing_ok=True)
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(
+                f"another run writes to {self._path}", hint="wait for it, or give another --out"
+            ) from None
+
+    def _read(self) -> None:
+        self._file.seek(0)
+        place = 0
+        for number, line in enumerate(self._file, 1):
+            if not line.endswith(b"\n") and line[: len(_BEGINS)] == _BEGINS[: len(line)]:
+                self._file.truncate(place)  # torn: the run was killed while it wrote
+                return
+            try:
+                data = json.loads(line)
+                self._count(int(data["index"]), str(data["result"]["outcome"]))
+            except (ValueError, TypeError, KeyError, RecursionError):
+                raise ConfigError(
+                    f"{self._path}, line {number}: not a result of `leasebox batch run`", hint="give another --out"
+                ) from None
+            place += len(line)
+
+    def _count(self, index: int, outcome: str) -> None:
+        if index not in self.done:
+            self.done.add(index)
+            self.by_outcome[outcome] += 1
+
+    def _begun(self, *, is_new: bool) -> str:
+        if not is_new:
+            try:
+                return str(json.loads(self._note.read_text())["run"])
+            except (OSError, ValueError, TypeError, KeyError):
+                pass  # the run before completed, or was killed before it queued anything
+        run = new_job_id()
+        partial = self._note.with_name(f"{self._note.name}.part")
+        partial.write_text(json.dumps({"run": run}) + "\n")
+        partial.replace(self._note)
+        return run

@@ -1,0 +1,89 @@
+"""Are chunks bounded, and does an outage between an end and its Result lose nothing?"""
+
+from typing import Any
+
+import pytest
+
+from leasebox import _batches
+from leasebox._batches import CHUNK_BYTES, CHUNK_SPECS, BatchReader
+from leasebox._reads import Many, Query
+from leasebox.contract import errors
+from leasebox.contract.keys import Keys
+from leasebox.contract.result import Outcome, Result
+from leasebox.contract.scripts import client_answers
+from leasebox.contract.scripts.client import NewJob
+
+KEYS = Keys("t")
+DONE: Any = (b"5-1", {b"type": b"done", b"at": b"1", b"json": b'{"job":"j","index":0,"key":null,"outcome":"ok"}'})
+
+
+def record(size_bytes: int = 2) -> NewJob:
+    """A record with a spec of this size."""
+    return NewJob(
+        job="j", kind="program", tenant="t", session=None, profile=None, priority="default", spec=b"x" * size_bytes,
+        digest="d",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("records", "sizes"),
+    [
+        ([record()] * (CHUNK_SPECS + 1), [CHUNK_SPECS, 1]),
+        ([record(CHUNK_BYTES // 2)] * 5, [2, 2, 1]),
+        ([record(CHUNK_BYTES + 1)] * 2, [1, 1]),
+        ([errors.InvalidSpec("no")] * 3, [3]),
+        ([], []),
+    ],
+)
+def test_chunks_have_a_bound_of_specs_and_of_bytes(records: list[Any], sizes: list[int]):
+    assert [len(chunk) for chunk in _batches.chunks(records)] == sizes
+
+
+def test_records_are_made_as_they_are_sent():
+    made: list[int] = []
+
+    def records() -> Any:
+        for number in range(3 * CHUNK_SPECS):
+            made.append(number)
+            yield record()
+
+    flow = _batches.submit_many(KEYS, records())
+    sent = next(flow)
+
+    assert isinstance(sent, Many)
+    assert len(sent.calls) == CHUNK_SPECS
+    assert len(made) == CHUNK_SPECS + 1
+
+
+def test_each_record_has_its_own_answer_in_its_own_place():
+    wrong, full = errors.InvalidSpec("no"), errors.QueueFull("at its memory limit")
+    flow = _batches.submit_many(KEYS, [record(), wrong, record(), record()])
+    next(flow)
+
+    with pytest.raises(StopIteration) as caught:
+        flow.send([client_answers.Accepted("a", 0, True), full, client_answers.Refused("batch_closed")])
+
+    first, *others = caught.value.value
+    assert first.job == "a"
+    assert others[:2] == [wrong, full]
+    assert isinstance(others[2], errors.BatchClosed)
+
+
+def test_an_outage_between_an_end_and_its_result_loses_neither():
+    reader = BatchReader("b", "1-1", has_results=True)
+    reader.is_known = True
+    flow = _batches.next_events(KEYS, "t", reader, 1.0)
+    assert isinstance(next(flow), Query)
+    assert isinstance(flow.send([DONE]), Query)
+    with pytest.raises(errors.BrokerUnavailable):
+        flow.throw(errors.BrokerUnavailable("down"))
+    assert reader.cursor == "1-1"
+
+    again = _batches.next_events(KEYS, "t", reader, 1.0)
+    next(again)
+    again.send([DONE])
+    with pytest.raises(StopIteration) as caught:
+        again.send([Result(job="j", outcome=Outcome.OK)])
+
+    assert [event.result.job for event in caught.value.value] == ["j"]
+    assert reader.cursor == "5-1"
