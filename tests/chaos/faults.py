@@ -22,7 +22,7 @@ import docker.errors
 import redis as redis_py
 from tests.chaos.evidence import Hit
 from tests.chaos.plan import FaultKind, PlannedFault
-from tests.chaos.system import ADOPT_GRACE_S, RECLAIM_S, START_WITHIN_S, System, Worker, wait_for
+from tests.chaos.system import ADOPT_GRACE_S, RECLAIM_S, System, Worker
 
 from leasebox_worker.drivers.state_folder import StateFolder
 
@@ -34,18 +34,28 @@ Say = Callable[[str], None]
 
 
 class Monkey:
-    """Does the faults of a plan, each at its moment, in one thread; notes what it hit."""
+    """Does the faults of a plan, each at its moment, in one thread; notes what it hit.
 
-    def __init__(self, system: System, engine: docker.DockerClient | None, say: Say) -> None:
+    Args:
+        supervise: Called some times a second while faults are done.
+
+    Attributes:
+        gone: Workers that have not come back yet.
+    """
+
+    def __init__(
+        self, system: System, engine: docker.DockerClient | None, say: Say, supervise: Callable[[], None]
+    ) -> None:
         self._system = system
         self._engine = engine
         self._say = say
+        self._supervise = supervise
         self.hits: list[Hit] = []
         self.missed: list[PlannedFault] = []
         self._later: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
         self._redis_is_up = True
-        self._gone: list[Worker] = []
+        self.gone: list[Worker] = []
         self._do: dict[FaultKind, Callable[[random.Random], bool]] = {
             FaultKind.WORKER_KILLED: self._kill_worker,
             FaultKind.WORKER_GONE: self._end_worker,
@@ -72,12 +82,13 @@ class Monkey:
                 self._later = [(0.0, number, action) for _, number, action in self._later]
             self._make_good()
 
-    def bring_back(self) -> None:
-        """Start what was gone for the rest of the round; return when it has registered."""
-        for worker in self._gone:
-            before = self._system.incarnation(worker.node)
+    def bring_back(self, redis: redis_py.Redis) -> None:
+        """Start workers that were gone and that all others have forgotten; before, they must do without."""
+        for worker in [gone for gone in self.gone if not redis.exists(self._system.keys.node(gone.node))]:
+            self._say(f"{worker.node} was forgotten, and comes back")
+            self.gone.remove(worker)
             worker.start()
-            wait_for(lambda: self._system.incarnation(worker.node) not in (None, before), START_WITHIN_S)  # noqa: B023
+            worker.is_in_hands = False
 
     def _attempt(self, fault: PlannedFault, stop: threading.Event) -> None:
         deadline = time.monotonic() + TARGET_WITHIN_S
@@ -95,6 +106,7 @@ class Monkey:
     def _until(self, moment: float, stop: threading.Event) -> None:
         while not stop.is_set():
             self._make_good()
+            self._supervise()
             next_at = min([moment] + [at for at, _, _ in self._later[:1]])
             left = next_at - time.monotonic()
             if left > 0:
@@ -143,14 +155,14 @@ class Monkey:
         return True
 
     def _end_worker(self, source: random.Random) -> bool:
-        """Its jobs and sessions must go on elsewhere: it comes back when all have ended."""
+        """Its jobs and sessions must go on elsewhere: it comes back when nothing is kept for it any more."""
         worker = self._worker(source)
         if worker is None:
             return False
         self._hit(FaultKind.WORKER_GONE, node=worker.node)
         worker.is_in_hands = True
         worker.kill()
-        self._gone.append(worker)
+        self.gone.append(worker)
         return True
 
     def _stop_worker(self, source: random.Random) -> bool:
