@@ -169,7 +169,7 @@ class Monkey:
         worker = self._worker(source)
         if worker is None:
             return False
-        pause_s = source.choice([1.0, RECLAIM_S + 2.0, ADOPT_GRACE_S + 3.0])
+        pause_s = source.choice([1.0, RECLAIM_S + 2.0, RECLAIM_S + 6.0, ADOPT_GRACE_S + 3.0])
         self._hit(FaultKind.WORKER_STOPPED, node=worker.node, lasts_s=pause_s + 1.0, what=f"for {pause_s} s")
         worker.is_in_hands = True
         worker.signal(signal.SIGSTOP)

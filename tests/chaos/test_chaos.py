@@ -11,7 +11,13 @@ from tests.chaos.round import Report, play
 
 MIXED = ("bubblewrap", "docker")
 
-pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.docker, pytest.mark.bubblewrap]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.chaos,
+    pytest.mark.docker,
+    pytest.mark.bubblewrap,
+    pytest.mark.xdist_group("chaos"),
+]
 
 
 def keep_every_promise(report: Report, again: str) -> None:
@@ -72,3 +78,21 @@ def test_troubles_of_redis_alone_cost_no_job(wanted: Wanted, bwrap) -> None:
 
     keep_every_promise(report, wanted.again("redis"))
     assert not [str(case) for case in report.cases if case.outcome in ("lost", "infra")]
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_workers_that_stop_and_go_on_change_no_end(wanted: Wanted, docker_engine, python_image, bwrap) -> None:
+    """Every stale holder's word comes too late; few other jobs, so that the baits are held when the stop comes."""
+    plan = make_plan(
+        wanted.seed,
+        jobs=wanted.jobs or 80,
+        faults=wanted.faults or 4,
+        load_s=90.0,
+        kinds=(FaultKind.WORKER_STOPPED,),
+        retries=wanted.retries,
+    )
+
+    report = play(plan, MIXED, engine=docker_engine.client, within_s=240.0)
+
+    keep_every_promise(report, wanted.again("stop"))
