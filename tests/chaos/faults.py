@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -28,6 +29,9 @@ from leasebox_worker.drivers.state_folder import StateFolder
 
 TARGET_WITHIN_S = 5.0
 """How long a fault waits for something that it can hit: a running sandbox, a queued wake-up."""
+OVERTAKEN_WITHIN_S = 40.0
+"""So long a worker is stopped at most, waiting for others to run its jobs."""
+LOOK_S = 0.2
 SERVICES = Path(__file__).resolve().parents[2] / "ops/dev/services.sh"
 
 Say = Callable[[str], None]
@@ -169,17 +173,36 @@ class Monkey:
         worker = self._worker(source)
         if worker is None:
             return False
-        pause_s = source.choice([1.0, RECLAIM_S + 2.0, RECLAIM_S + 6.0, ADOPT_GRACE_S + 3.0])
-        self._hit(FaultKind.WORKER_STOPPED, node=worker.node, lasts_s=pause_s + 1.0, what=f"for {pause_s} s")
+        pause_s = source.choice([1.0, ADOPT_GRACE_S + 3.0, None, None])
+        how = "until others run its jobs" if pause_s is None else f"for {pause_s} s"
+        self._hit(FaultKind.WORKER_STOPPED, node=worker.node, what=how)
+        number = len(self.hits) - 1
         worker.is_in_hands = True
+        with self._system.server.connect() as client:
+            held = client.zrange(self._system.keys.claims(worker.node), 0, -1)
         worker.signal(signal.SIGSTOP)
+        latest = time.monotonic() + (OVERTAKEN_WITHIN_S if pause_s is None else pause_s)
 
-        def go_on() -> None:
+        def look() -> None:
+            is_over = time.monotonic() >= latest or (pause_s is None and self._is_overtaken(worker, held))
+            if not is_over:
+                self._after(LOOK_S, look)
+                return
             worker.signal(signal.SIGCONT)
             worker.is_in_hands = False
+            self.hits[number] = replace(self.hits[number], until=time.time() + 1.0)
 
-        self._after(pause_s, go_on)
+        self._after(LOOK_S, look)
         return True
+
+    def _is_overtaken(self, worker: Worker, held: list[bytes]) -> bool:
+        """Whether another worker runs again what this one held: now is when a stale holder could do harm."""
+        with suppress(redis_py.RedisError), self._system.server.connect() as client:
+            for job in held:
+                state, node = client.hmget(self._system.keys.job(job.decode()), "state", "node")
+                if state == b"running" and node not in (None, worker.node.encode()):
+                    return True
+        return False
 
     def _kill_agent(self, source: random.Random) -> bool:
         """PID 1 of a sandbox, by its number on the host."""
