@@ -13,6 +13,8 @@ TOOLS := $(VENV)/.tools-$(KEY)
 ARGS ?=
 # Many tests wait for timers of the protocol; a file stays in one process, so that its live stack is shared.
 PARALLEL := -n 3 --dist loadfile
+# The long ones share no stack and mostly wait for timers; rounds of chaos name a group, to have the machine one at a time.
+PARALLEL_LONG := -n 3 --dist loadgroup
 
 .PHONY: help run test test-slow lint bench chaos up down
 help: ## list the words
@@ -27,7 +29,7 @@ test: $(TOOLS) ## set up and start what the tests need, then run them
 
 test-slow: $(TOOLS) ## the tests with real timers, all images and long chaos
 	ops/dev/services.sh start
-	$(BIN)/pytest -m long $(ARGS)
+	$(BIN)/pytest $(PARALLEL_LONG) -m long $(ARGS)
 
 lint: $(TOOLS) ## style, format, types and the directions of imports
 	$(BIN)/ruff check .

@@ -1,5 +1,6 @@
 """Pages that are made from definitions say what the definitions say."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,3 +17,14 @@ def test_the_page_of_settings_is_current() -> None:
     )
 
     assert checked.returncode == 0, f"{checked.stderr} Run ops/dev/settings_page.py."
+
+
+def test_each_command_of_the_page_of_promises_names_tests() -> None:
+    page = (ROOT / "docs" / "explanation" / "delivery.md").read_text()
+    commands = re.findall(r"\| `(tests/\S+\.py)(?: -k \"?([^`\"]+)\"?)?` \|", page)
+    assert len(commands) >= 15
+
+    for path, words in commands:
+        names = re.findall(r"^def (test_\w+)", (ROOT / path).read_text(), re.MULTILINE)
+        for word in words.split(" or ") if words else [""]:
+            assert any(word in name for name in names), f"{path} has no {word}"

@@ -13,6 +13,14 @@ from tests.acceptance.conftest import START_WITHIN_S, wait_until_registered, wor
 from leasebox.client import Client
 
 WAIT_S = 60.0
+ENDS_AT_ITS_SECOND_TRY = """
+import os, time
+print("on", flush=True)
+if not os.path.exists("tried"):
+    open("tried", "w")
+    time.sleep(600)
+print(open("f").read())
+"""
 
 
 @pytest.fixture
@@ -51,7 +59,7 @@ def test_a_killed_docker_worker_finds_its_sessions_again(server, home: Path, doc
     with worker_process(server.url, home, "docker", "n") as child:
         first = client.run("open('f', 'w').write('kept')", session="idle", wait_s=WAIT_S)
         client.run("open('f', 'w').write('too')", session="busy", wait_s=WAIT_S)
-        running = client.submit("import time\nprint('on', flush=True)\ntime.sleep(60)", session="busy", retries=0)
+        running = client.submit(ENDS_AT_ITS_SECOND_TRY, session="busy", retries=1, limits={"timeout_s": 600})
         next(e for e in running.events(timeout_s=WAIT_S) if e.type == "stdout")
         alone = client.submit("import time\nprint('on', flush=True)\ntime.sleep(60)")
         next(e for e in alone.events(timeout_s=WAIT_S) if e.type == "stdout")
@@ -67,7 +75,8 @@ def test_a_killed_docker_worker_finds_its_sessions_again(server, home: Path, doc
 
         assert (again.result().stdout, again.result().sandbox) == ("kept\n", first.sandbox)
         assert "session_restarted" not in kinds
-        assert running.result(timeout_s=WAIT_S).outcome == "lost"
+        retried = running.result(timeout_s=WAIT_S)
+        assert (retried.outcome, retried.attempt, retried.stdout) == ("ok", 2, "on\ntoo\n")
         assert after.result(timeout_s=WAIT_S).stdout == "too\n"
         assert alone.result(timeout_s=WAIT_S).outcome == "lost"
         assert {first.sandbox, after.result().sandbox} <= left

@@ -6,15 +6,27 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from tests.acceptance.conftest import START_WITHIN_S, wait_until_registered, worker_process
+from tests.acceptance.relay import Relay
 from tests.conftest import Eventually, RedisServer
 
 from leasebox.client import Client, JobHandle
 
 WAIT_S = 60.0
+FAST = {
+    f"LEASEBOX_TIMERS__{name}": value
+    for name, value in {
+        "PING_S": "0.5", "DEAD_MAN_S": "3", "FENCE_S": "4.5", "RECLAIM_S": "8", "ADOPT_GRACE_S": "12",
+        "HEARTBEAT_S": "1", "RESEND_S": "1", "RESEND_GRACE_S": "2",
+    }.items()
+}  # fmt: skip
+LEAVE_S = 45.0
+"""What a worker may take at most beyond its drain timeout, when nobody answers: `tasks.LEAVE_WITHIN_S`,
+`tasks.END_WITHIN_S`, and the kill of what runs. Every thread that waits for Redis by itself would take it to 70 s."""
 
 
 @pytest.fixture
@@ -107,3 +119,38 @@ def test_a_worker_that_cannot_reach_redis_leaves_all_the_same(server, home: Path
         os.kill(server.pid, signal.SIGKILL)
         child.send_signal(signal.SIGTERM)
         assert child.wait(START_WITHIN_S) == 0
+
+
+@contextmanager
+def hanging(server: RedisServer, relay: Relay, how: str) -> Iterator[None]:
+    """Redis takes every request and answers none; what it was sent meanwhile it reads afterwards."""
+    if how == "server":
+        os.kill(server.pid, signal.SIGSTOP)
+    else:
+        relay.cut()
+    try:
+        yield
+    finally:
+        relay.mend()
+        os.kill(server.pid, signal.SIGCONT)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("how", ["server", pytest.param("way", marks=pytest.mark.long)])
+def test_a_worker_whose_redis_hangs_leaves_in_time_and_loses_nothing(server, home: Path, how: str) -> None:
+    relay = Relay(server.socket)
+    url = server.url if how == "server" else relay.url
+    bulk = {"LEASEBOX_SLOTS": "4", "LEASEBOX_INTERACTIVE_SLOTS": "1", "LEASEBOX_DRAIN_TIMEOUT_S": "2"}
+    with worker_process(url, home, "bubblewrap", "n", **FAST, **bulk) as child:
+        handles = [started(server.url, 6.0, retries=1), started(server.url, 6.0), started(server.url, 1.0, retries=1)]
+        handles.append(Client(server.url).submit("print('end')"))
+        with hanging(server, relay, how):
+            child.send_signal(signal.SIGTERM)
+            assert child.wait(2.0 + LEAVE_S) == 0
+            assert list((home / "sandboxes" / "bubblewrap").glob("lb-*")) == []
+    with worker_process(server.url, home, "bubblewrap", "m", **FAST):
+        results = [handle.result(timeout_s=WAIT_S) for handle in handles]
+
+    relay.close()
+    assert [result.outcome for result in results] == ["ok", "lost", "ok", "ok"]
+    assert (results[0].attempt, results[0].node, results[0].stdout) == (2, "m", "on\nend\n")

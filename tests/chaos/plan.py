@@ -23,6 +23,8 @@ class Kind(StrEnum):
     FLOOD = "flood"
     SLEEP = "sleep"
     LONG = "long"
+    LOUD = "loud"
+    ENDING = "ending"
     FAIL = "fail"
     FILES = "files"
     COMMAND = "command"
@@ -121,9 +123,9 @@ _SHARES = {
 }
 _IN_A_SESSION = 6
 _BURST = (8, 30)
-_BAITS = 4
 _BAITED = (FaultKind.WORKER_STOPPED, FaultKind.WORKER_GONE)
-_BAIT_BEFORE_S = 2.0
+_BAITS = {Kind.LONG: (3, 2.0), Kind.LOUD: (2, 2.0), Kind.ENDING: (4, 5.0)}
+"""For a worker to hold when it is stopped or gone: how many, and how long before that they are submitted."""
 
 
 def make_plan(
@@ -150,7 +152,7 @@ def make_plan(
         drawn += (PlannedFault(load_s * 0.98, last, source.getrandbits(32)),)
     moments = sorted(
         [
-            *_moments(source, max(0, jobs - _BAITS * sum(fault.kind in _BAITED for fault in drawn)), load_s),
+            *_moments(source, max(0, jobs - len(list(_baits(drawn)))), load_s),
             *_baits(drawn),
         ],
         key=itemgetter(0),
@@ -161,10 +163,11 @@ def make_plan(
 
 
 def _baits(faults: tuple[PlannedFault, ...]) -> Iterator[tuple[float, Kind]]:
-    """Long jobs for a worker to hold when it is stopped or gone: others must take them, once and for all."""
+    """Jobs for a worker to hold when it is stopped or gone: others must take them, once and for all."""
     for fault in faults:
         if fault.kind in _BAITED:
-            yield from [(max(0.0, fault.at_s - _BAIT_BEFORE_S), Kind.LONG)] * _BAITS
+            for kind, (count, before_s) in _BAITS.items():
+                yield from [(max(0.0, fault.at_s - before_s), kind)] * count
 
 
 def _moments(source: random.Random, jobs: int, load_s: float) -> Iterator[tuple[float, Kind]]:
@@ -240,9 +243,24 @@ def _sleep(source: random.Random, index: int) -> _Made:
 
 
 def _long(source: random.Random, index: int) -> _Made:
-    """Longer than a silent node is waited for; urgent, so that it has begun when it is to be hit."""
-    program = "for n in range(80):\n    print(n, flush=True)\n    time.sleep(0.1)\n"
-    return program, b"".join(b"%d\n" % n for n in range(80)), {"priority": "interactive", "retries": 2}
+    """Would still run when others have begun it again, if nothing stopped it; urgent, so that it is there to be hit."""
+    program = "for n in range(180):\n    print(n, flush=True)\n    time.sleep(0.1)\n"
+    more = {"priority": "interactive", "retries": 2, "limits": {"timeout_s": 60.0}}
+    return program, b"".join(b"%d\n" % n for n in range(180)), more
+
+
+def _loud(source: random.Random, index: int) -> _Made:
+    """As `_long`, and writes more than a pipe holds: its worker wakes with output in its hands that nobody wants."""
+    program = 'for n in range(140):\n    print(n, "x" * 20_000, flush=True)\n    time.sleep(0.1)\n'
+    more = {"priority": "interactive", "retries": 2, "limits": {"timeout_s": 60.0}}
+    return program, b"".join(b"%d %s\n" % (n, b"x" * 20_000) for n in range(140)), more
+
+
+def _ending(source: random.Random, index: int) -> _Made:
+    """Ends in the first seconds of a stop, so that its worker wakes with a result in its hands that nobody wants."""
+    lines = source.choice([48, 54, 60])
+    program = f"for n in range({lines}):\n    print(n, flush=True)\n    time.sleep(0.1)\n"
+    return program, b"".join(b"%d\n" % n for n in range(lines)), {"priority": "interactive", "retries": 2}
 
 
 def _files(source: random.Random, index: int) -> _Made:
@@ -282,6 +300,8 @@ _PROGRAMS = {
     Kind.FLOOD: _flood,
     Kind.SLEEP: _sleep,
     Kind.LONG: _long,
+    Kind.LOUD: _loud,
+    Kind.ENDING: _ending,
     Kind.FAIL: _print,
     Kind.FILES: _files,
     Kind.COMMAND: _print,

@@ -23,7 +23,8 @@ from tests.chaos.evidence import Case, Hit, read_case
 from tests.chaos.faults import Monkey
 from tests.chaos.load import Load
 from tests.chaos.plan import Plan
-from tests.chaos.system import System, running_system, wait_for
+from tests.chaos.supervisor import Supervisor
+from tests.chaos.system import START_WITHIN_S, System, running_system, wait_for
 from tests.chaos.watch import Watcher, sign_of
 
 from leasebox.client import Client
@@ -106,7 +107,8 @@ class _Round:
         self._engine = engine
         self._installation = _installation(system)
         self._began = time.monotonic()
-        self._monkey = Monkey(system, engine, self._say)
+        self._supervisor = Supervisor(system, self._say)
+        self._monkey = Monkey(system, engine, self._say, self._supervisor.look)
         self._watcher = Watcher(system.home, sign_of(report.plan.seed))
 
     def _say(self, text: str) -> None:
@@ -119,7 +121,7 @@ class _Round:
         with self._system.server.connect() as redis:
             self._settle(redis, load, within_s)
             self._look_at_jobs(redis, load)
-            self._monkey.bring_back()
+            self._look_at_workers()
             self._close(redis)
             self._leave(redis)
 
@@ -155,6 +157,8 @@ class _Round:
 
         def is_through() -> bool:
             nonlocal next_word, last_end
+            self._supervisor.look()
+            self._monkey.bring_back(redis)
             ended = {job for job in open_jobs if redis.hget(keys.job(job), "state") in (b"finished", None)}
             open_jobs.difference_update(ended)
             now = time.monotonic()
@@ -162,7 +166,7 @@ class _Round:
             if now >= next_word:
                 self._say(f"{len(open_jobs)} jobs have not ended")
                 next_word = now + PROGRESS_S
-            return not open_jobs or now - last_end > STUCK_S
+            return not (open_jobs or self._monkey.gone) or now - last_end > STUCK_S
 
         wait_for(is_through, within_s)
         wait_for(lambda: all(reading.is_over for reading in load.readings.values()), READERS_S)
@@ -178,8 +182,15 @@ class _Round:
         pattern = keys.job("*")
         stored = [name.decode() for name in redis.scan_iter(pattern, count=1000, _type="hash")]
         report.wrong += check.made_twice(load.jobs, [name.removeprefix(pattern[:-1]) for name in stored])
-        dead = [worker.node for worker in self._system.workers if not (worker.is_alive or worker.is_in_hands)]
-        report.wrong += [f"worker {node} ended by itself" for node in dead]
+
+    def _look_at_workers(self) -> None:
+        report = self._report
+        report.notes += self._supervisor.told
+        report.wrong += self._supervisor.wrong()
+        report.wrong += [f"worker {gone.node} was never forgotten" for gone in self._monkey.gone]
+        up = [worker.node for worker in self._system.workers if worker.is_alive]
+        if not wait_for(lambda: self._system.registered() >= set(up), START_WITHIN_S):
+            report.wrong.append(f"of the workers {up} not all are in service: {sorted(self._system.registered())}")
 
     def _close(self, redis: redis_py.Redis) -> None:
         """Close the sessions; then nothing may be left that has no owner."""
@@ -216,8 +227,7 @@ class _Round:
             system.home, self._all_names(), but_pids=[pid], but_sockets=[system.server.socket]
         )
         found += [f"container {name}" for name in self._containers()]
-        nodes = frozenset(worker.node for worker in system.workers)
-        found += leftovers.stray_keys(leftovers.read_keys(redis), system.keys, live_nodes=nodes)
+        found += leftovers.stray_keys(leftovers.read_keys(redis), system.keys, live_nodes=frozenset())
         self._report.wrong += [f"{text}, after the workers ended" for text in found]
 
     def _all_names(self) -> set[str]:

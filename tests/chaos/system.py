@@ -99,6 +99,11 @@ class Worker:
         return self._child is not None and self._child.poll() is None
 
     @property
+    def status(self) -> int | None:
+        """With which its process ended; None while it has not, or never began."""
+        return None if self._child is None else self._child.poll()
+
+    @property
     def pid(self) -> int:
         """Of its process."""
         assert self._child is not None

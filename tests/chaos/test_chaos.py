@@ -11,7 +11,13 @@ from tests.chaos.round import Report, play
 
 MIXED = ("bubblewrap", "docker")
 
-pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.docker, pytest.mark.bubblewrap]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.chaos,
+    pytest.mark.docker,
+    pytest.mark.bubblewrap,
+    pytest.mark.xdist_group("chaos"),
+]
 
 
 def keep_every_promise(report: Report, again: str) -> None:
@@ -55,7 +61,7 @@ def test_a_long_round_of_every_fault_keeps_every_promise(
         retries=given,
     )
 
-    report = play(plan, MIXED, engine=docker_engine.client, within_s=10.0 * faults + 60.0)
+    report = play(plan, MIXED, engine=docker_engine.client, within_s=15.0 * faults + 60.0)
 
     keep_every_promise(report, wanted.again("long"))
     assert wanted.faults or len(report.hits) >= 30
@@ -72,3 +78,21 @@ def test_troubles_of_redis_alone_cost_no_job(wanted: Wanted, bwrap) -> None:
 
     keep_every_promise(report, wanted.again("redis"))
     assert not [str(case) for case in report.cases if case.outcome in ("lost", "infra")]
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_workers_that_stop_and_go_on_change_no_end(wanted: Wanted, docker_engine, python_image, bwrap) -> None:
+    """Every stale holder's word comes too late; few other jobs, so that the baits are held when the stop comes."""
+    plan = make_plan(
+        wanted.seed,
+        jobs=wanted.jobs or 80,
+        faults=wanted.faults or 4,
+        load_s=90.0,
+        kinds=(FaultKind.WORKER_STOPPED,),
+        retries=wanted.retries,
+    )
+
+    report = play(plan, MIXED, engine=docker_engine.client, within_s=240.0)
+
+    keep_every_promise(report, wanted.again("stop"))

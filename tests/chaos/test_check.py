@@ -18,7 +18,7 @@ def sound(kind: Kind = Kind.PRINT, outcome: str = "ok", index: int = 7, **plan: 
     body = plan.pop("body", b"hello\n")
     at = float(plan.pop("at", 100.0))
     planned = PlannedJob(index, 0.0, kind, spec, body, **plan)
-    result = {"outcome": outcome, "message": ""}
+    result = {"outcome": outcome, "message": "", "attempt": 1}
     written = (b"begin %d ab12\n" % index) + (body or b"") + (b"end %d\n" % index)
     events = (
         Event((0, 1), "queued", at, fields={}),
@@ -33,7 +33,7 @@ def sound(kind: Kind = Kind.PRINT, outcome: str = "ok", index: int = 7, **plan: 
 
 def ended(case: Case, outcome: str, **record: str) -> Case:
     """The same job with another outcome, everywhere."""
-    result = {"outcome": outcome, "message": "why"}
+    result = {"outcome": outcome, "message": "why", "attempt": 1}
     last = replace(case.events[-1], fields={"result": result})
     return replace(
         case,
@@ -65,6 +65,7 @@ def retried(case: Case) -> Case:
     told = {"attempt": 1, "node": "n", "sandbox": "box"}
     second = [replace(e, id=(2, e.id[1])) for e in case.events[1:]]
     second[0] = replace(second[0], fields={**told, "attempt": 2})
+    second[-1] = replace(second[-1], fields={"result": {**case.events[-1].fields["result"], "attempt": 2}})
     before = (
         case.events[0],
         Event((1, 0), "started", 100.5, fields=told),
@@ -108,6 +109,14 @@ SPOILED: dict[str, tuple[str, Spoil]] = {
         lambda c: replace(c, events=(c.events[0], replace(c.events[1], fields={"attempt": 2}), *c.events[2:])),
     ),
     "too many attempts": ("2 attempts with 0 retries", retried),
+    "a stale end": (
+        "ended by attempt 1 where 2 was the last",
+        lambda c: replace(retried(c), events=(*retried(c).events[:-1], c.events[-1])),
+    ),
+    "an end from nowhere": (
+        "ended ok while no attempt ran",
+        lambda c: inserted(c, 4, Event((1, 18), "retried", 102.5, fields={"attempt": 2, "reason": "node_lost"})),
+    ),
     "code ran twice": ("ran 2 times", lambda c: written(c, b"begin 7 ab\nbegin 7 cd\nhello\nend 7\n")),
     "output lost": ("differs at 4", lambda c: written(c, b"begin 7 ab\nhellend 7\n")),
     "output cut": ("of 12 bytes", lambda c: written(c, b"begin 7 ab\nhello\n")),

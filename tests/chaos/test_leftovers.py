@@ -52,6 +52,8 @@ def home() -> Iterator[Path]:
         KEYS.queue("default"),
         KEYS.queue("default", "n"),
         KEYS.batches(),
+        "_kombu.binding.leasebox.node.gone.batch",
+        "_kombu.binding_permanent.leasebox.node.gone.batch",
         "somebody:else",
     ],
 )
@@ -73,6 +75,7 @@ def test_a_key_without_owner_and_without_ttl_is_told(name: str):
         Key(KEYS.installation(), "string", None, 1),
         Key(KEYS.recent("default"), "zset", None, 200),
         Key("_kombu.binding.celery.pidbox", "set", None, 2),
+        Key("_kombu.binding.leasebox.node.n.batch", "set", None, 1),
     ],
     ids=lambda key: key.name,
 )

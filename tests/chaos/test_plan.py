@@ -45,11 +45,12 @@ def test_every_kind_of_fault_comes_before_one_comes_again():
     assert all(a.at_s < b.at_s for a, b in pairwise(faults))
 
 
-def test_a_worker_that_is_stopped_holds_long_jobs():
+def test_a_worker_that_is_stopped_holds_jobs_that_go_on_and_jobs_that_end():
     plan = make_plan(1, jobs=100, faults=len(EVERYWHERE), load_s=20.0)
     stopped = next(fault for fault in plan.faults if fault.kind is FaultKind.WORKER_STOPPED)
 
-    assert [job.at_s < stopped.at_s for job in plan.jobs if job.kind is Kind.LONG] == [True] * 4
+    baits = [job for job in plan.jobs if job.kind in (Kind.LONG, Kind.LOUD, Kind.ENDING)]
+    assert [job.at_s < stopped.at_s for job in baits] == [True] * 9
 
 
 def test_the_machines_engine_is_hit_only_when_it_is_named():

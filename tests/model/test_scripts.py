@@ -70,4 +70,4 @@ def test_the_scripts_walk_through_the_same_worlds_as_the_model(redis):
 @pytest.mark.long
 @pytest.mark.timeout(1200)
 def test_the_scripts_walk_through_the_same_worlds_as_the_model_for_long(redis):
-    walk(redis, examples=2000, steps=80)
+    walk(redis, examples=500, steps=80)

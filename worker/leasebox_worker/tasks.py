@@ -32,6 +32,9 @@ HEALTH_S = 5
 STALLED = 75
 """Exit status when the consumer cannot be revived (sysexits EX_TEMPFAIL): starting the process again helps."""
 END_WITHIN_S = 20.0
+LEAVE_WITHIN_S = 10.0
+"""After a drain Celery gets so long to end its loop and threads: longer than one answer of Redis may take. A Redis that
+hangs would cost each of them several."""
 
 _hosts: list[host.Host] = []
 """The one host of this process, from its start on; Celery's hooks find it here."""
@@ -108,12 +111,20 @@ def revoke(_state: Any, task_id: Any, *_: Any, **__: Any) -> dict[str, str]:
     return {"ok": f"cancelled {', '.join(ids)}"}
 
 
-def _end(running: host.Host) -> None:
-    """End the process from a duty's thread, with the sandboxes if that can be done in time."""
+def _end(running: host.Host, status: int) -> None:
+    """End the process from another thread than the main one, with the sandboxes if that can be done in time."""
     stopping = threading.Thread(target=running.stop, daemon=True)
     stopping.start()
     stopping.join(END_WITHIN_S)
-    os._exit(STALLED)  # the loop hangs: nothing that Celery would do on its way out can be waited for
+    os._exit(status)  # the loop hangs: nothing that Celery would do on its way out can be waited for
+
+
+def _leave_in_time(running: host.Host, is_consumed: threading.Event) -> None:
+    """End the process when a drain is through and Celery does not end by itself."""
+    running.drain.is_through.wait()
+    if not is_consumed.wait(LEAVE_WITHIN_S):
+        log.warning("celery_does_not_end", waited_s=LEAVE_WITHIN_S)
+        _end(running, STALLED if running.is_name_lost else 0)  # started again it is told that the name is taken
 
 
 class _EarlyStop:
@@ -151,13 +162,15 @@ def serve(settings: WorkerSettings, *, is_embedded: bool) -> None:
     intake = running.deps.intake
     gate = Gate(settings.node, Slots(settings.slots, settings.interactive_slots), intake)
     app = make_app(settings, gate)
+    is_consumed = threading.Event()
+    threading.Thread(target=_leave_in_time, args=(running, is_consumed), name="leave", daemon=True).start()
 
     def _drain(**_: object) -> None:
         running.drain.signalled()
 
     def _watch(sender: Any, **_: object) -> None:
         intake.changed = sender.pool.wake
-        running.watch(gate, restart=sender.restart, end=lambda: _end(running))
+        running.watch(gate, restart=sender.restart, end=lambda: _end(running, STALLED))
 
     # Sent by each SIGTERM, from the signal's handler; `worker_shutdown` comes when the last job has ended.
     worker_shutting_down.connect(_drain, weak=False)
@@ -166,6 +179,7 @@ def serve(settings: WorkerSettings, *, is_embedded: bool) -> None:
         early.obey()
         consume(app, settings)
     finally:
+        is_consumed.set()
         running.stop()
     if running.is_name_lost:
         raise ConfigError(

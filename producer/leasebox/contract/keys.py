@@ -40,6 +40,7 @@ No other module and no script writes key text: scripts get `Keys.names` (prefixe
 | `lb:installation` | string | id, in the labels of sandboxes | installation |
 | `lb:bell` | channel | id of a job or batch that has new events | - |
 | `leasebox.{class}`, `leasebox.node.{n}.{class}` | list | wake-ups, in Celery's format | consumed; script forget |
+| `_kombu.binding.{queue}`, `_kombu.binding_permanent.{queue}` | set | kombu's, per queue | of a node: script forget |
 """
 
 from __future__ import annotations
@@ -81,6 +82,7 @@ class Keys:
                 "batch": f"{p}:batch:", "batches": f"{p}:batches", "webhook": f"{p}:webhook:due",
                 "tenants": f"{p}:tenants", "settings": f"{p}:settings", "bell": f"{p}:bell",
                 "class": f"{q}.", "node_class": f"{q}.node.", "dot": ".", "colon": ":",
+                "binding": "_kombu.binding.", "binding_permanent": "_kombu.binding_permanent.",
             },
             separators=(",", ":"),
         ).encode()  # fmt: skip

@@ -28,6 +28,9 @@ class Drain:
 
     Args:
         close: Called when the time is over, before what runs is ended: nothing waits for Redis any more.
+
+    Attributes:
+        is_through: Set when nothing that runs here is waited for any more.
     """
 
     def __init__(self, deps: Deps, *, timeout_s: float, close: Callable[[], None]) -> None:
@@ -35,6 +38,7 @@ class Drain:
         self._timeout_s = timeout_s
         self._close = close
         self._until: float | None = None
+        self.is_through = threading.Event()
 
     def signalled(self) -> None:
         """Begin; the second time: hurry. Returns at once and takes no lock, since a signal's handler calls it."""
@@ -59,6 +63,7 @@ class Drain:
         self._close()
         self._deps.fence.end()
         at_once(left, self._deps.sandboxes.destroy)
+        self.is_through.set()
 
 
 def ask_node(client: redis.Redis, keys: Keys, node: str, *, destroy: bool) -> None:

@@ -1,9 +1,10 @@
 """One worker process put together: what it is made of, which duties run beside the jobs, how it stops."""
 
 import os
+import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import redis
 import structlog
@@ -29,7 +30,7 @@ from leasebox_worker.engine.service import Service
 from leasebox_worker.engine.upkeep import upkeep
 from leasebox_worker.engine.watchdog import Watchdog
 from leasebox_worker.lifecycle import owners
-from leasebox_worker.lifecycle.beat import Beat
+from leasebox_worker.lifecycle.beat import Beat, stop_all
 from leasebox_worker.lifecycle.fence import Fence
 from leasebox_worker.lifecycle.inputs import Inputs
 from leasebox_worker.lifecycle.name import wait_until_free
@@ -65,6 +66,8 @@ class Host:
     node: Node
     drain: Drain
     is_name_lost: bool = False
+    _stopping: threading.Lock = field(default_factory=threading.Lock)
+    _is_stopped: bool = False
 
     def watch(self, gate: Gate, *, restart: Callable[[], None], end: Callable[[], None]) -> None:
         """Let nobody stop the consumer in silence: see `Watchdog`."""
@@ -75,11 +78,20 @@ class Host:
         beat.start()
 
     def stop(self) -> None:
-        """End the duties, and the sandboxes that do not wait for the next start; call it when no job runs any more."""
+        """End the duties, and the sandboxes that do not wait for the next start; call it when no job runs any more.
+
+        A second caller waits for the first.
+        """
+        with self._stopping:
+            if not self._is_stopped:
+                self._is_stopped = True
+                self._stop()
+
+    def _stop(self) -> None:
         self.deps.is_draining = True
         self.deps.intake.pause(Pause.DRAINING)
-        for beat in self.beats:
-            beat.stop()
+        is_heard = not self.deps.fence.is_shut  # asked now: without the heartbeats' duty it soon shuts by itself
+        stop_all(self.beats)
         if self.deps.refill is not None:
             self.deps.refill.stop()
         if self.keeps_sandboxes:
@@ -89,6 +101,11 @@ class Host:
         if self.deps.egress:
             self.deps.egress.close()
         self.deps.sandboxes.driver.close()
+        if is_heard:
+            self._tell()
+        os.close(self.lock_fd)
+
+    def _tell(self) -> None:
         try:
             if self.keeps_sandboxes:
                 self.node.rest()
@@ -96,7 +113,6 @@ class Host:
                 self.node.leave()
         except redis.RedisError as exc:
             log.warning("leave_not_told", reason=str(exc))
-        os.close(self.lock_fd)
 
 
 def start(settings: WorkerSettings, stop: Callable[[], None], *, is_embedded: bool) -> Host:

@@ -1,7 +1,8 @@
 """How a duty is done again and again: one thread, a period, and an error that is told rather than fatal."""
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -9,6 +10,7 @@ log = structlog.get_logger()
 
 PAUSE_S = 1.0
 """Pause of a duty without a period after a failure, so that it does not spin while Redis refuses it."""
+STOP_WITHIN_S = 5.0
 
 
 class Beat:
@@ -29,11 +31,11 @@ class Beat:
         """Begin; the first call of the duty comes at once."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """No further call; waits for one under way, at most 5 s."""
+    def stop(self, within_s: float = STOP_WITHIN_S) -> None:
+        """No further call; waits for one under way, at most so long."""
         self._stop.set()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
-            self._thread.join(5.0)
+            self._thread.join(within_s)
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -44,3 +46,12 @@ class Beat:
                 log.warning("duty_failed", duty=self._name, reason=repr(exc))
                 pause_s = pause_s or PAUSE_S
             self._stop.wait(pause_s)
+
+
+def stop_all(beats: Sequence[Beat], within_s: float = STOP_WITHIN_S) -> None:
+    """No further call of any; waits for those under way, at most so long in all."""
+    for beat in beats:
+        beat.stop(0.0)
+    deadline = time.monotonic() + within_s
+    for beat in beats:
+        beat.stop(max(0.0, deadline - time.monotonic()))

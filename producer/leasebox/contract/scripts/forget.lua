@@ -20,7 +20,12 @@ for i = 1, math.min(#sessions, BOUND) do
 end
 if #sessions <= BOUND then
   for _, pool in ipairs(call('SMEMBERS', key .. K.pools)) do write('UNLINK', key .. K.pool .. pool) end
-  for _, class in ipairs({'interactive', 'default', 'batch'}) do write('UNLINK', K.node_class .. node .. K.dot .. class) end
+  for _, class in ipairs({'interactive', 'default', 'batch'}) do
+    local queue = K.node_class .. node .. K.dot .. class
+    write('UNLINK', queue)
+    write('UNLINK', K.binding .. queue)
+    write('UNLINK', K.binding_permanent .. queue)
+  end
   for _, ending in ipairs({K.pools, K.control, K.sessions, K.expiry}) do write('UNLINK', key .. ending) end
   write('UNLINK', key)
   write('ZREM', K.nodes, node)
