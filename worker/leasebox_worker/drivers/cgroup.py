@@ -13,7 +13,7 @@ from pathlib import Path
 from leasebox.contract.errors import SandboxDied, StartFailed
 from leasebox_worker.drivers import cgroup_v2
 from leasebox_worker.drivers.base import Limits, Stats
-from leasebox_worker.drivers.hardening import CPU_PERIOD_US, CPU_SHARES
+from leasebox_worker.drivers.hardening import CPU_PERIOD_US, cpu_shares
 
 ROOT = Path("/sys/fs/cgroup")
 NEEDED = ("memory", "pids", "cpu", "cpuacct")
@@ -182,7 +182,7 @@ def _settings(limits: Limits) -> Mapping[str, str]:
         "pids.max": str(limits.pids),
         "cpu.cfs_period_us": str(CPU_PERIOD_US),
         "cpu.cfs_quota_us": str(int(limits.cpus * CPU_PERIOD_US)),
-        "cpu.shares": str(CPU_SHARES),
+        "cpu.shares": str(cpu_shares(limits)),
     }
 
 
