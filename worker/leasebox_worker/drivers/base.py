@@ -87,12 +87,18 @@ class Handle:
 
 @dataclass(frozen=True)
 class Found:
-    """A sandbox of this installation that exists; `created_at` in unix seconds."""
+    """A sandbox of this installation that exists; `created_at` in unix seconds.
+
+    Attributes:
+        image: The reference that it was made from, or the image's id where that reference names another one by now;
+            "" with drivers whose sandboxes do not outlive their worker.
+    """
 
     handle: Handle
     labels: Mapping[str, str]
     created_at: float
     alive: bool
+    image: str = ""
 
 
 @dataclass(frozen=True)

@@ -82,10 +82,15 @@ def _create_v2(groups: list[Path], limits: Limits) -> None:
 
 def groups_of(name: str) -> list[Path]:
     """Where the groups of a sandbox are, or would be; controllers that share a mount share a folder."""
+    return list(dict.fromkeys(by_controller(name).values()))
+
+
+def by_controller(name: str) -> Groups:
+    """The same by controller."""
     if not _is_v1():
         folder = cgroup_v2.Tree(ROOT).folder(name)
-        return [folder] if folder else []
-    return list(dict.fromkeys((ROOT / controller).resolve() / _PARENT / name for controller in NEEDED))
+        return {"": folder} if folder else {}
+    return {controller: (ROOT / controller).resolve() / _PARENT / name for controller in NEEDED}
 
 
 def members(group: Path) -> list[int]:
