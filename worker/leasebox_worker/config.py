@@ -155,7 +155,10 @@ class WorkerSettings(BaseSettings):
     @field_validator("accept_missing", mode="before")
     @classmethod
     def _names(cls, value: object) -> object:
-        return frozenset(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        # Doctor prints `docker.memory-limit`; the driver that is used has but one of that name.
+        return frozenset(filter(None, (part.strip().rpartition(".")[2] for part in value.split(","))))
 
     @classmethod
     def settings_customise_sources(

@@ -263,6 +263,17 @@ class Driver(Protocol):
         """Let go of connections and threads. Sandboxes that end with the worker end here."""
 
 
+WAIVABLE = frozenset(
+    {
+        *("agent-uid", "capabilities", "cgroup", "confinement", "cpu-limit", "disk-limit", "inode-limit", "ipc-limits"),
+        "landlock",
+        *("masked-paths", "memory-limit", "mount-flags", "namespaces", "network", "no-groups", "no-new-privileges"),
+        *("own-uid", "pids-limit", "read-only-root", "seccomp", "swap-limit", "ulimits", "workspace-mode"),
+    }
+)
+"""Names of the required protections that an operator can do without; the others say that nothing can run at all."""
+
+
 def require(checks: Iterable[Check], accept_missing: frozenset[str] = frozenset()) -> Sequence[Check]:
     """The checks that only warn; a required one that failed and was not accepted by name is an error.
 
