@@ -75,15 +75,23 @@ def measure(jobs: int, driver: str) -> str:
             else [BubblewrapDriver(settings[0]), PlantedBubblewrap(settings[1], bare_namespaces)]
         )
         guests = [sandbox(made, agent_dir, stack) for made in drivers]
-        lines = [f"driver {driver}, {jobs} rounds taken in turns, p50 in ms", "", "| what | with | without | ratio |"]
+        lines = [
+            f"driver {driver}, {jobs} rounds taken in turns, p50 in ms",
+            "",
+            "| what | with | without | ratio of a pair: median (quartiles) |",
+        ]
         lines.append("|---|---|---|---|")
         for name, code in PROGRAMS.items():
             samples: list[list[float]] = [[], []]
+            turns = list(zip(guests, samples, strict=True))
             for _ in range(jobs):
-                for guest, found in zip(guests, samples, strict=True):
+                turns.reverse()  # who comes second finds a busier or an idler machine
+                for guest, found in turns:
                     began = time.perf_counter()
                     assert guest.run(code, 30.0).code == 0
                     found.append(time.perf_counter() - began)
             hard, bare = (statistics.median(found) * 1e3 for found in samples)
-            lines.append(f"| {name} | {hard:.2f} | {bare:.2f} | {hard / bare:.2f} |")
+            pairs = sorted(with_ / without for with_, without in zip(*samples, strict=True))
+            low, middle, high = statistics.quantiles(pairs, n=4)
+            lines.append(f"| {name} | {hard:.2f} | {bare:.2f} | {middle:.2f} ({low:.2f} to {high:.2f}) |")
     return "\n".join(lines)

@@ -201,7 +201,14 @@ def main() -> int:
     parser.add_argument("--driver", default="bubblewrap", choices=["docker", "bubblewrap"])
     parser.add_argument("--json", action="store_true", help="samples in seconds on stdout, no page")
     parser.add_argument("--hardening", action="store_true", help="with and without seccomp and limits; no page")
+    parser.add_argument("--neighbours", action="store_true", help="an honest session beside attacks; no page")
     given = parser.parse_args()
+    if given.neighbours:
+        sys.path.insert(0, str(ROOT))
+        from tests.bench import neighbours
+
+        print(neighbours.measure(given.jobs, given.driver))
+        return 0
     if given.hardening:
         sys.path.insert(0, str(ROOT))
         from tests.bench import hardening

@@ -96,6 +96,12 @@ def state_home() -> Path:
     return (Path(base) if base else Path.home() / ".local" / "state") / "leasebox"
 
 
+def given_secrets() -> dict[str, str]:
+    """Secrets of jobs by name, from variables `LEASEBOX_SECRET_<NAME>`; files in `secrets_dir` come before them."""
+    start = "LEASEBOX_SECRET_"
+    return {name.removeprefix(start): value for name, value in os.environ.items() if name.startswith(start)}
+
+
 class WorkerSettings(BaseSettings):
     """Settings of a worker: environment `LEASEBOX_*`, `.env`, then the TOML file that `LEASEBOX_CONFIG` names."""
 
@@ -138,7 +144,9 @@ class WorkerSettings(BaseSettings):
         frozenset(), description="required protections to do without, by the names that doctor prints"
     )
     secrets_dir: Path = Field(
-        Path("/run/secrets"), description="one file a secret, named like it; what a profile's `secrets` may name"
+        Path("/run/secrets"),
+        description="one file a secret, named like it; what a profile's `secrets` may name; where"
+        " one has no file, the variable `LEASEBOX_SECRET_<NAME>`",
     )
     docker_host: str | None = Field(None, description="default: the local engine")
     runtime: str | None = Field(None, description="OCI runtime, for example runsc")
@@ -155,7 +163,10 @@ class WorkerSettings(BaseSettings):
     @field_validator("accept_missing", mode="before")
     @classmethod
     def _names(cls, value: object) -> object:
-        return frozenset(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        # Doctor prints `docker.memory-limit`; the driver that is used has but one of that name.
+        return frozenset(filter(None, (part.strip().rpartition(".")[2] for part in value.split(","))))
 
     @classmethod
     def settings_customise_sources(

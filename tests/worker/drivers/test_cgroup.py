@@ -1,6 +1,7 @@
 """The files that make a sandbox's limits on cgroup v2, and the figures that are read from it: on a made-up tree."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from leasebox.contract.errors import SandboxDied
 from leasebox_worker.drivers import cgroup, cgroup_v2
 from leasebox_worker.drivers.base import Limits, Stats
+from leasebox_worker.drivers.conformance import Bench
 
 LIMITS = Limits(cpus=0.5, memory_bytes=64 << 20, pids=32, open_files=64, disk_bytes=1 << 20, tmp_bytes=1 << 20)
 
@@ -39,7 +41,7 @@ def test_a_sandbox_gets_a_group_with_its_limits_below_the_workers_own(unified: P
         "memory.swap.max": "0",
         "pids.max": "32",
         "cpu.max": "50000 100000",
-        "cpu.weight": "50",
+        "cpu.weight": "12",
     }
     assert (unified / "worker" / "cgroup.procs").read_text() == str(os.getpid())
     for divided in (unified, unified / "leasebox"):
@@ -83,3 +85,19 @@ def test_groups_that_are_gone_say_so(tmp_path: Path) -> None:
         cgroup.stats({"": tmp_path / "gone"})
     with pytest.raises(SandboxDied):
         cgroup.stats(dict.fromkeys(("memory", "cpuacct", "pids"), tmp_path / "gone"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bench", ["docker_driver", "bubblewrap_r2"], indirect=True)
+@pytest.mark.parametrize(("cpus", "shares"), [(0.5, 128), (2.0, 512)])
+def test_a_sandbox_with_fewer_processors_weighs_less(bench: Bench, cpus: float, shares: int) -> None:
+    """Else one of many processes takes its quota on all processors at once, in the way of its neighbours."""
+    request = bench.request()
+    with bench.sandbox(replace(request, limits=replace(request.limits, cpus=cpus))) as (handle, _, _):
+        pid = handle.pid or bench.driver._pid(handle)  # type: ignore[attr-defined]
+        groups = cgroup.groups_of_process(pid)
+        seen = (groups["cpu"] / "cpu.shares").read_text() if "cpu" in groups else None
+
+    if seen is None:
+        pytest.skip("cgroup v2: the engine and systemd scale weights in their own ways")
+    assert int(seen) == shares

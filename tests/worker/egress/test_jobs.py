@@ -1,7 +1,11 @@
 """What does a whole job get, and what does it leave in Redis, the log and its Result? Through the engine."""
 
+import base64
+import hashlib
 import io
+import json
 import re
+import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -179,6 +183,43 @@ def test_pip_works_through_a_domain_on_the_list_alone(do: Do, driver: Driver, or
 
     assert allowed["outcome"] == "ok", allowed["stderr"]
     assert "tiny-1.0-py3-none-any.whl" in allowed["stdout"]
+    assert other["outcome"] == "error"
+    refused = [(line["name"], line["reason"]) for line in logs if line["event"] == "egress_refused"]
+    assert set(refused) == {("other.test", "name")}
+
+
+def _tarball() -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        package = b'{"name": "tiny", "version": "1.0.0"}'
+        entry = tarfile.TarInfo("package/package.json")
+        entry.size = len(package)
+        archive.addfile(entry, io.BytesIO(package))
+    return buffer.getvalue()
+
+
+def _packument(host: str, tarball: bytes) -> bytes:
+    """What a registry says of one package."""
+    integrity = "sha512-" + base64.b64encode(hashlib.sha512(tarball).digest()).decode()
+    dist = {"tarball": f"https://{host}/tiny/-/tiny-1.0.0.tgz", "integrity": integrity}
+    version = {"name": "tiny", "version": "1.0.0", "dist": dist}
+    return json.dumps({"name": "tiny", "dist-tags": {"latest": "1.0.0"}, "versions": {"1.0.0": version}}).encode()
+
+
+@pytest.mark.slow
+def test_npm_works_through_a_domain_on_the_list_alone(do: Do, driver: Driver, origin: Any) -> None:
+    if driver.name == "docker" or not Path("/usr/bin/npm").exists():
+        return  # the image `python` has no npm; a bubblewrap sandbox has its host's
+    origin.pages["/tiny/-/tiny-1.0.0.tgz"] = _tarball()
+    origin.pages["/tiny"] = _packument("allowed.test", _tarball())
+    npm = "npm pack tiny --cache /tmp/npm --cafile ca.pem --fetch-retries 0 --no-update-notifier"
+    given: dict[str, Any] = {"files": {"ca.pem": {"text": origin.ca}}, "network": ["allowed.test"]}
+    allowed = do(command=["sh", "-c", f"{npm} --registry https://allowed.test/ && ls *.tgz"], **given)
+    with capture_logs() as logs:
+        other = do(command=["sh", "-c", f"{npm} --registry https://other.test/"], **given)
+
+    assert allowed["outcome"] == "ok", allowed["stderr"]
+    assert "tiny-1.0.0.tgz" in allowed["stdout"]
     assert other["outcome"] == "error"
     refused = [(line["name"], line["reason"]) for line in logs if line["event"] == "egress_refused"]
     assert set(refused) == {("other.test", "name")}

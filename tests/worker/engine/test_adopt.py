@@ -1,6 +1,7 @@
 """What a new incarnation keeps of the sandboxes of the one before, and what it ends."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -31,6 +32,7 @@ def sandbox(name: str, *, alive: bool = True) -> Found:
     return Found(Handle("docker", name, name), {}, 0.0, alive)
 
 
+_EMPTY_TAR = bytes(10240)
 OWNERS = Owners(
     sessions={"of-session": SessionOwner("t/s", 1, "busy", "{}")},
     pooled={"of-pool": "default"},
@@ -152,6 +154,45 @@ def test_never_used_sandboxes_go_to_the_pool_of_the_new_incarnation(worker_node:
     assert [json.loads(text)["name"] for text in pools.ready("lightweight")] == [warm.name]
     assert after.names() == {warm.name}  # the other one has not the profile's limits
     assert worker_node.redis.exists(worker_node.keys.pool("n", "n-1", "lightweight")) == 0
+    after.end_all()
+
+
+@pytest.fixture
+def image(docker_engine: Any, python_image: str) -> Iterator[str]:
+    """A reference of this test alone to the default image, so that it can be moved."""
+    reference = f"lbt-{docker_engine.installation}:moved"
+    docker_engine.client.images.get(python_image).tag(reference)
+    yield reference
+    docker_engine.client.images.remove(reference, force=True)
+
+
+@pytest.mark.docker
+@pytest.mark.slow
+@pytest.mark.parametrize("change", ["none", "image", "rebuilt", "seccomp", "preload", "network"])
+def test_a_warm_sandbox_of_a_profile_or_an_image_that_has_changed_ends(
+    worker_node: Any, docker_deps: Deps, docker_engine: Any, image: str, change: str
+) -> None:
+    before = replace(BUILT_IN["lightweight"], image=image)
+    changed: dict[str, Any] = {
+        "none": {}, "rebuilt": {}, "image": {"image": "leasebox/python"}, "seccomp": {"seccomp": "debug"},
+        "preload": {"preload": ("json",)}, "network": {"network": ("example.com",)},
+    }  # fmt: skip
+    place = docker_deps.sandboxes.reserve()
+    assert place is not None
+    warm = docker_deps.sandboxes.make(before, effective_limits(Limits(), before, node_cpus=1.0), {}, place)
+    worker_node.runner.run(_push(worker_node, warm))
+    if change == "rebuilt":
+        repository, _, tag = image.partition(":")
+        docker_engine.client.api.import_image_from_data(_EMPTY_TAR, repository=repository, tag=tag)
+
+    after = crash(docker_deps)
+    pools = Pools(worker_node.redis, worker_node.runner, worker_node.keys, Identity("n", "n-2"))
+    served = {"lightweight": replace(before, **changed[change])}
+    (entry,) = adopted_by(worker_node, after)
+    Refill(pools, after, served, Intake(), Refilling(1, 1.0)).take_over(entry.sandbox, entry.profile)
+
+    assert len(pools.ready("lightweight")) == (1 if change == "none" else 0)
+    assert after.names() == ({warm.name} if change == "none" else set())
     after.end_all()
 
 

@@ -1,5 +1,8 @@
 """A job that hits a limit is told apart from one that merely failed, and its session goes on."""
 
+import os
+import signal
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -9,6 +12,7 @@ import pytest
 from leasebox_worker.engine.deps import Deps
 from leasebox_worker.engine.runner import run_job
 from leasebox_worker.engine.sandboxes import Placement, Sandboxes
+from leasebox_worker.telemetry.metrics import ENDS, End
 
 FILL = "with open('{}', 'wb') as file:\n    while True:\n        file.write(bytes(1 << 20))"
 NAMES = "import os\nos.mkdir('n')\nfor n in range(1 << 20):\n    os.close(os.open(f'n/{n}', os.O_CREAT))"
@@ -100,6 +104,34 @@ def test_a_child_that_was_killed_for_memory_is_not_the_next_jobs_end(worker_node
 
     assert (worker_node.result(first)["outcome"], worker_node.result(first)["stdout"]) == ("ok", "9\n")
     assert worker_node.result(second)["outcome"] == "error"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("which", ["deps", "patient_docker"])
+def test_a_sandbox_that_its_memory_limit_ended_says_so_and_is_counted(
+    request: pytest.FixtureRequest, worker_node: Any, eventually: Any, which: str
+) -> None:
+    deps: Deps = request.getfixturevalue(which)
+    code = "import os, time\nif os.fork() == 0:\n    kept = bytearray(b'x' * (1 << 30))\nos.wait()\ntime.sleep(60)"
+    job = worker_node.submit("s", {"code": code, "limits": LIMITS})
+    counted = ENDS.labels(End.OOM)._value
+    before = counted.get()
+    running = threading.Thread(target=run_job, args=(job, deps))
+    running.start()
+    (sandbox,) = eventually(deps.sandboxes.all, within_s=30.0)
+    eventually(lambda: deps.sandboxes.driver.stats(sandbox.handle).oom_kills, within_s=30.0)
+    # The kernel spares the agent; where it cannot (threat-model.md, OOM order) it takes the agent as this does.
+    os.kill(sandbox.handle.pid or deps.sandboxes.driver._pid(sandbox.handle), signal.SIGKILL)  # type: ignore[attr-defined]
+    running.join(60.0)
+    after = worker_node.submit("s", {"code": "print('alive')"})
+    run_job(after, deps)
+
+    found = worker_node.result(job)
+    assert (found["outcome"], found["limit"]) == ("oom", "memory"), found
+    assert counted.get() == before + 1
+    told = worker_node.redis.xrange(worker_node.keys.events(after))
+    assert [fields[b"json"] for _, fields in told if fields[b"type"] == b"session_restarted"] == [b'{"reason":"oom"}']
+    assert worker_node.result(after)["stdout"] == "alive\n"
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from leasebox.contract.errors import InvalidSpec
+from leasebox_worker.config import given_secrets
 from leasebox_worker.policy.secrets import MAX_BYTES, MIN_BYTES, SecretStore
 
 
@@ -50,3 +51,18 @@ def test_a_changed_file_counts_from_the_next_job_on(tmp_path: Path) -> None:
     (tmp_path / "TOKEN").write_text("second value")
 
     assert store.read(["TOKEN"]) == {"TOKEN": "second value"}
+
+
+def test_where_there_is_no_file_the_environment_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "BOTH").write_text("of the file")
+    (tmp_path / "FOLDER").mkdir()
+    for name, value in {"BOTH": "of the variable", "TOKEN": "0123", "FOLDER": "1e10", "SHORT": "1"}.items():
+        monkeypatch.setenv(f"LEASEBOX_SECRET_{name}", value)
+    monkeypatch.setenv("LEASEBOX_SECRETS_DIR", str(tmp_path))
+    given = given_secrets()
+
+    assert SecretStore(tmp_path, given).read(["BOTH", "TOKEN"]) == {"BOTH": "of the file", "TOKEN": "0123"}
+    assert SecretStore(None, given).read(["BOTH"]) == {"BOTH": "of the variable"}
+    for name in ("FOLDER", "SHORT", "S_DIR"):
+        with pytest.raises(InvalidSpec, match=name):
+            SecretStore(tmp_path, given).read([name])

@@ -87,12 +87,18 @@ class Handle:
 
 @dataclass(frozen=True)
 class Found:
-    """A sandbox of this installation that exists; `created_at` in unix seconds."""
+    """A sandbox of this installation that exists; `created_at` in unix seconds.
+
+    Attributes:
+        image: The reference that it was made from, or the image's id where that reference names another one by now;
+            "" with drivers whose sandboxes do not outlive their worker.
+    """
 
     handle: Handle
     labels: Mapping[str, str]
     created_at: float
     alive: bool
+    image: str = ""
 
 
 @dataclass(frozen=True)
@@ -255,6 +261,17 @@ class Driver(Protocol):
 
     def close(self) -> None:
         """Let go of connections and threads. Sandboxes that end with the worker end here."""
+
+
+WAIVABLE = frozenset(
+    {
+        *("agent-uid", "capabilities", "cgroup", "confinement", "cpu-limit", "disk-limit", "inode-limit", "ipc-limits"),
+        "landlock",
+        *("masked-paths", "memory-limit", "mount-flags", "namespaces", "network", "no-groups", "no-new-privileges"),
+        *("own-uid", "pids-limit", "read-only-root", "seccomp", "swap-limit", "ulimits", "workspace-mode"),
+    }
+)
+"""Names of the required protections that an operator can do without; the others say that nothing can run at all."""
 
 
 def require(checks: Iterable[Check], accept_missing: frozenset[str] = frozenset()) -> Sequence[Check]:

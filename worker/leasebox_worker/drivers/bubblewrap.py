@@ -135,12 +135,12 @@ class BubblewrapDriver:
         """See `base.Driver`; R1 has /proc alone, so no peaks."""
         with self._lock:
             live = self._live.get(handle.id)
+        if live is not None and live.groups:  # they outlive its processes, and tell how these died
+            live.seen_in = live.seen_in or cgroup.by_controller(handle.name)
+            return cgroup.stats(live.seen_in)
         if live is None or live.pid is None or live.bwrap is None or live.bwrap.poll() is not None:
             raise SandboxDied(f"sandbox {handle.name} is gone")
-        if not live.groups:
-            return process_tree.tree_stats(live.pid)
-        live.seen_in = live.seen_in or cgroup.groups_of_process(live.pid)
-        return cgroup.stats(live.seen_in)
+        return process_tree.tree_stats(live.pid)
 
     def quick_stats(self, handle: Handle) -> Stats | None:
         """See `base.Driver`; None in R1, where nothing counts what a job could not lie about."""

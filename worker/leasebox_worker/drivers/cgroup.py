@@ -13,7 +13,7 @@ from pathlib import Path
 from leasebox.contract.errors import SandboxDied, StartFailed
 from leasebox_worker.drivers import cgroup_v2
 from leasebox_worker.drivers.base import Limits, Stats
-from leasebox_worker.drivers.hardening import CPU_PERIOD_US, CPU_SHARES
+from leasebox_worker.drivers.hardening import CPU_PERIOD_US, cpu_shares
 
 ROOT = Path("/sys/fs/cgroup")
 NEEDED = ("memory", "pids", "cpu", "cpuacct")
@@ -82,10 +82,15 @@ def _create_v2(groups: list[Path], limits: Limits) -> None:
 
 def groups_of(name: str) -> list[Path]:
     """Where the groups of a sandbox are, or would be; controllers that share a mount share a folder."""
+    return list(dict.fromkeys(by_controller(name).values()))
+
+
+def by_controller(name: str) -> Groups:
+    """The same by controller."""
     if not _is_v1():
         folder = cgroup_v2.Tree(ROOT).folder(name)
-        return [folder] if folder else []
-    return list(dict.fromkeys((ROOT / controller).resolve() / _PARENT / name for controller in NEEDED))
+        return {"": folder} if folder else {}
+    return {controller: (ROOT / controller).resolve() / _PARENT / name for controller in NEEDED}
 
 
 def members(group: Path) -> list[int]:
@@ -182,7 +187,7 @@ def _settings(limits: Limits) -> Mapping[str, str]:
         "pids.max": str(limits.pids),
         "cpu.cfs_period_us": str(CPU_PERIOD_US),
         "cpu.cfs_quota_us": str(int(limits.cpus * CPU_PERIOD_US)),
-        "cpu.shares": str(CPU_SHARES),
+        "cpu.shares": str(cpu_shares(limits)),
     }
 
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from leasebox_worker.drivers.base import Limits
-from leasebox_worker.drivers.hardening import CPU_PERIOD_US, CPU_SHARES
+from leasebox_worker.drivers.hardening import CPU_PERIOD_US, cpu_shares
 
 CONTROLLERS = ("memory", "pids", "cpu")
 _WORKER = "worker"
@@ -86,7 +86,7 @@ def settings(limits: Limits) -> Mapping[str, str]:
         "memory.swap.max": "0",
         "pids.max": str(limits.pids),
         "cpu.max": f"{int(limits.cpus * CPU_PERIOD_US)} {CPU_PERIOD_US}",
-        "cpu.weight": str(_DEFAULT_WEIGHT * CPU_SHARES // _OF_V1_SHARES),
+        "cpu.weight": str(max(1, _DEFAULT_WEIGHT * cpu_shares(limits) // _OF_V1_SHARES)),
     }
 
 

@@ -165,11 +165,14 @@ class DockerDriver:
         return self.quick_stats(handle) or self._engine_stats(handle)
 
     def quick_stats(self, handle: Handle) -> Stats | None:
-        """See `base.Driver`; None for an engine whose cgroups are not to be seen from here."""
+        """See `base.Driver`; None where its cgroups are not to be seen: from here, or any more."""
         if self._groups is None:
             self._groups = _Places(handle.id, cgroup.groups_with(handle.id, self._pid(handle)))
         groups = self._groups.of(handle.id)
-        return cgroup.stats(groups) if groups else None
+        try:
+            return cgroup.stats(groups) if groups else None
+        except SandboxDied:
+            return None  # runc removes them at once; how it died, the engine still knows
 
     def close(self) -> None:
         """See `base.Driver`; containers live on."""
@@ -219,6 +222,7 @@ class DockerDriver:
 
     def _engine_stats(self, handle: Handle) -> Stats:
         """For an engine on another host, or a worker that is a container itself: its pids are not ours."""
+        was_oom = self._inspect(handle)["State"].get("OOMKilled") is True
         with _engine_errors(handle.name):
             seen = self._api.stats(handle.id, stream=False, one_shot=True)
         memory = seen.get("memory_stats", {})
@@ -226,7 +230,7 @@ class DockerDriver:
             cpu_s=seen["cpu_stats"]["cpu_usage"]["total_usage"] / 1e9,
             memory_bytes=memory.get("usage", 0),
             memory_peak_bytes=memory.get("max_usage", memory.get("usage", 0)),
-            oom_kills=int(self._inspect(handle)["State"].get("OOMKilled") is True),
+            oom_kills=int(was_oom),
             pids=seen.get("pids_stats", {}).get("current", 0),
         )
 
@@ -255,6 +259,7 @@ def _found(row: Mapping[str, object]) -> Found:
         labels=dict(labels) if isinstance(labels, dict) else {},
         created_at=float(created) if isinstance(created, int | float) else 0.0,
         alive=row.get("State") == "running",
+        image=str(row.get("Image", "")),
     )
 
 

@@ -63,7 +63,7 @@ def host_config(request: SandboxRequest, facts: EngineFacts) -> dict[str, object
         "OomScoreAdj": hardening.OOM_SCORE,
         # More than the host has is refused by the engine; CONTRACT.md: cpus never exceed the node's.
         "NanoCpus": int(min(limits.cpus, facts.cpus) * 1e9),
-        "CpuShares": hardening.CPU_SHARES,
+        "CpuShares": hardening.cpu_shares(limits),
         "PidsLimit": limits.pids,
         "Ulimits": [{"Name": n, "Soft": v, "Hard": v} for n, v in hardening.ulimits(limits).items()],
         "NetworkMode": "none",

@@ -28,7 +28,7 @@ ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/", "LANG": "C.U
 """All that PID 1 gets. A job can read it, so nothing secret ever stands here."""
 
 CPU_PERIOD_US = 100_000
-CPU_SHARES = 512
+_SHARES_OF_A_CPU = 256
 OOM_SCORE = 500
 """The agent raises each job to 1000, so that the kernel takes the job and spares the agent."""
 
@@ -87,6 +87,15 @@ class Tmpfs:
         """Mount data for mount(2) and for the engine, without the flags."""
         owner = f",uid={uid},gid={uid}" if self.of_job else ""
         return f"size={self.size_bytes},nr_inodes={self.inodes},mode={self.mode:04o}{owner}"
+
+
+def cpu_shares(limits: Limits) -> int:
+    """The sandbox's weight where processors are short; in step with `cpus`, 512 for two.
+
+    A quota alone lets a sandbox of many processes take its time on all processors at once, at the start of each period:
+    beside an equal weight that costs a neighbour a quarter of that time, and less beside a smaller one.
+    """
+    return max(2, int(_SHARES_OF_A_CPU * limits.cpus))
 
 
 def shm_bytes(limits: Limits) -> int:

@@ -200,8 +200,9 @@ def _settle(
     failure = Failure(name=name, message=ended.message) if error else None
     result = result_of(attempt, ended, where=_where(attempt, deps), usage=usage or Usage(), error=failure)
     is_usable = attempt.is_sandbox_alive and sandbox is not None and not sandbox.link.is_broken
+    lost_by = End.OOM if ended.outcome is Outcome.OOM else End.FAILED
     if sandbox is not None and not is_usable:
-        deps.sandboxes.destroy(sandbox)  # before `finished`, which says that nothing of the job runs any more
+        deps.sandboxes.destroy(sandbox, lost_by)  # before `finished`, which says that nothing of the job runs any more
     answer = deps.tracker.settle(
         work,
         ending_of(result, exc_type="SessionExpired" if is_expired else None),
@@ -209,7 +210,7 @@ def _settle(
         next_lease=deps.tracker.new_lease(),
         may_continue=may_continue and is_usable,
         sandbox_alive=is_usable or (sandbox is None and attempt.is_sandbox_alive),
-        sandbox_reason="lost" if sandbox is None else "failed",
+        sandbox_reason="lost" if sandbox is None else lost_by,
     )
     JOBS.labels(result.outcome).inc()
     log.info("job_finished", outcome=result.outcome, run_s=round(result.usage.run_s, 4), attempt=attempt.number)

@@ -4,11 +4,12 @@ import os
 import platform
 import shutil
 import sys
+from dataclasses import replace
 
 from leasebox.contract.errors import LeaseboxError
 from leasebox_guest.install import install
 from leasebox_worker.config import DriverName, WorkerSettings
-from leasebox_worker.drivers.base import Check
+from leasebox_worker.drivers.base import WAIVABLE, Check
 from leasebox_worker.drivers.choose import make
 from leasebox_worker.engine.ground import driver_settings
 
@@ -20,7 +21,7 @@ def diagnose(settings: WorkerSettings, *, only: DriverName | None = None) -> lis
 
     A driver that cannot be used fails only if it is the one that the settings name; another is advice.
     """
-    checks = [_python(), _disk(settings)]
+    checks = [_python(), _disk(settings), *_unknown(settings)]
     for name in [only] if only else [DriverName.DOCKER, DriverName.BUBBLEWRAP]:
         checks += _driver(settings, name)
     return checks
@@ -40,16 +41,27 @@ def _driver(settings: WorkerSettings, name: DriverName) -> list[Check]:
         found.append(Check("start", ok=False, required=True, detail=exc.detail, hint=exc.hint))
     finally:
         driver.close()
-    return [
-        Check(
-            f"{name}.{c.name}",
-            c.ok,
-            c.required and is_wanted and c.name not in settings.accept_missing,
-            c.detail,
-            c.hint,
-        )
-        for c in found
-    ]
+    return [_of_driver(name, check, settings, is_wanted=is_wanted) for check in found]
+
+
+def _of_driver(name: DriverName, check: Check, settings: WorkerSettings, *, is_wanted: bool) -> Check:
+    """As doctor prints it: with the driver's name, and with the word of who does without it."""
+    is_waived = check.required and not check.ok and check.name in settings.accept_missing
+    return replace(
+        check,
+        name=f"{name}.{check.name}",
+        required=check.required and is_wanted and not is_waived,
+        detail=check.detail + ("; accepted by LEASEBOX_ACCEPT_MISSING" if is_waived else ""),
+    )
+
+
+def _unknown(settings: WorkerSettings) -> list[Check]:
+    """Names that waive nothing: whoever wrote one believes in something that is not so."""
+    unknown = sorted(settings.accept_missing - WAIVABLE)
+    if not unknown:
+        return []
+    hint = f"one of {', '.join(sorted(WAIVABLE))}"
+    return [Check("accept_missing", False, False, f"no protection is called {', '.join(unknown)}", hint)]
 
 
 def _python() -> Check:

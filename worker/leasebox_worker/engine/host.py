@@ -12,7 +12,7 @@ import structlog
 from leasebox.contract.errors import ConfigError
 from leasebox.contract.keys import Keys
 from leasebox.contract.scripts import Runner
-from leasebox_worker.config import OnExit, WorkerSettings
+from leasebox_worker.config import OnExit, WorkerSettings, given_secrets
 from leasebox_worker.drivers.base import Isolation
 from leasebox_worker.egress.proxy import Egress
 from leasebox_worker.engine.adopt import Pooled, take_over
@@ -183,7 +183,7 @@ def _deps(ground: Ground, tracker: LeaseTracker) -> Deps:
         profiles=ground.profiles,
         cancel_grace_s=timers.cancel_grace_s,
         fence=Fence(timers.fence_s),
-        secrets=SecretStore(settings.secrets_dir),
+        secrets=SecretStore(settings.secrets_dir, given_secrets()),
         egress=placement.egress,
         toolboxes=ground.toolboxes,
     )

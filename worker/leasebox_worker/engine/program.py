@@ -146,8 +146,17 @@ def _run_program(attempt: Attempt, sandbox: Sandbox, deps: Deps) -> tuple[Ended,
     stdin = None if attempt.spec.stdin_open else chunked(content_bytes(attempt.spec.stdin))
     sandbox.link.execute(request, code, stdin)
     deps.running.cancel_again(attempt.work, deps.cancel_grace_s)
-    with live_input(attempt.work, sandbox.link, deps):
-        exited = _pump(attempt, sandbox, time.monotonic() + grant.limits.timeout_s + HOST_GRACE_S)
+    try:
+        with live_input(attempt.work, sandbox.link, deps):
+            exited = _pump(attempt, sandbox, time.monotonic() + grant.limits.timeout_s + HOST_GRACE_S)
+    except SandboxDied:
+        if not deps.sandboxes.look(sandbox, thoroughly=True).was_oom:
+            raise
+        # Not lost by our fault, and to run it again would end the same: its memory limit took the agent too.
+        attempt.times.exited_at = time.monotonic()
+        attempt.publisher.end()
+        attempt.is_sandbox_alive = False
+        return Ended(Outcome.OOM, None, None, "memory", "its memory limit ended its whole sandbox"), Usage()
     attempt.times.exited_at = time.monotonic()
     attempt.publisher.end()
     if exited is None:

@@ -20,7 +20,7 @@ from leasebox_worker.engine.intake import Intake, Pause
 from leasebox_worker.engine.sandboxes import Place, Sandbox, Sandboxes, sandbox_limits
 from leasebox_worker.guestlink.link import Exec
 from leasebox_worker.lifecycle.pool import Drop, Make, Pools, Shelf, Stock, gives_way, refill_plan
-from leasebox_worker.policy.admit import BASE_ENV, effective_limits
+from leasebox_worker.policy.admit import BASE_ENV, effective_limits, made_with
 from leasebox_worker.policy.profiles import Profile
 from leasebox_worker.telemetry.metrics import DRIFT, End
 
@@ -107,13 +107,18 @@ class Refill:
     def take_over(self, sandbox: Sandbox, profile: str) -> None:
         """Offer a sandbox that an older incarnation made and no job ever had; one that does not fit any more ends."""
         served = self._profiles.get(profile)
-        if served is None or sandbox_limits(sandbox.limits) != sandbox_limits(self._limits(served)):
+        if served is None or not self._fits(sandbox, served):
             self._sandboxes.discard(sandbox, End.SURPLUS)
             return
         try:
             self.offer(sandbox, served)
         except LeaseboxError as exc:
             log.warning("warm_sandbox_not_adopted", sandbox=sandbox.name, reason=str(exc))
+
+    def _fits(self, sandbox: Sandbox, profile: Profile) -> bool:
+        """Whether a new one would come out the same, now that profiles and images may have changed."""
+        made = (sandbox.image, sandbox.settings, sandbox_limits(sandbox.limits))
+        return made == (profile.image, made_with(profile), sandbox_limits(self._limits(profile)))
 
     def offer(self, sandbox: Sandbox, profile: Profile) -> None:
         """Probe a sandbox that no job ever had, and put it into its profile's pool; one that fails is ended.

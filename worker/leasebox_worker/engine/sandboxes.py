@@ -17,7 +17,7 @@ from leasebox_worker.egress.proxy import Egress
 from leasebox_worker.engine.circuit import Circuit
 from leasebox_worker.engine.outcome import Counted, counted
 from leasebox_worker.guestlink.link import GuestLink
-from leasebox_worker.policy.admit import offers_network
+from leasebox_worker.policy.admit import made_with, offers_network
 from leasebox_worker.policy.profiles import Profile
 from leasebox_worker.telemetry.metrics import ENDS, FAILURES, STARTS, End
 
@@ -25,6 +25,8 @@ log = structlog.get_logger()
 
 LIMITS = "leasebox.limits"
 """The label by which a later incarnation knows what a sandbox was made with."""
+SETTINGS = "leasebox.settings"
+"""The same for what else of its profile cannot be changed any more: see `made_with`."""
 RESYNC_MARGIN_S = 2.0
 """Beyond the dead-man time, after which an agent listens again."""
 
@@ -36,6 +38,7 @@ class Sandbox:
     Attributes:
         seen: The kernel's counts when last looked at, which is at each job's end.
         is_warm: It came through the pool, and no job has had it yet.
+        image: What it was made from, and `settings` (see `made_with`) how; "" = nobody knows.
         interpreter_was_oom: Memory ended the last kept interpreter, and no cell has said so yet.
     """
 
@@ -46,6 +49,8 @@ class Sandbox:
     seen: base.Stats = field(default=base.Stats(0.0, 0, 0, 0, 0))
     is_warm: bool = False
     interpreter_was_oom: bool = False
+    image: str = ""
+    settings: str = ""
 
     def text(self) -> str:
         """As it stands in Redis."""
@@ -155,6 +160,7 @@ class Sandboxes:
                 "leasebox.incarnation": where.incarnation,
                 "leasebox.profile": profile.name,
                 LIMITS: json.dumps(asdict(shared)),
+                SETTINGS: made_with(profile),
                 **labels,
             },
             agent_dir=where.agent_dir,
@@ -204,7 +210,9 @@ class Sandboxes:
             limits = Limits(**asdict(base.Limits(**json.loads(found.labels[LIMITS]))))
         except (KeyError, TypeError, ValueError) as exc:
             raise SandboxDied(f"sandbox {found.handle.name} does not say its limits") from exc
-        sandbox = Sandbox(found.handle.name, found.handle, GuestLink(self.driver.attach(found.handle)), limits)
+        link = GuestLink(self.driver.attach(found.handle))
+        sandbox = Sandbox(found.handle.name, found.handle, link, limits, image=found.image)
+        sandbox.settings = found.labels.get(SETTINGS, "")
         try:
             sandbox.link.open_again(self._placement.dead_man_s + RESYNC_MARGIN_S)
         except LeaseboxError:

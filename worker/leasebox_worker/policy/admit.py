@@ -1,5 +1,6 @@
 """May this job run under this profile, and with which limits? A pure function of spec and profile."""
 
+import json
 from dataclasses import dataclass
 
 from leasebox.contract.domains import covers
@@ -121,6 +122,11 @@ def _check_names(spec: JobSpec, profile: Profile) -> None:
 def offers_network(profile: Profile) -> bool:
     """Whether any job of a profile may have a network; `strict` has no internet sockets, the proxy's door included."""
     return bool(profile.network) and profile.seccomp != "strict"
+
+
+def made_with(profile: Profile) -> str:
+    """What of a profile is in a sandbox for good, besides image and limits; equal texts make equal sandboxes."""
+    return json.dumps([profile.seccomp, list(profile.preload), offers_network(profile)])
 
 
 def _has(names: tuple[str, ...]) -> str:

@@ -27,6 +27,8 @@ class End(StrEnum):
     CLOSED = "closed"
     EVICTED = "evicted"
     LOST = "lost"
+    OOM = "oom"
+    """Its memory limit ended more of it than the job: it could not be used any more."""
     DRAINED = "drained"
     FAILED = "failed"
     USED = "used"
