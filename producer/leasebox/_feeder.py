@@ -18,6 +18,7 @@ from leasebox.contract.errors import InvalidSpec, LeaseboxError, QueueFull, Quot
 from leasebox.contract.result import Failure, Outcome, Result
 
 RETRY_S = 1.0
+KEEP_S = 600.0
 INDEX = "index"
 """Name of the metadata that says from which input of `map` a Result is."""
 MAX_RETRY_S = 5.0

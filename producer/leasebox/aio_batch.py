@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from leasebox import _batches
 from leasebox._batches import Given, Item
-from leasebox._feeder import Ended, Feeder, Harvest, map_items, rejected, result_of
+from leasebox._feeder import KEEP_S, Ended, Feeder, Harvest, map_items, rejected, result_of
 from leasebox._flows import Submitted
 from leasebox._ids import new_job_id
 from leasebox._stream import Pace
@@ -170,13 +170,19 @@ class AsyncBatch:
 
 
 class AsyncRun:
-    """Feeds the queue and gives what ends, a turn at a time, until the feeder is over."""
+    """Feeds the queue and gives what ends, a turn at a time, until the feeder is over.
 
-    def __init__(self, client: "AsyncClient", feeder: Feeder, batch: str) -> None:
+    Args:
+        keep_s: So often the batch is said to be open while items are left: jobs may take longer than the reaper waits.
+    """
+
+    def __init__(self, client: "AsyncClient", feeder: Feeder, batch: str, *, keep_s: float = KEEP_S) -> None:
         self._client = client
         self._feeder = feeder
         self._batch = batch
         self._ended = Ended(feeder)
+        self._keep_s = keep_s
+        self._kept_at = time.monotonic()
         self._pace = Pace(time.monotonic(), None, client._backend.max_block_s)
         self._reader = client._backend.batch_reader(batch, None, has_results=True)
 
@@ -188,6 +194,9 @@ class AsyncRun:
         """
         client, backend = self._client, self._client._backend
         try:
+            if not self._feeder.is_fed and time.monotonic() - self._kept_at >= self._keep_s:
+                await client._run(backend.open_batch(self._batch, None))
+                self._kept_at = time.monotonic()
             if sent := self._feeder.next(time.monotonic()):
                 async with client._held():
                     answers = await client._run(backend.submit_many(sent, self._batch))

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from leasebox import Client, errors
-from leasebox.batch import Batch
+from leasebox._batches import Item
+from leasebox._feeder import Feeder
+from leasebox.batch import Batch, Run
 from leasebox.config import ClientSettings
 from leasebox.contract.batches import BatchFinished, JobDone
 from leasebox.contract.keys import Keys
@@ -225,6 +227,19 @@ def test_map_is_slowed_by_a_full_queue_and_loses_nothing(
 
     assert found == list(range(30))
     assert len(workers) == 30
+
+
+def test_a_run_whose_jobs_take_long_keeps_its_batch_open(either: Client, redis: Any, settings: ClientSettings):
+    batch = either.batch()
+    feeder = Feeder((Item(n, JobSpec(code="1")) for n in range(2)), max_in_flight=1)
+    run = Run(either, feeder, batch.id, keep_s=0.0)
+    run.turn()
+    batch.add({"code": "ends at once"}).cancel()
+    redis.zadd(Keys(settings.prefix).batches(), {batch.id: 1})
+    run.turn()
+    run.release()
+
+    assert redis.zscore(Keys(settings.prefix).batches(), batch.id) > 1
 
 
 def test_closing_map_early_cancels_what_is_left(either: Client, played: Any):

@@ -130,6 +130,18 @@ def test_a_batch_may_be_there_before_its_jobs_and_belongs_to_its_tenant(desk):
     assert desk.redis.zscore(desk.keys.batches(), "b")
 
 
+def test_opening_a_batch_again_keeps_it_open_but_opens_no_sealed_one(desk):
+    open_batch = client.open_batch(desk.keys, batch="b", tenant="acme", name=None, result_ttl_s=60)
+    desk.run(open_batch)
+    desk.redis.zadd(desk.keys.batches(), {"b": 1})
+
+    desk.run(open_batch)
+    assert desk.redis.zscore(desk.keys.batches(), "b") > 1
+    desk.run(client.seal(desk.keys, batch="b", tenant="acme"))
+    desk.run(open_batch)
+    assert desk.redis.zscore(desk.keys.batches(), "b") is None
+
+
 def test_a_repeat_says_to_which_batch_the_earlier_job_belongs(desk):
     job = desk.new(batch="b", idempotency_key="k")
 
