@@ -17,8 +17,8 @@ from typing import Any
 from leasebox._reads import Flow, Query, fields_of, text_of
 from leasebox.contract.errors import ConfigError, InvalidSpec, Unauthorized, UnknownKey
 from leasebox.contract.keys import Keys
+from leasebox.contract.names import IN_WORDS, LABEL
 from leasebox.contract.scripts import access
-from leasebox.contract.spec import LABEL
 
 SCOPES = ("jobs:write", "jobs:read", "sessions:read", "sessions:write", "sessions:*", "admin")
 MIN_PEPPER_BYTES = 16
@@ -92,7 +92,7 @@ def create(keys: Keys, pepper: bytes, tenant: str, scopes: Sequence[str], expire
         InvalidSpec: The tenant or a scope cannot be.
     """
     if not re.fullmatch(LABEL, tenant):
-        raise InvalidSpec(f"tenant: {tenant!r} is no name of a tenant (a-z, 0-9 and -, at most 32)")
+        raise InvalidSpec(f"tenant: {tenant!r} is no name of a tenant: {IN_WORDS[LABEL]}")
     granted = checked_scopes(scopes)
     key = _random(10)
     text = _written(key)

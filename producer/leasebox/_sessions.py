@@ -13,11 +13,12 @@ from pydantic import TypeAdapter, ValidationError
 from leasebox._reads import Argument, Flow, Query, fields_of, text_of
 from leasebox.contract import errors
 from leasebox.contract.keys import Keys
+from leasebox.contract.names import IN_WORDS, SESSION_NAME
 from leasebox.contract.result import Result, SessionInfo, SessionState, Variable
 from leasebox.contract.scripts import client as scripts
 from leasebox.contract.scripts import client_answers
 from leasebox.contract.scripts.client import NewJob
-from leasebox.contract.spec import SESSION_NAME
+from leasebox.contract.sizes import duration_text, quantity_text
 
 _UNKNOWN_HINT = "the record of a session is kept for a day after its end; is the tenant right?"
 _VARIABLES = TypeAdapter(list[Variable])
@@ -103,7 +104,7 @@ def checked_name(name: str | None) -> None:
         InvalidSpec: Says what a name looks like.
     """
     if name is not None and not re.fullmatch(SESSION_NAME, name):
-        raise errors.InvalidSpec(f"session: {name!r} is no name; up to 64 letters, digits and _ . - after the first")
+        raise errors.InvalidSpec(f"session: {name!r} is no name: {IN_WORDS[SESSION_NAME]}")
 
 
 def new_name() -> str:
@@ -143,7 +144,9 @@ def refusal(answer: object, tenant: str, name: str | None) -> errors.LeaseboxErr
         case client_answers.ProfileDiffers():
             return errors.InvalidSpec(f"profile: session {name} lives with profile {answer.profile!r}")
         case client_answers.Beyond():
-            return errors.InvalidSpec(f"{answer.field}: at most {answer.bound:g} is allowed here")
+            return errors.InvalidSpec(
+                f"{answer.field}: at most {quantity_text(answer.field, answer.bound)} is allowed here"
+            )
         case client_answers.Expired():
             return errors.SessionExpired(f"session {name} is gone ({answer.reason}): it {reason_text(answer.reason)}")
         case client_answers.Quota():
@@ -283,15 +286,3 @@ def told_end(session: SessionInfo) -> str:
             return "lives"
         case reason:
             return reason_text(reason)
-
-
-def duration_text(seconds: float) -> str:
-    """A duration as people say it, in its greatest whole unit: "90 seconds", "30 minutes", "1 day"."""
-    for unit, size in (("day", 86400.0), ("hour", 3600.0), ("minute", 60.0)):
-        if seconds >= size and seconds % size == 0:
-            return _counted(seconds / size, unit)
-    return _counted(seconds, "second")
-
-
-def _counted(number: float, unit: str) -> str:
-    return f"{number:g} {unit}{'' if number == 1 else 's'}"

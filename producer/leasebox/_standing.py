@@ -6,9 +6,9 @@ from typing import Any
 
 from leasebox import _flows, _reads
 from leasebox._reads import Flow, NodeStatus, Query, text_of
-from leasebox._sessions import duration_text
 from leasebox.contract.keys import Keys
 from leasebox.contract.result import State
+from leasebox.contract.sizes import duration_text
 from leasebox.contract.wire import MESSAGES
 
 _FIELDS = (

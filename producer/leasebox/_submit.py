@@ -14,6 +14,7 @@ from leasebox.contract import CONTRACT_VERSION, errors
 from leasebox.contract.domains import covers
 from leasebox.contract.queues import shared
 from leasebox.contract.scripts.client import NewJob
+from leasebox.contract.sizes import above_text, size_text
 from leasebox.contract.spec import ENV_REFUSED, SANDBOX_LIMITS, JobSpec, Kind, canonical_json, parse_spec
 
 _NOT_IN_DIGEST: dict[str, Any] = {"idempotency_key": None, "metadata": {}, "callback_url": None}
@@ -82,7 +83,9 @@ def checked(spec: JobSpec, settings: ClientSettings) -> JobSpec:
         raise errors.ConfigError("durable: this version cannot wait for the disk yet", hint="leave `durable` out")
     size_bytes = len((spec.code or "").encode(errors="surrogateescape"))
     if size_bytes > settings.max_code_bytes:
-        raise errors.InvalidSpec(f"code: {size_bytes} bytes, at most {settings.max_code_bytes} are accepted")
+        raise errors.InvalidSpec(
+            f"code: {size_text(size_bytes)}, at most {size_text(settings.max_code_bytes)} are accepted"
+        )
     return spec
 
 
@@ -130,11 +133,11 @@ def _beyond(spec: JobSpec, profile: Profile) -> list[str]:
         wrong.append(f"language: {spec.language!r} is not among {', '.join(profile.languages)}")
     timeout_s = spec.limits.timeout_s
     if timeout_s is not None and profile.max_timeout_s is not None and timeout_s > profile.max_timeout_s:
-        wrong.append(f"limits.timeout_s: {timeout_s:g} is above {profile.max_timeout_s:g}")
+        wrong.append(f"limits.timeout_s: {above_text('timeout_s', timeout_s, profile.max_timeout_s)}")
     for name, ceiling in profile.limits.items():
         asked = getattr(spec.limits, name)
         if asked is not None and asked > ceiling:
-            wrong.append(f"limits.{name}: {asked:g} is above {ceiling:g}")
+            wrong.append(f"limits.{name}: {above_text(name, asked, ceiling)}")
     if profile.network is not None:
         wrong += [f"network: {domain} is not allowed" for domain in spec.network if not covers(profile.network, domain)]
     if profile.secrets is not None:

@@ -12,6 +12,8 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from leasebox.contract.errors import ConfigError
+from leasebox.contract.faults import told_of
+from leasebox.contract.names import PREFIX
 from leasebox.contract.sizes import Bytes, Seconds
 from leasebox.contract.spec import MAX_CODE_BYTES, TenantName
 
@@ -97,7 +99,7 @@ class ClientSettings(BaseSettings):
     """How long the events of a finished job are kept."""
     max_code_bytes: Annotated[Bytes, Field(ge=1, le=MAX_CODE_BYTES)] = MAX_CODE_BYTES
     """Longest source that is accepted."""
-    prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,32}$")] = "lb"
+    prefix: Annotated[str, Field(pattern=PREFIX)] = "lb"
     """First part of every Redis key; workers must use the same."""
 
     _NAMES: ClassVar[tuple[str, ...]] = ("argument", "environment", "secret file", ".env", "LEASEBOX_CONFIG")
@@ -152,7 +154,7 @@ def _read(kind: type[S], given: Mapping[str, object]) -> S:
     try:
         return kind(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     except ValidationError as exc:
-        told = (f"{_ENV_PREFIX}{'_'.join(str(p) for p in e['loc']).upper()}: {e['msg']}" for e in exc.errors())
+        told = (f"{_ENV_PREFIX}{'_'.join(str(p) for p in e['loc']).upper()}: {told_of(e)}" for e in exc.errors())
         raise ConfigError("; ".join(told), hint="`leasebox config` shows where each setting comes from") from exc
 
 

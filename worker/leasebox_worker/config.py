@@ -13,6 +13,8 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from pydantic_settings.sources import TomlConfigSettingsSource
 
 from leasebox.contract.errors import ConfigError
+from leasebox.contract.faults import told_of
+from leasebox.contract.names import NODE_NAME, PREFIX
 from leasebox.contract.sizes import Seconds
 
 
@@ -111,8 +113,8 @@ class WorkerSettings(BaseSettings):
 
     url: str = Field("redis://127.0.0.1:6379/0", description="Redis or Valkey, also `redis+socket:///path`")
     home: Path = Field(default_factory=state_home, description="state folder")
-    prefix: str = Field("lb", pattern=r"^[a-z0-9-]{1,16}$", description="of every key")
-    node: str = Field(default_factory=default_node, pattern=r"^[a-z0-9-]{1,63}$", description="name of this node")
+    prefix: str = Field("lb", pattern=PREFIX, description="of every key")
+    node: str = Field(default_factory=default_node, pattern=NODE_NAME, description="name of this node")
     driver: DriverName = Field(DriverName.AUTO, description="what makes the sandboxes")
     slots: int = Field(
         default_factory=lambda: max(4, 4 * (os.cpu_count() or 1)),
@@ -211,8 +213,5 @@ def load(**given: object) -> WorkerSettings:
     try:
         return WorkerSettings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     except ValidationError as exc:
-        wrong = "; ".join(
-            f"LEASEBOX_{'__'.join(str(p) for p in e['loc']).upper()}: {e['msg'].removeprefix('Value error, ')}"
-            for e in exc.errors()
-        )
+        wrong = "; ".join(f"LEASEBOX_{'__'.join(str(p) for p in e['loc']).upper()}: {told_of(e)}" for e in exc.errors())
         raise ConfigError(wrong) from exc

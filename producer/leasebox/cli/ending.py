@@ -1,6 +1,7 @@
 """How a job's end looks to a shell: the exit status, and the last line on stderr."""
 
 from leasebox.contract.result import Outcome, Result
+from leasebox.contract.sizes import size_text
 
 CANCELLED = 130
 _STATUS = {
@@ -61,13 +62,3 @@ def _headline(result: Result) -> str:
         return text
     reason = result.message or (result.error.message if result.error else "")
     return f"{text}: {reason.rstrip('.')}" if reason else text
-
-
-def size_text(size_bytes: int) -> str:
-    """A size for people: "14.2 MiB"."""
-    size = float(size_bytes)
-    for unit in ("B", "KiB", "MiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} GiB"

@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from dataclasses import asdict
 
 from leasebox._reads import NodeStatus, QueueStatus
-from leasebox._sessions import duration_text
 from leasebox._submit import Profile
-from leasebox.cli.ending import size_text
 from leasebox.cli.show import as_json, pairs, table
 from leasebox.config import explain, load_api
 from leasebox.contract.errors import UnknownProfile
+from leasebox.contract.sizes import duration_text, size_text
 
 
 def show_profiles(found: Mapping[str, Profile], *, is_json: bool) -> None:

@@ -3,9 +3,10 @@
 import json
 import time
 
-from leasebox._sessions import duration_text, reason_text, told_end
+from leasebox._sessions import reason_text, told_end
 from leasebox.cli.show import as_json, clock, line, pairs, plain, table
 from leasebox.contract.result import SessionInfo, SessionState
+from leasebox.contract.sizes import duration_text
 from leasebox.session import Session
 
 WATCH_PERIOD_S = 0.5

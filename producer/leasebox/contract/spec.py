@@ -5,7 +5,7 @@ import math
 import re
 from enum import StrEnum
 from pathlib import PurePosixPath
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import (
     AfterValidator,
@@ -18,10 +18,12 @@ from pydantic import (
     model_validator,
 )
 
+from leasebox.contract import names
 from leasebox.contract.domains import RULE
 from leasebox.contract.errors import InvalidSpec
+from leasebox.contract.faults import faults_text
 from leasebox.contract.queues import Priority
-from leasebox.contract.sizes import Bytes, Seconds
+from leasebox.contract.sizes import Bytes, Seconds, size_text
 
 MAX_CODE_BYTES = 1 << 20
 MAX_INLINE_BYTES = 256 << 10
@@ -35,21 +37,18 @@ MAX_TIMEOUT_S = 3600.0
 MAX_SPECS = 1000
 WORKSPACE = PurePosixPath("/workspace")
 LANGUAGES = ("python", "bash", "javascript", "typescript", "go", "rust", "java", "c", "cpp", "ruby", "php", "perl")
-ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+ENV_NAME = re.compile(names.ENV_NAME)
 ENV_REFUSED = re.compile(
     r"LD_.*|GCONV_PATH|PATH|IFS|ENV|BASH_ENV|SHELLOPTS|BASHOPTS|PS4|NODE_OPTIONS"
     r"|PYTHON(STARTUP|PATH|HOME|INSPECT|BREAKPOINT|USERBASE|EXECUTABLE|WARNINGS|PLATLIBDIR|PYCACHEPREFIX|_PRESITE)"
 )
 SANDBOX_LIMITS = ("cpus", "memory_bytes", "pids", "open_files", "disk_bytes", "tmp_bytes")
 """Limits that belong to the sandbox as a whole; a session's jobs share them."""
-SESSION_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
-LABEL = r"^[a-z0-9][a-z0-9-]{0,31}$"
-SECRET_NAME = r"^[A-Z][A-Z0-9_]{0,63}$"
 
-SessionName = Annotated[str, StringConstraints(pattern=SESSION_NAME)]
-ProfileName = Annotated[str, StringConstraints(pattern=LABEL)]
-TenantName = Annotated[str, StringConstraints(pattern=LABEL)]
-SecretName = Annotated[str, StringConstraints(pattern=SECRET_NAME)]
+SessionName = Annotated[str, StringConstraints(pattern=names.SESSION_NAME)]
+ProfileName = Annotated[str, StringConstraints(pattern=names.LABEL)]
+TenantName = Annotated[str, StringConstraints(pattern=names.LABEL)]
+SecretName = Annotated[str, StringConstraints(pattern=names.SECRET_NAME)]
 Domain = Annotated[str, StringConstraints(pattern=RULE, max_length=253)]
 
 
@@ -136,7 +135,9 @@ class FileContent(_Model):
         if sum(part is not None for part in (self.text, self.base64, self.blob)) != 1:
             raise ValueError("give exactly one of text, base64 and blob")
         if self.size_bytes > MAX_INLINE_BYTES:
-            raise ValueError(f"an inline file has at most {MAX_INLINE_BYTES} bytes, this one {self.size_bytes}")
+            raise ValueError(
+                f"an inline file has at most {size_text(MAX_INLINE_BYTES)}, this one {size_text(self.size_bytes)}"
+            )
         return self
 
     @property
@@ -188,7 +189,9 @@ class JobSpec(_Model):
     @classmethod
     def _code_size(cls, value: str | None) -> str | None:
         if value is not None and len(value.encode(errors="surrogateescape")) > MAX_CODE_BYTES:
-            raise ValueError(f"code has at most {MAX_CODE_BYTES} bytes; send a longer program as a file with `entry`")
+            raise ValueError(
+                f"code has at most {size_text(MAX_CODE_BYTES)}; send a longer program as a file with `entry`"
+            )
         return value
 
     @field_validator("command", "args")
@@ -199,7 +202,7 @@ class JobSpec(_Model):
         if any("\0" in item for item in value):
             raise ValueError("an argument must not hold a NUL byte")
         if sum(len(item.encode(errors="surrogateescape")) + 1 for item in value) > MAX_ARGS_BYTES:
-            raise ValueError(f"arguments have at most {MAX_ARGS_BYTES} bytes together")
+            raise ValueError(f"arguments have at most {size_text(MAX_ARGS_BYTES)} together")
         return value
 
     @field_validator("command")
@@ -213,7 +216,7 @@ class JobSpec(_Model):
     @classmethod
     def _stdin_bound(cls, value: str | FileContent | None) -> str | FileContent | None:
         if isinstance(value, str) and len(value.encode(errors="surrogateescape")) > MAX_INLINE_BYTES:
-            raise ValueError(f"inline stdin has at most {MAX_INLINE_BYTES} bytes")
+            raise ValueError(f"inline stdin has at most {size_text(MAX_INLINE_BYTES)}")
         return value
 
     @field_validator("env")
@@ -221,11 +224,11 @@ class JobSpec(_Model):
     def _env_bounds(cls, value: dict[str, str]) -> dict[str, str]:
         for name, text in value.items():
             if ENV_NAME.fullmatch(name) is None:
-                raise ValueError(f"{name!r} is not an environment name ([A-Za-z_][A-Za-z0-9_]{{0,127}})")
+                raise ValueError(f"{name!r} is no name of a variable: {names.IN_WORDS[names.ENV_NAME]}")
             if "\0" in text:
                 raise ValueError(f"the value of {name} must not hold a NUL byte")
         if sum(len(n) + len(t.encode(errors="surrogateescape")) + 2 for n, t in value.items()) > MAX_ENV_BYTES:
-            raise ValueError(f"the environment has at most {MAX_ENV_BYTES} bytes together")
+            raise ValueError(f"the environment has at most {size_text(MAX_ENV_BYTES)} together")
         return value
 
     @field_validator("metadata")
@@ -268,13 +271,7 @@ def parse_spec(data: object) -> JobSpec:
     try:
         return JobSpec.model_validate(data)
     except ValidationError as exc:
-        raise InvalidSpec("; ".join(_told(error) for error in exc.errors()[:8])) from exc
-
-
-def _told(error: Any) -> str:
-    where = ".".join(str(part) for part in error["loc"] if part not in ("str", "FileContent", "float"))
-    what = "unknown field" if error["type"] == "extra_forbidden" else error["msg"].removeprefix("Value error, ")
-    return f"{where}: {what}" if where else what
+        raise InvalidSpec(faults_text(exc.errors())) from exc
 
 
 def canonical_json(spec: JobSpec) -> bytes:

@@ -9,8 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.responses import Response
 
 from leasebox.contract.batches import BatchInfo, ItemError
+from leasebox.contract.names import LABEL, SESSION_NAME
 from leasebox.contract.result import JobStatus, Result, SessionInfo
-from leasebox.contract.spec import SESSION_NAME, PositiveSeconds, ProfileName, SessionName
+from leasebox.contract.spec import PositiveSeconds, ProfileName, SessionName
 
 MAX_WAIT_S = 60.0
 MAX_PAGE = 1000
@@ -113,7 +114,7 @@ class NewKey(BaseModel):
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    tenant: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")
+    tenant: str = Field(pattern=LABEL)
     scopes: list[str] = Field(min_length=1, max_length=16)
     expires_in_s: PositiveSeconds | None = Field(default=None, le=10 * 366 * 86400)
 

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from leasebox.contract.errors import BrokerUnavailable, ConfigError, LeaseboxError, QueueError, StreamError
+from leasebox.contract.faults import faults_text, fields_of, meant, told_of
 
 MEDIA_TYPE = "application/problem+json"
 log = logging.getLogger("leasebox.server")
@@ -97,24 +98,17 @@ def answer(problem: Problem) -> Response:
 
 def field_errors(errors: Sequence[Any]) -> list[FieldError]:
     """Wrong fields without their values, which may be secret."""
-    return [_field_error(error) for error in errors[:32]]
+    found = [_field_error(error) for error in meant(errors)[:32]]
+    return [error for number, error in enumerate(found) if error not in found[:number]]
 
 
 def _field_error(error: Any) -> FieldError:
     where, *path = error["loc"] or ("body",)
-    what = "unknown field" if error["type"] == "extra_forbidden" else error["msg"].removeprefix("Value error, ")
+    what = told_of(error | {"loc": tuple(path)})
     if where != "body":
         return FieldError(detail=what, parameter=".".join(str(part) for part in path))
-    parts = (str(part).replace("~", "~0").replace("/", "~1") for part in path if part not in ("str", "FileContent"))
+    parts = (str(part).replace("~", "~0").replace("/", "~1") for part in fields_of(tuple(path)))
     return FieldError(detail=what, pointer="#" + "".join(f"/{part}" for part in parts))
-
-
-def told(errors: Sequence[FieldError]) -> str:
-    """The wrong fields in one sentence."""
-    named = (
-        ((e.pointer or "").removeprefix("#/").replace("/", ".") or e.parameter or "", e.detail) for e in errors[:8]
-    )
-    return "; ".join(f"{name}: {what}" if name else what for name, what in named)
 
 
 def install(app: FastAPI) -> None:
@@ -148,6 +142,5 @@ def install(app: FastAPI) -> None:
 
 
 def _invalid_fields(request: Request, errors: Sequence[Any]) -> Response:
-    wrong = field_errors(errors)
-    made = refusal(422, told(wrong), request.scope)
-    return answer(made.model_copy(update={"errors": wrong}))
+    made = refusal(422, faults_text([error | {"loc": tuple(error["loc"][1:])} for error in errors]), request.scope)
+    return answer(made.model_copy(update={"errors": field_errors(errors)}))

@@ -34,8 +34,9 @@ def test_code_that_is_not_text_arrives_as_the_bytes_that_it_was() -> None:
     ("limits", "bound"),
     [
         ({"memory_bytes": 512 * MIB + 1}, "536870912"),
+        ({"memory_bytes": 1024 * MIB}, "1 GiB is above 512 MiB"),
         ({"pids": 129}, "128"),
-        ({"cpus": 2.1}, "2.0"),
+        ({"cpus": 2.1}, "2.1 is above 2,"),
         ({"disk_bytes": 192 * MIB + 1}, str(192 * MIB)),
         ({"stream_bytes": 64 * MIB + 1}, str(64 * MIB)),
     ],

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from leasebox.contract.domains import covers
 from leasebox.contract.errors import InvalidSpec
+from leasebox.contract.sizes import above_text
 from leasebox.contract.spec import ENV_REFUSED, SANDBOX_LIMITS, JobSpec, Limits
 from leasebox_worker.policy.languages import Program, Toolbox, offered, program_of
 from leasebox_worker.policy.profiles import Profile
@@ -96,7 +97,7 @@ def effective_limits(asked: Limits, profile: Profile, *, node_cpus: float) -> Li
         value = getattr(asked, name)
         if value is not None and ceiling is not None and value > ceiling:
             raise InvalidSpec(
-                f"limits.{name}: {value} is above {ceiling}, the most that profile {profile.name!r} allows"
+                f"limits.{name}: {above_text(name, value, ceiling)}, the most that profile {profile.name!r} allows"
             )
     defaults = {name: getattr(profile, name) for name in (*SANDBOX_LIMITS, "timeout_s", "output_bytes", "stream_bytes")}
     merged = defaults | asked.model_dump(exclude_none=True)

@@ -15,17 +15,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, TypeAdapter, ValidationError, model_validator
 
+from leasebox.contract import names
 from leasebox.contract.errors import ConfigError
-from leasebox.contract.sizes import Bytes, Seconds
-from leasebox.contract.spec import ENV_NAME, MAX_TIMEOUT_S, Domain, ProfileName, SecretName
+from leasebox.contract.faults import place, told_of
+from leasebox.contract.sizes import Bytes, Seconds, duration_text, size_text
+from leasebox.contract.spec import MAX_TIMEOUT_S, Domain, ProfileName, SecretName
 from leasebox_worker.policy.languages import LANGUAGES, Toolbox, offered
 
 MIB = 1 << 20
 MAX_POOL = 64
 
 Language = Annotated[str, StringConstraints(pattern=f"^({'|'.join(LANGUAGES)})$")]
-Module = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
-EnvName = Annotated[str, StringConstraints(pattern=f"^{ENV_NAME.pattern}$")]
+Module = Annotated[str, StringConstraints(pattern=names.MODULE)]
+EnvName = Annotated[str, StringConstraints(pattern=names.ENV_NAME)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class Profile:
     """A preset; sizes in bytes, times in seconds. Meanings: CONTRACT.md section 2."""
 
     name: ProfileName
-    image: Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^\S+$")] = "leasebox/python"
+    image: Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=names.IMAGE)] = "leasebox/python"
     languages: Annotated[tuple[Language, ...], Field(min_length=1)] = tuple(LANGUAGES)
     cpus: Annotated[float, Field(gt=0, le=1024, allow_inf_nan=False)] = 2.0
     memory_bytes: Annotated[Bytes, Field(ge=16 * MIB)] = 512 * MIB
@@ -55,11 +57,12 @@ class Profile:
     @model_validator(mode="after")
     def _consistent(self) -> "Profile":
         if self.timeout_s > self.max_timeout_s:
-            raise ValueError(f"timeout: {self.timeout_s:g} s is above max_timeout, {self.max_timeout_s:g} s")
+            bound = duration_text(self.max_timeout_s)
+            raise ValueError(f"timeout: {duration_text(self.timeout_s)} is above max_timeout, {bound}")
         if self.disk_bytes + self.tmp_bytes > self.memory_bytes // 2:
             raise ValueError(
-                f"disk: with tmp {self.disk_bytes + self.tmp_bytes} bytes, above half of memory, "
-                f"{self.memory_bytes // 2}; disk and tmp are held in memory"
+                f"disk: with tmp {size_text(self.disk_bytes + self.tmp_bytes)}, above half of memory, "
+                f"{size_text(self.memory_bytes // 2)}; disk and tmp are held in memory"
             )
         return self
 
@@ -174,9 +177,8 @@ def _told(error: ValueError) -> list[str]:
     shown = {long: short for short, long in WRITTEN.items()}
     told = []
     for fault in error.errors():
-        where = ".".join(shown.get(str(part), str(part)) for part in fault["loc"])
-        what = fault["msg"].removeprefix("Value error, ")
-        told.append(f"{where}: {what}" if where else what)
+        where = place([shown.get(str(part), part) for part in fault["loc"]])
+        told.append(f"{where}: {told_of(fault)}" if where else told_of(fault))
     return told
 
 

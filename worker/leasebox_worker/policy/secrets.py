@@ -32,7 +32,7 @@ class SecretStore:
         """Values by name, without the line break at their end; bytes that are not UTF-8 as surrogates.
 
         Args:
-            names: Admitted, so each fits `spec.SECRET_NAME` and is no path.
+            names: Admitted, so each fits `names.SECRET_NAME` and is no path.
 
         Raises:
             InvalidSpec: This node has no such secret, or it cannot be one. The value is never in the message.

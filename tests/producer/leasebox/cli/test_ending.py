@@ -2,7 +2,7 @@
 
 import pytest
 
-from leasebox.cli.ending import exit_status, last_line, size_text
+from leasebox.cli.ending import exit_status, last_line
 from leasebox.contract.result import Outcome, Result, Usage
 
 STATUSES = {
@@ -39,8 +39,3 @@ def test_the_start_of_the_last_line_is_all_that_went_before_the_program():
 def test_our_124_and_the_programs_differ_in_the_last_line():
     assert last_line(Result(job="j", outcome=Outcome.ERROR, exit_code=124)).startswith("error (exit 124), ")
     assert last_line(Result(job="j", outcome=Outcome.TIMEOUT, limit="wall")).startswith("timeout (wall limit), ")
-
-
-@pytest.mark.parametrize(("size", "text"), [(0, "0 B"), (1536, "1.5 KiB"), (5 << 20, "5.0 MiB"), (3 << 30, "3.0 GiB")])
-def test_sizes_for_people(size: int, text: str):
-    assert size_text(size) == text
