@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import quote
 
-from leasebox._backend import Flow
+from leasebox._backend import NONE, Flow
+from leasebox._content import Uploads
 from leasebox._event_json import event_of
 from leasebox._flows import JobFilter, Submitted
 from leasebox._ids import new_job_id
@@ -22,8 +23,9 @@ from leasebox._submit import Profile, parse_profile
 from leasebox.config import ClientSettings
 from leasebox.contract.errors import BrokerUnavailable, ConfigError
 from leasebox.contract.events import Event, Finished
-from leasebox.contract.result import JobStatus, Result, SessionInfo, State
-from leasebox.contract.spec import JobSpec
+from leasebox.contract.files import FileOperation
+from leasebox.contract.result import Artifact, JobStatus, Result, SessionInfo, State
+from leasebox.contract.spec import MAX_INLINE_BYTES, JobSpec
 
 A = TypeVar("A")
 MAX_WAIT_S = 25.0
@@ -140,8 +142,24 @@ class HttpBackend:
                 f"LEASEBOX_TENANT: {settings.tenant!r} cannot be asked of the HTTP API", hint="the key names the tenant"
             )
 
-    def submit(self, spec: JobSpec, plan: SessionPlan | None) -> Flow[Submitted]:
+    def operate(self, operation: FileOperation, plan: SessionPlan, uploads: Uploads) -> Flow[Submitted]:  # noqa: ARG002
+        """Not served yet.
+
+        Raises:
+            ConfigError: Always.
+        """
+        raise _not_over_http("files of a session")
+        yield
+
+    def content(self, job: str, artifact: Artifact) -> Flow[bytes]:  # noqa: ARG002
+        """Not served yet; raises as `operate`."""
+        raise _not_over_http("artifacts")
+        yield
+
+    def submit(self, spec: JobSpec, plan: SessionPlan | None, uploads: Uploads = NONE) -> Flow[Submitted]:
         """A repeat of a submit whose answer was lost is no earlier submit, unless the caller gave the key."""
+        if uploads:
+            raise _not_over_http(f"files and stdin above {MAX_INLINE_BYTES} bytes")
         body = spec.model_dump(mode="json", exclude_defaults=True)
         is_made = "idempotency_key" not in body
         if is_made:
@@ -265,6 +283,10 @@ class HttpBackend:
     def queues(self) -> Flow[list[QueueStatus]]:
         """GET."""
         return [QueueStatus(**data) for data in (yield Request("GET", "/v1/queues", _same))]
+
+
+def _not_over_http(what: str) -> ConfigError:
+    return ConfigError(f"{what}: the HTTP API does not serve them yet", hint="give LEASEBOX_URL a redis:// URL")
 
 
 def _job_path(job: str) -> str:

@@ -62,7 +62,9 @@ def result_of(attempt: Attempt, ended: Ended, *, where: Where, usage: Usage, err
                 "settle_s": settle_s,
             }
         ),
-        message=ended.message,
+        artifacts=attempt.left.artifacts,
+        new_files=attempt.left.new_files,
+        message="; ".join(text for text in (ended.message, attempt.left.message) if text),
         metadata=attempt.spec.metadata,
     )
 

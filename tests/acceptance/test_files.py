@@ -1,0 +1,132 @@
+"""What an application sees of a session's files, on a live system with each driver."""
+
+import asyncio
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+from tests.acceptance.conftest import Live
+
+from leasebox.aio import AsyncClient
+from leasebox.client import Client, Session
+from leasebox.contract.errors import FileError, InvalidSpec
+
+pytestmark = pytest.mark.slow
+WAIT_S = 60.0
+MIB = 1 << 20
+
+
+@pytest.fixture
+def box(client: Client):
+    """A session of the test's own."""
+    with client.session() as session:
+        yield session
+
+
+def code_of(action) -> str:
+    with pytest.raises(FileError) as caught:
+        action()
+    return caught.value.code
+
+
+def test_files_are_written_read_listed_moved_and_removed(box: Session) -> None:
+    box.files.write("a/b.txt", "grüße")
+    box.files.write("/workspace/raw", bytes(range(256)))
+    box.files.mkdir("empty/er")
+    box.files.move("raw", "a/raw.bin")
+
+    assert box.files.read("a/b.txt", text=True) == "grüße"
+    assert box.files.read("a/raw.bin") == bytes(range(256))
+    assert [(entry.path, entry.type) for entry in box.files.list()] == [("a", "directory"), ("empty", "directory")]
+    assert {entry.path for entry in box.files.list(depth=3)} == {"a", "a/b.txt", "a/raw.bin", "empty", "empty/er"}
+    entry = box.files.stat("a/raw.bin")
+    assert (entry.size_bytes, entry.mode, entry.type) == (256, 0o644, "file")
+    box.files.remove("a")
+    assert (box.files.exists("a"), box.files.exists("empty/er")) == (False, True)
+
+
+def test_operations_stand_in_the_line_of_the_session_and_a_kept_interpreter_survives_them(box: Session) -> None:
+    box.run("x = 41", wait_s=WAIT_S, check=True)
+    slow = box.submit("import time; time.sleep(1); open('late', 'w').write('here')")
+
+    assert box.files.read("late", text=True) == "here"
+    assert slow.status().outcome == "ok"
+    box.files.write("n", "1")
+    assert box.run("x + int(open('n').read())", wait_s=WAIT_S).results[0]["text/plain"] == "42"
+    info = box.info()
+    assert info.executions == 3
+    assert len(box._client.jobs(session=box.name)) == 3
+
+
+def test_files_belong_to_the_job_user(box: Session) -> None:
+    box.files.write("f", "x")
+
+    told = box.run("import os; print(os.stat('f').st_uid == os.getuid(), os.access('f', os.W_OK))", wait_s=WAIT_S)
+
+    assert told.stdout == "True True\n"
+
+
+def test_errors_name_their_code(box: Session) -> None:
+    box.run("import os; os.mkdir('d'); os.symlink('/etc', 'out'); os.symlink('/etc/passwd', 'p')", stateful=False)
+
+    assert code_of(lambda: box.files.read("none")) == "not_found"
+    assert code_of(lambda: box.files.read("d")) == "not_a_file"
+    assert code_of(lambda: box.files.read("../x")) == "outside_workspace"
+    assert code_of(lambda: box.files.read("out/passwd")) == "outside_workspace"
+    assert code_of(lambda: box.files.read("p")) == "outside_workspace"
+    assert code_of(lambda: box.files.write("out/x", "")) == "outside_workspace"
+    assert code_of(lambda: box.files.write("d", "")) == "not_a_file"
+    assert code_of(lambda: box.files.remove("out/passwd")) == "outside_workspace"
+    box.files.write("p", "mine")
+    assert (box.files.read("p"), box.files.stat("out").type) == (b"mine", "symlink")
+
+
+def test_the_async_client_does_the_same(live: Live) -> None:
+    async def use() -> tuple[bytes, list[str], bool]:
+        client = AsyncClient(live.url)
+        async with await client.session() as box:
+            await box.files.write("d/a", b"x" * MIB)
+            data = await box.files.read("d/a")
+            names = [entry.path for entry in await box.files.list(depth=2)]
+            await box.files.remove("d")
+            found = data, names, await box.files.exists("d")
+        await client.close()
+        return found
+
+    assert asyncio.run(use()) == (b"x" * MIB, ["d", "d/a"], False)
+
+
+@pytest.mark.parametrize("size", [256 << 10, (256 << 10) + 1, 5 * MIB + 7])
+def test_contents_come_back_as_they_went_in_on_both_sides_of_the_inline_bound(box: Session, size: int) -> None:
+    data = os.urandom(size)
+
+    box.files.write("big", data)
+
+    assert hashlib.sha256(box.files.read("big")).digest() == hashlib.sha256(data).digest()
+
+
+def test_a_job_brings_large_files_and_stdin(client: Client, tmp_path: Path) -> None:
+    path = tmp_path / "large"
+    path.write_bytes(os.urandom(3 * MIB + 5))
+    code = "import hashlib, sys; d = sys.stdin.buffer.read(); print(len(d), open('in', 'rb').read() == d)"
+
+    result = client.run(code, stdin=path, files={"in": path}, wait_s=WAIT_S)
+
+    assert (result.outcome, result.stdout) == ("ok", f"{3 * MIB + 5} True\n")
+
+
+def test_what_is_too_large_is_refused_with_the_bound(client: Client, box: Session, tmp_path: Path) -> None:
+    path = tmp_path / "sparse"
+    with path.open("wb") as file:
+        file.truncate(100 * MIB + 1)
+
+    with pytest.raises(InvalidSpec, match="at most 104857600"):
+        client.run("", files={"f": path})
+    with pytest.raises(FileError, match="at most 104857600") as caught:
+        box.files.write("f", path)
+    assert caught.value.code == "too_large"
+    box.run("open('f', 'wb').truncate(100 * 1024 * 1024 + 1)", stateful=False)
+    with pytest.raises(FileError, match="more than 104857600") as caught:
+        box.files.read("f")
+    assert caught.value.code == "too_large"
