@@ -130,3 +130,55 @@ def test_what_is_too_large_is_refused_with_the_bound(client: Client, box: Sessio
     with pytest.raises(FileError, match="more than 104857600") as caught:
         box.files.read("f")
     assert caught.value.code == "too_large"
+
+
+def test_artifacts_outlive_the_sandbox_and_carry_digest_and_type(client: Client, live: Live) -> None:
+    code = "import os; os.makedirs('out/d'); open('out/a.png', 'wb').write(bytes(300_000)); open('out/d/t.txt', 'w')"
+    handle = client.submit(code, artifacts=["out/**", "none/*"])
+    result = handle.result(WAIT_S)
+
+    told = {artifact.path: artifact for artifact in result.artifacts}
+    assert list(told) == ["out/a.png", "out/d/t.txt"]
+    assert told["out/a.png"].sha256 == hashlib.sha256(bytes(300_000)).hexdigest()
+    assert (told["out/a.png"].size_bytes, told["out/a.png"].content_type) == (300_000, "image/png")
+    assert result.new_files == ["out/a.png", "out/d/t.txt"]
+    with live.client() as other:
+        assert other.job(handle.id).artifact("/workspace/out/a.png") == bytes(300_000)
+        assert other.job(handle.id).artifact("out/d/t.txt") == b""
+        with pytest.raises(FileError, match="no artifact 'x'") as caught:
+            other.job(handle.id).artifact("x")
+    assert caught.value.code == "not_found"
+
+
+def test_artifacts_of_a_program_that_failed_are_kept_and_nothing_is_kept_beyond_the_bounds(client: Client) -> None:
+    code = "for i in range(257): open(f'{i}.x', 'w')\nraise SystemExit(3)"
+    result = client.run(code, artifacts=["*.x"], wait_s=WAIT_S)
+
+    assert (result.outcome, result.exit_code, len(result.artifacts)) == ("error", 3, 256)
+    assert "257 files match, at most 256 are kept" in result.message
+
+
+def test_new_files_are_those_that_the_job_made_or_changed(client: Client) -> None:
+    with client.session(stateful=False) as box:
+        box.run("open('old', 'w').write('1'); open('same', 'w').write('1')", wait_s=WAIT_S)
+        code = "open('old', 'w').write('2'); open('new', 'w'); open('same').read()"
+        result = box.run(code, files={"put": "x"}, artifacts=["new"], wait_s=WAIT_S)
+
+        assert sorted(result.new_files) == ["new", "old"]
+        assert [artifact.path for artifact in result.artifacts] == ["new"]
+        assert box.run("pass", artifacts=["**"], wait_s=WAIT_S).new_files == []
+
+
+def test_an_uploaded_file_is_run_by_its_path(client: Client) -> None:
+    with client.session(stateful=False) as box:
+        box.files.write("tools/say.py", "import sys; print('said', *sys.argv[1:])")
+        box.files.write("tools/say.sh", "echo sh $1")
+
+        told = [
+            box.run(entry="tools/say.py", args=["a"], wait_s=WAIT_S).stdout,
+            box.run(entry="tools/say.py", cwd="tools", wait_s=WAIT_S).stdout,
+            box.run(entry="tools/say.sh", language="bash", args=["b"], wait_s=WAIT_S).stdout,
+            client.run(entry="main.py", files={"main.py": "print('main')"}, wait_s=WAIT_S).stdout,
+        ]
+
+    assert told == ["said a\n", "said\n", "sh b\n", "main\n"]

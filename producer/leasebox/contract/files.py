@@ -13,6 +13,7 @@ MAX_ENTRIES = 10_000
 MAX_PACKED = 1000
 MAX_ARTIFACTS = 256
 MAX_ARTIFACTS_BYTES = 256 << 20
+MAX_NEW_FILES = 1000
 OPERATION_TTL_S = 600.0
 """So long is kept what an operation answered, and what it brought."""
 

@@ -15,6 +15,7 @@ from leasebox.contract.result import Failure, Outcome, Usage
 from leasebox.contract.scripts import answers as a
 from leasebox.contract.scripts.worker import Chunk
 from leasebox.contract.spec import SANDBOX_LIMITS, JobSpec, Kind, Limits, parse_spec
+from leasebox_worker.engine.artifacts import COLLECT_WITHIN_S, collect, look
 from leasebox_worker.engine.attempt import Attempt, Times, bytes_of
 from leasebox_worker.engine.berth import Berth
 from leasebox_worker.engine.contents import size_of
@@ -70,13 +71,16 @@ def carry_out(answer: a.Leased | a.Cold, berth: Berth, deps: Deps, *, may_contin
     failed = put_files(attempt, deps)
     if failed is not None:
         return _settle(attempt, failed, deps, may_continue=may_continue)
+    before = look(attempt)
     attempt.times.start_s = time.monotonic() - began - attempt.times.lease_s
-    go = _start(work, attempt.sandbox, deps, deadline_s=longest_s(attempt.grant))
+    deadline_s = longest_s(attempt.grant) + (COLLECT_WITHIN_S if attempt.spec.artifacts else 0.0)
+    go = _start(work, attempt.sandbox, deps, deadline_s=deadline_s)
     if isinstance(go, a.Cancelled):
         ended = Ended(Outcome.CANCELLED, None, None, None, "cancelled before it started")
         return _settle(attempt, ended, deps, may_continue=may_continue)
     attempt.number = go.attempt
     ended, usage = execute(attempt, deps) if attempt.operation is None else operate(attempt, deps)
+    collect(attempt, ended, before, deps)
     return _settle(attempt, ended, deps, may_continue=may_continue, usage=usage)
 
 

@@ -9,17 +9,17 @@ from leasebox.contract.files import FileOperation, Verb
 from leasebox.contract.result import Artifact, Failure, Outcome, Usage
 from leasebox.contract.spec import MAX_INLINE_BYTES, JobSpec
 from leasebox_worker.engine import errand
+from leasebox_worker.engine.artifacts import OCTETS
 from leasebox_worker.engine.attempt import Attempt
 from leasebox_worker.engine.contents import pieces_of, size_of
 from leasebox_worker.engine.deps import Deps
+from leasebox_worker.engine.left import shown
 from leasebox_worker.engine.outcome import Ended
 from leasebox_worker.guestlink.link import packed_files
 from leasebox_worker.guestlink.messages import Exited
 from leasebox_worker.guestlink.stdin import chunked
 from leasebox_worker.lifecycle.blobs import ArtifactWriter
 from leasebox_worker.policy.admit import Grant
-
-OCTETS = "application/octet-stream"
 
 
 def put_files(attempt: Attempt, deps: Deps) -> Ended | None:
@@ -109,7 +109,7 @@ class _Answer:
             return
         written = self._writer.end()
         self._attempt.left.artifacts.append(
-            Artifact(path=path, size_bytes=written.size_bytes, sha256=written.sha256, content_type=OCTETS)
+            Artifact(path=shown(path), size_bytes=written.size_bytes, sha256=written.sha256, content_type=OCTETS)
         )
 
     def drop(self) -> None:
