@@ -182,3 +182,68 @@ def test_an_uploaded_file_is_run_by_its_path(client: Client) -> None:
         ]
 
     assert told == ["said a\n", "said\n", "sh b\n", "main\n"]
+
+
+def _peak_bytes(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM"))
+
+
+def test_200_files_and_one_of_100_mib_go_in_and_out_and_the_worker_holds_none_of_it(
+    live: Live, client: Client, tmp_path: Path
+) -> None:
+    there, back = tmp_path / "there", tmp_path / "back"
+    for number in range(200):
+        path = there / f"d{number % 10}" / f"f{number}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(os.urandom(1 + number * 37))
+    (there / "empty").mkdir()
+    (there / "d0" / "run").write_text("#!/bin/sh\n")
+    (there / "d0" / "run").chmod(0o755)
+    (there / "dangling").symlink_to("/nowhere")
+    with (there / "big").open("wb") as file:
+        for _ in range(100):
+            file.write(os.urandom(MIB))
+    with client.session() as box:
+        box.files.write("warm", b"x" * MIB)
+        before = _peak_bytes(live.pid)
+
+        box.files.upload_dir(there, "up")
+        assert box.run("import os; print(os.access('up/d0/run', os.X_OK))", wait_s=WAIT_S).stdout == "True\n"
+        box.files.download_dir("up", back)
+
+        grown = _peak_bytes(live.pid) - before
+    (there / "dangling").unlink()
+    assert _tree(back) == _tree(there)
+    assert grown < 24 * MIB
+
+
+def _tree(root: Path) -> dict[str, tuple[int, str]]:
+    return {
+        str(path.relative_to(root)): (path.stat().st_mode, _digest(path) if path.is_file() else "")
+        for path in root.rglob("*")
+    }
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_tree_of_hostile_names_comes_back_without_leading_anywhere(client: Client, tmp_path: Path) -> None:
+    code = r"""
+import os
+os.makedirs('t/d')
+for name in (b'\xff\xfe', b'new\nline', b'"q\\', b'\x1b[31m', b'-rf', 'ü'.encode()):
+    open(b't/d/' + name, 'wb').write(name)
+os.symlink('/etc', 't/out'); os.symlink('/etc/passwd', 't/d/passwd'); os.mkfifo('t/fifo')
+"""
+    with client.session(stateful=False) as box:
+        assert box.run(code, wait_s=WAIT_S).outcome == "ok"
+        names = {entry.path: entry.type for entry in box.files.list("t", depth=9)}
+        box.files.download_dir("t", tmp_path / "t")
+        content = box.files.read("t/d/\udcff\udcfe")
+
+    assert {"t/d/\udcff\udcfe", "t/d/new\nline", "t/out", "t/fifo"} <= set(names)
+    assert (names["t/out"], names["t/fifo"], content) == ("symlink", "other", b"\xff\xfe")
+    assert [path.name for path in (tmp_path / "t").iterdir()] == ["d"]
+    assert len(list((tmp_path / "t" / "d").iterdir())) == 6
