@@ -14,6 +14,9 @@ from leasebox_worker.engine.deps import Deps
 from leasebox_worker.engine.globs import matcher
 from leasebox_worker.engine.left import Found, shown
 from leasebox_worker.engine.outcome import Ended
+from leasebox_worker.engine.packed import PackedReader
+from leasebox_worker.guestlink.stdin import chunked
+from leasebox_worker.lifecycle.blobs import ArtifactWriter
 
 COLLECT_WITHIN_S = errand.within_s(MAX_ARTIFACTS_BYTES)
 OCTETS = "application/octet-stream"
@@ -41,8 +44,7 @@ def collect(attempt: Attempt, ended: Ended, before: Mapping[str, Found], deps: D
         wanted, refused = choose(list(after.values()), attempt.spec.artifacts)
         if len(changed) > MAX_NEW_FILES:
             refused = [f"{len(changed)} files are new or changed, {MAX_NEW_FILES} are listed", *refused]
-        for found in wanted:
-            refused += _keep(attempt, found, deps)
+        refused += _keep(attempt, wanted, deps)
         left.message = f"artifacts: {'; '.join(refused[:4])}" if refused else ""
     except (SandboxDied, GuestProtocolError) as exc:
         # The program has ended: its outcome stands, though the sandbox is of no use any more.
@@ -78,28 +80,37 @@ def _files(attempt: Attempt) -> dict[str, Found] | None:
     if exited.code != 0 or exited.limit is not None:
         return None
     try:
-        return {path: Found(path, int(size_bytes), str(mark)) for path, size_bytes, mark in json.loads(answer)}
+        return {
+            str(path): Found(str(path), int(size_bytes), str(mark)) for path, size_bytes, mark in json.loads(answer)
+        }
     except (ValueError, TypeError) as exc:
         raise GuestProtocolError("the agent told no files") from exc
 
 
-def _keep(attempt: Attempt, found: Found, deps: Deps) -> list[str]:
-    """Copy one file out; what to say if that failed."""
-    writer = deps.tracker.blobs.writer(attempt.work)
+def _keep(attempt: Attempt, wanted: Sequence[Found], deps: Deps) -> list[str]:
+    """Copy files out, one behind the other; what to say if that failed."""
+    if not wanted:
+        return []
+    paths, new_writer = [found.path for found in wanted], deps.tracker.blobs.writers(attempt.work)
+    reader = PackedReader(paths, new_writer, lambda path, writer: attempt.left.artifacts.append(_kept(path, writer)))
+    total_bytes = sum(found.size_bytes for found in wanted)
     exited, said = errand.run(
         attempt,
-        "get",
-        (found.path,),
-        sink=writer.add,
-        most_bytes=MAX_BLOB_BYTES,
-        time_s=errand.within_s(found.size_bytes),
+        "file",
+        ("pack",),
+        stdin=chunked(json.dumps(paths).encode()),
+        sink=reader.add,
+        most_bytes=total_bytes + errand.HEADERS_BYTES,
+        time_s=errand.within_s(total_bytes),
     )
-    if exited.code != 0 or exited.limit is not None:
-        writer.drop()
-        return [errand.failure(exited, said, f"{found.path!r} has more than {MAX_BLOB_BYTES} bytes")[1]]
-    written, path = writer.end(), shown(found.path)
+    if reader.open_sink is not None:
+        reader.open_sink.drop()
+    if exited.code == 0 and exited.limit is None:
+        return []
+    return [errand.failure(exited, said, f"there are more than {MAX_ARTIFACTS_BYTES} bytes")[1]]
+
+
+def _kept(told: str, writer: ArtifactWriter) -> Artifact:
+    written, path = writer.end(), shown(told)
     kind = mimetypes.guess_type(path)[0] or OCTETS
-    attempt.left.artifacts.append(
-        Artifact(path=path, size_bytes=written.size_bytes, sha256=written.sha256, content_type=kind)
-    )
-    return []
+    return Artifact(path=path, size_bytes=written.size_bytes, sha256=written.sha256, content_type=kind)

@@ -97,7 +97,7 @@ class _Answer:
             self._small += data
             return
         if self._writer is None:
-            self._writer = self._blobs.writer(self._attempt.work)
+            self._writer = self._blobs.writers(self._attempt.work)()
             self._writer.add(bytes(self._small))
             self._small.clear()
         self._writer.add(data)

@@ -1,7 +1,7 @@
 """How does a worker read what was uploaded for a job, and write what a job leaves, without ever holding all of it?"""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import redis
@@ -54,10 +54,11 @@ class Blobs:
                 raise InvalidSpec(f"upload {blob} is gone", hint="upload it again")
             yield part
 
-    def writer(self, work: Work) -> "ArtifactWriter":
-        """A writer for one file that a job leaves; it lives as long as the job's Result."""
-        (ttl,) = self._runner.send([("HGET", self._keys.job(work.job), "result_ttl_s")])
-        return ArtifactWriter(self._runner, self._keys, work, float(ttl or blobs.UPLOAD_TTL_S))
+    def writers(self, work: Work) -> "Callable[[], ArtifactWriter]":
+        """What makes a writer for each file that a job leaves; they live as long as the job's Result."""
+        (found,) = self._runner.send([("HGET", self._keys.job(work.job), "result_ttl_s")])
+        ttl_s = float(found or blobs.UPLOAD_TTL_S)
+        return lambda: ArtifactWriter(self._runner, self._keys, work, ttl_s)
 
 
 class ArtifactWriter:
@@ -75,12 +76,6 @@ class ArtifactWriter:
         self._pending = bytearray()
         self._digest = hashlib.sha256()
         self._written_bytes = 0
-        runner.send([("DEL", self._partial)])
-
-    @property
-    def size_bytes(self) -> int:
-        """So far."""
-        return self._written_bytes + len(self._pending)
 
     def add(self, data: bytes) -> None:
         """Take the next bytes; whole parts are sent."""
@@ -91,10 +86,14 @@ class ArtifactWriter:
 
     def end(self) -> Written:
         """Send the rest, and let readers find it."""
-        if self._pending or not self._written_bytes:
-            self._send(len(self._pending))
-        written = Written(self._written_bytes, self._digest.hexdigest())
+        written = Written(self._written_bytes + len(self._pending), self._digest.hexdigest())
         target = self._keys.artifact(self._job, written.sha256)
+        if not self._written_bytes:
+            ttl_s = max(1, round(self._ttl_s))
+            self._runner.send([("SET", target, bytes(self._pending), "EX", ttl_s)])
+            return written
+        if self._pending:
+            self._send(len(self._pending))
         try:
             self._runner.send([("RENAME", self._partial, target)])
         except redis.ResponseError:  # no such key: the answer to the first try was lost
@@ -109,5 +108,6 @@ class ArtifactWriter:
     def _send(self, size_bytes: int) -> None:
         part = bytes(self._pending[:size_bytes])
         del self._pending[:size_bytes]
-        self._runner.send(blobs.write_part(self._partial, self._written_bytes, part, self._ttl_s))
+        older = () if self._written_bytes else (("DEL", self._partial),)
+        self._runner.send((*older, *blobs.write_part(self._partial, self._written_bytes, part, self._ttl_s)))
         self._written_bytes += size_bytes
