@@ -103,13 +103,14 @@ def _of_source(name: str, source: Source, uploads: Uploads | None) -> dict[str, 
     if source.size_bytes > bound:
         raise InvalidSpec(f"{name}: {source.size_bytes} bytes, at most {bound} are accepted")
     if source.size_bytes <= MAX_INLINE_BYTES or uploads is None:
-        return _from_bytes(b"".join(source.parts()))
+        return from_bytes(b"".join(source.parts()))
     blob = source.sha256()
     uploads[blob] = source
     return {"blob": blob}
 
 
-def _from_bytes(data: bytes) -> dict[str, str]:
+def from_bytes(data: bytes) -> dict[str, str]:
+    """The JSON form of a small content."""
     try:
         return {"text": data.decode()}
     except UnicodeDecodeError:

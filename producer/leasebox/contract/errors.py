@@ -32,7 +32,7 @@ class LeaseboxError(Exception):
 
     code: str = "leasebox_error"
     retryable: ClassVar[bool] = False
-    http_status: ClassVar[int] = 500
+    http_status: int = 500
 
     def __init__(self, detail: str = "", *, hint: str | None = None) -> None:
         super().__init__(detail)
@@ -255,6 +255,7 @@ class FileError(LeaseboxError):
     def __init__(self, detail: str = "", *, hint: str | None = None, code: str = "file_error") -> None:
         super().__init__(detail, hint=hint)
         self.code = code
+        self.http_status = {"not_found": 404, "too_large": 413, "outside_workspace": 422}.get(code, 409)
 
 
 class StreamError(LeaseboxError):

@@ -72,7 +72,7 @@ def operate(attempt: Attempt, deps: Deps) -> tuple[Ended, Usage]:
     )  # fmt: skip
     ended = _ending(operation, exited, said, most_bytes)
     if ended.outcome is Outcome.OK:
-        answer.end(operation.path)
+        answer.end(operation.path if operation.path != "." else "answer")
     else:
         answer.drop()
         code, sentence = errand.failure(exited, said, _bound(most_bytes))
