@@ -8,6 +8,7 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from leasebox._batches import Answer, Item
+from leasebox._content import Uploads
 from leasebox._flows import JobFilter, Submitted
 from leasebox._input import InputChunk
 from leasebox._reads import NodeStatus, QueueStatus
@@ -15,12 +16,15 @@ from leasebox._sessions import SessionPlan
 from leasebox._submit import Profile
 from leasebox.contract.batches import BatchEvent, BatchInfo
 from leasebox.contract.events import Event
-from leasebox.contract.result import JobStatus, Result, SessionInfo
+from leasebox.contract.files import FileOperation
+from leasebox.contract.result import Artifact, JobStatus, Result, SessionInfo
 from leasebox.contract.spec import JobSpec
 
 A = TypeVar("A")
 R = TypeVar("R")
 Flow = Generator[Any, Any, A]
+NONE: Uploads = {}
+"""Of a request that brings nothing; never written to."""
 
 
 class Reader(Protocol):
@@ -40,8 +44,14 @@ class Backend(Protocol[R]):
 
     max_block_s: float
 
-    def submit(self, spec: JobSpec, plan: SessionPlan | None) -> Flow[Submitted]:
-        """Hand a checked spec in; `plan`: of the session that it comes from."""
+    def submit(self, spec: JobSpec, plan: SessionPlan | None, uploads: Uploads = NONE) -> Flow[Submitted]:
+        """Hand a checked spec in, with what it brings; `plan`: of the session that it comes from."""
+
+    def operate(self, operation: FileOperation, plan: SessionPlan, uploads: Uploads) -> Flow[Submitted]:
+        """Hand an operation on a session's files in, with what it brings."""
+
+    def content(self, job: str, artifact: Artifact) -> Flow[bytes]:
+        """The bytes of a file that a job left."""
 
     def submit_many(self, items: Iterable[Item], batch: str | None) -> Flow[list[Answer]]:
         """Hand items in, into a batch or none; an answer for each, in order."""

@@ -1,9 +1,12 @@
-"""How what a caller gives as a file or stdin (str, bytes, Path) becomes `FileContent`."""
+"""How what a caller gives as a file or stdin (str, bytes, Path) becomes `FileContent`; large ones become uploads."""
 
 import base64
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+from leasebox.contract.blobs import MAX_BLOB_BYTES, PART_BYTES
 from leasebox.contract.errors import InvalidSpec
 from leasebox.contract.spec import MAX_INLINE_BYTES, FileContent
 
@@ -11,37 +14,103 @@ Given = str | bytes | Path | FileContent | Mapping[str, str]
 """What a caller may give for one file; a mapping is the JSON form {"text"}, {"base64"} or {"blob"}."""
 
 
-def file_content(name: str, given: object) -> object:
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A content that is uploaded; `parts` begins anew with each call and gives at most `PART_BYTES` at a time."""
+
+    size_bytes: int
+    parts: Callable[[], Iterator[bytes]]
+
+    def sha256(self) -> str:
+        """Its id as an upload; reads all of it."""
+        digest = hashlib.sha256()
+        for part in self.parts():
+            digest.update(part)
+        return digest.hexdigest()
+
+
+Uploads = dict[str, Source]
+"""What must be uploaded before a request, by id."""
+
+
+def file_content(name: str, given: object, uploads: Uploads | None = None) -> object:
     """Turn one given file into what `JobSpec` takes; anything unknown passes, for the spec to refuse.
 
+    Args:
+        uploads: Takes what is above 256 KiB; None = that is refused.
+
     Raises:
-        InvalidSpec: The path cannot be read, or the content is above 256 KiB.
+        InvalidSpec: The path cannot be read, or the content is too large.
     """
-    if isinstance(given, Path):
-        given = _read(name, given)
+    if isinstance(given, str) and _is_clean(given) and len(given) * 4 <= MAX_INLINE_BYTES:
+        return {"text": given}
     if isinstance(given, str):
-        _bounded(name, len(given.encode(errors="surrogateescape")))
-        return {"text": given} if _is_clean(given) else _from_bytes(given.encode(errors="surrogateescape"))
+        given = given.encode(errors="surrogateescape")
+    if isinstance(given, Path):
+        return _of_source(name, path_source(name, given), uploads)
+    if isinstance(given, Source):
+        return _of_source(name, given, uploads)
     if isinstance(given, bytes | bytearray | memoryview):
-        data = bytes(given)
-        _bounded(name, len(data))
-        return _from_bytes(data)
+        return _of_source(name, bytes_source(bytes(given)), uploads)
     return given.model_dump(exclude_none=True) if isinstance(given, FileContent) else given
 
 
-def stdin_content(given: object) -> object:
+def stdin_content(given: object, uploads: Uploads | None = None) -> object:
     """Turn the given stdin into what `JobSpec` takes: text stays text, bytes become text or base64.
 
     Raises:
         InvalidSpec: As for `file_content`.
     """
-    content = file_content("stdin", given) if given is not None else None
+    content = file_content("stdin", given, uploads) if given is not None else None
     if isinstance(content, dict) and set(content) == {"text"}:
         return content["text"]
     return content
 
 
-def _from_bytes(data: bytes) -> dict[str, str]:
+def bytes_source(data: bytes) -> Source:
+    """A content that is in memory."""
+    return Source(len(data), lambda: (data[at : at + PART_BYTES] for at in range(0, len(data), PART_BYTES)))
+
+
+def path_source(name: str, path: Path) -> Source:
+    """A content that is read from disk a part at a time.
+
+    Raises:
+        InvalidSpec: It cannot be read; also later, if it changes its size while it is.
+    """
+    try:
+        size_bytes = path.stat().st_size
+    except OSError as exc:
+        raise InvalidSpec(f"{name}: cannot read {path}: {exc.strerror}") from exc
+
+    def parts() -> Iterator[bytes]:
+        left = size_bytes
+        try:
+            with path.open("rb") as stream:
+                while left > 0 and (part := stream.read(min(left, PART_BYTES))):
+                    left -= len(part)
+                    yield part
+        except OSError as exc:
+            raise InvalidSpec(f"{name}: cannot read {path}: {exc.strerror}") from exc
+        if left:
+            raise InvalidSpec(f"{name}: {path} became shorter while it was read")
+
+    return Source(size_bytes, parts)
+
+
+def _of_source(name: str, source: Source, uploads: Uploads | None) -> dict[str, str]:
+    bound = MAX_INLINE_BYTES if uploads is None else MAX_BLOB_BYTES
+    if source.size_bytes > bound:
+        raise InvalidSpec(f"{name}: {source.size_bytes} bytes, at most {bound} are accepted")
+    if source.size_bytes <= MAX_INLINE_BYTES or uploads is None:
+        return from_bytes(b"".join(source.parts()))
+    blob = source.sha256()
+    uploads[blob] = source
+    return {"blob": blob}
+
+
+def from_bytes(data: bytes) -> dict[str, str]:
+    """The JSON form of a small content."""
     try:
         return {"text": data.decode()}
     except UnicodeDecodeError:
@@ -54,19 +123,3 @@ def _is_clean(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _read(name: str, path: Path) -> bytes:
-    try:
-        _bounded(name, path.stat().st_size)
-        return path.read_bytes()
-    except OSError as exc:
-        raise InvalidSpec(f"{name}: cannot read {path}: {exc.strerror}") from exc
-
-
-def _bounded(name: str, size_bytes: int) -> None:
-    if size_bytes > MAX_INLINE_BYTES:
-        raise InvalidSpec(
-            f"{name}: {size_bytes} bytes; a file travels with its job up to {MAX_INLINE_BYTES} bytes, "
-            "larger ones cannot be sent yet"
-        )

@@ -228,12 +228,15 @@ def erase(keys: Keys, tenant: str, job: str) -> Flow[None]:
         UnknownJob: There is no such job in this tenant.
         WrongState: It has not ended.
     """
+    kept: Result | None = yield _reads.result(keys, job)
     answer = yield scripts.erase(keys, job=job, tenant=tenant)
     match answer:
         case answers.Gone():
             raise errors.UnknownJob(f"no job {job}")
         case client_answers.NotFinished():
             raise errors.WrongState(f"job {job} is {answer.state}", hint="cancel it first")
+    if kept is not None:
+        yield _reads.forget([keys.artifact(job, artifact.sha256) for artifact in kept.artifacts])
 
 
 def profiles(keys: Keys) -> Flow[dict[str, Profile]]:

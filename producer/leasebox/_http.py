@@ -16,6 +16,7 @@ import httpx2
 
 from leasebox._backend import Flow
 from leasebox._carry import carry_out, carry_out_async
+from leasebox._content import Source
 from leasebox._http_backend import EventStream, Listen, Release, Request, unreachable
 from leasebox.contract import CONTRACT_VERSION
 from leasebox.contract.errors import BrokerUnavailable, ConfigError, LeaseboxError, QueueError, rebuild
@@ -111,10 +112,17 @@ def _is_stale(stream: EventStream, block_s: float) -> bool:
 
 
 def _value(url: str, request: Request[A], response: httpx2.Response) -> A:
+    if response.is_success and request.is_raw:
+        return request.parse(response.content)
     data = _json(response)
     if response.is_success:
         return request.parse(data)
     raise error_of(response.status_code, data, url)
+
+
+async def _async_parts(source: Source) -> AsyncIterator[bytes]:
+    for part in source.parts():
+        yield part
 
 
 def _json(response: httpx2.Response) -> Any:
@@ -173,6 +181,8 @@ class HttpTransport:
     def _made(self, request: Request[A], read_s: float) -> httpx2.Request:
         url = self._place.url + request.path
         given = {"params": dict(request.query), "headers": dict(request.headers), "timeout": _timeout(read_s)}
+        if request.content is not None:
+            given["content"] = request.content.parts()
         return self._http.build_request(request.method, url, json=request.body, **given)  # type: ignore[arg-type]
 
     def _listen(self, stream: EventStream, block_s: float) -> list[Event]:
@@ -266,6 +276,8 @@ class AsyncHttpTransport:
     def _made(self, request: Request[A], read_s: float) -> httpx2.Request:
         url = self._place.url + request.path
         given = {"params": dict(request.query), "headers": dict(request.headers), "timeout": _timeout(read_s)}
+        if request.content is not None:
+            given["content"] = _async_parts(request.content)
         return self._http.build_request(request.method, url, json=request.body, **given)  # type: ignore[arg-type]
 
     async def _listen(self, stream: EventStream, block_s: float) -> list[Event]:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import quote
 
-from leasebox._backend import Flow
+from leasebox._backend import NONE, Flow
+from leasebox._content import Source, Uploads
 from leasebox._event_json import event_of
 from leasebox._flows import JobFilter, Submitted
 from leasebox._ids import new_job_id
@@ -22,18 +23,26 @@ from leasebox._submit import Profile, parse_profile
 from leasebox.config import ClientSettings
 from leasebox.contract.errors import BrokerUnavailable, ConfigError
 from leasebox.contract.events import Event, Finished
-from leasebox.contract.result import JobStatus, Result, SessionInfo, State
+from leasebox.contract.files import FileOperation, operation_json
+from leasebox.contract.result import Artifact, JobStatus, Result, SessionInfo, State
 from leasebox.contract.spec import JobSpec
 
 A = TypeVar("A")
 MAX_WAIT_S = 25.0
 """Longest `?wait=`; below what proxies commonly allow a silent answer."""
 PAGE = 200
+RAW_S = 120.0
+"""For the answer to a content of up to 100 MiB, or for its beginning."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request(Generic[A]):
-    """One request, and what the body of its answer means; 2xx alone gets so far."""
+    """One request, and what the body of its answer means; 2xx alone gets so far.
+
+    Attributes:
+        content: A body of any bytes in place of JSON.
+        is_raw: `parse` takes the bytes of the answer.
+    """
 
     method: str
     path: str
@@ -42,6 +51,8 @@ class Request(Generic[A]):
     body: object = None
     headers: Mapping[str, str] = field(default_factory=dict)
     wait_s: float = 0.0
+    content: Source | None = None
+    is_raw: bool = False
 
 
 class Stream(Protocol):
@@ -140,8 +151,22 @@ class HttpBackend:
                 f"LEASEBOX_TENANT: {settings.tenant!r} cannot be asked of the HTTP API", hint="the key names the tenant"
             )
 
-    def submit(self, spec: JobSpec, plan: SessionPlan | None) -> Flow[Submitted]:
+    def operate(self, operation: FileOperation, plan: SessionPlan, uploads: Uploads) -> Flow[Submitted]:
+        """POST what it brings, then the operation; one whose answer was lost may be carried out twice."""
+        yield from _upload(uploads)
+        query = {"profile": plan.profile, **_times(plan)} if plan.profile is not None else _times(plan)
+        body = json.loads(operation_json(operation))
+        job = yield Request("POST", f"{_session_path(plan.name)}/files", _same, query=query, body=body)
+        return Submitted(job["id"], False)
+
+    def content(self, job: str, artifact: Artifact) -> Flow[bytes]:
+        """GET."""
+        path = f"{_job_path(job)}/artifacts/{quote(artifact.path)}"
+        return (yield Request("GET", path, bytes, is_raw=True, wait_s=RAW_S))  # type: ignore[no-any-return]
+
+    def submit(self, spec: JobSpec, plan: SessionPlan | None, uploads: Uploads = NONE) -> Flow[Submitted]:
         """A repeat of a submit whose answer was lost is no earlier submit, unless the caller gave the key."""
+        yield from _upload(uploads)
         body = spec.model_dump(mode="json", exclude_defaults=True)
         is_made = "idempotency_key" not in body
         if is_made:
@@ -149,8 +174,7 @@ class HttpBackend:
         path, query = "/v1/jobs", {}
         if plan is not None:
             path = f"{_session_path(plan.name)}/jobs"
-            times = {"idle_timeout_s": plan.idle_timeout_s, "max_age_s": plan.max_age_s}
-            query = {name: repr(value) for name, value in times.items() if value is not None}
+            query = _times(plan)
         job = yield Request("POST", path, _same, query=query, body=body)
         return Submitted(job["id"], job["existing"] and not is_made)
 
@@ -265,6 +289,16 @@ class HttpBackend:
     def queues(self) -> Flow[list[QueueStatus]]:
         """GET."""
         return [QueueStatus(**data) for data in (yield Request("GET", "/v1/queues", _same))]
+
+
+def _upload(uploads: Uploads) -> Flow[None]:
+    for source in uploads.values():
+        yield Request("POST", "/v1/blobs", _same, content=source, wait_s=RAW_S)
+
+
+def _times(plan: SessionPlan) -> dict[str, str]:
+    given = {"idle_timeout_s": plan.idle_timeout_s, "max_age_s": plan.max_age_s}
+    return {name: repr(value) for name, value in given.items() if value is not None}
 
 
 def _job_path(job: str) -> str:

@@ -322,3 +322,8 @@ def _setting(reply: Any) -> str:
         return "unknown"  # managed servers refuse CONFIG
     values = fields_of(reply)
     return next(iter(values.values()), "unknown")
+
+
+def forget(keys: Sequence[str]) -> Query[None]:
+    """Remove contents that nobody names any more."""
+    return Query(tuple(("DEL", key) for key in keys), lambda _: None)

@@ -3,8 +3,10 @@
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
-from leasebox import _batches, _flows, _input, _sessions, _standing, _submit
+from leasebox import _batches, _blobs, _files, _flows, _input, _sessions, _standing, _submit
+from leasebox._backend import NONE
 from leasebox._batches import Answer, BatchReader, Item
+from leasebox._content import Uploads
 from leasebox._flows import JobFilter, Submitted
 from leasebox._input import InputChunk
 from leasebox._message import template
@@ -17,8 +19,9 @@ from leasebox.config import ClientSettings
 from leasebox.contract.batches import BatchEvent, BatchInfo
 from leasebox.contract.errors import LeaseboxError
 from leasebox.contract.events import Event
+from leasebox.contract.files import FileOperation
 from leasebox.contract.keys import Keys
-from leasebox.contract.result import JobStatus, Result, SessionInfo
+from leasebox.contract.result import Artifact, JobStatus, Result, SessionInfo
 from leasebox.contract.scripts.client import NewJob
 from leasebox.contract.spec import JobSpec
 
@@ -37,9 +40,10 @@ class RedisBackend:
         self._profiles: dict[str, Profile] = {}
         self._profiles_until = 0.0
 
-    def submit(self, spec: JobSpec, plan: SessionPlan | None) -> Flow[Submitted]:
-        """Check against the profiles, make the record, and hand it in."""
+    def submit(self, spec: JobSpec, plan: SessionPlan | None, uploads: Uploads = NONE) -> Flow[Submitted]:
+        """Check against the profiles, upload, make the record, and hand it in."""
         _submit.check_profile(spec, (yield from self._fresh_profiles()))
+        yield from _blobs.upload(self.keys, self.tenant, uploads)
         record = _submit.record(spec, self._settings, template(self._settings.home / "cache"))
         record = plan.onto(record) if plan is not None else record
         return (yield from _flows.submit(self.keys, record))
@@ -86,6 +90,16 @@ class RedisBackend:
     def release_batch(self, reader: BatchReader) -> Flow[None]:  # noqa: ARG002
         """Nothing is held between reads."""
         yield from ()
+
+    def operate(self, operation: FileOperation, plan: SessionPlan, uploads: Uploads) -> Flow[Submitted]:
+        """Upload, make the record, and hand it in."""
+        yield from _blobs.upload(self.keys, self.tenant, uploads)
+        record = _files.record(operation, plan, self._settings, template(self._settings.home / "cache"))
+        return (yield from _flows.submit(self.keys, record))
+
+    def content(self, job: str, artifact: Artifact) -> Flow[bytes]:
+        """A part at a time."""
+        return _blobs.content(self.keys, job, artifact)
 
     def status(self, job: str) -> Flow[JobStatus]:
         """From the record."""

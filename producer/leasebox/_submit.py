@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, assert_never
 
-from leasebox._content import file_content, stdin_content
+from leasebox._content import Uploads, file_content, stdin_content
 from leasebox._ids import new_job_id
 from leasebox._message import Template
 from leasebox.config import ClientSettings
 from leasebox.contract import CONTRACT_VERSION, errors
+from leasebox.contract.blobs import upload
 from leasebox.contract.domains import covers
 from leasebox.contract.queues import shared
 from leasebox.contract.scripts.client import NewJob
@@ -55,8 +56,13 @@ def _texts(value: Any) -> tuple[str, ...] | None:
     return None if value is None else tuple(value)
 
 
-def spec_of(code: str | None, fields: Mapping[str, object], settings: ClientSettings) -> JobSpec:
+def spec_of(
+    code: str | None, fields: Mapping[str, object], settings: ClientSettings, uploads: Uploads | None = None
+) -> JobSpec:
     """Make the spec from what the caller gave.
+
+    Args:
+        uploads: Takes the contents that must be uploaded before the submit; None = such are refused.
 
     Raises:
         InvalidSpec: Names each wrong field and its bound.
@@ -66,9 +72,9 @@ def spec_of(code: str | None, fields: Mapping[str, object], settings: ClientSett
         raise errors.InvalidSpec("code: given twice")
     files = data.get("files")
     if isinstance(files, Mapping):
-        data["files"] = {str(path): file_content(f"files.{path}", given) for path, given in files.items()}
+        data["files"] = {str(path): file_content(f"files.{path}", given, uploads) for path, given in files.items()}
     if data.get("stdin") is not None:
-        data["stdin"] = stdin_content(data["stdin"])
+        data["stdin"] = stdin_content(data["stdin"], uploads)
     return checked(parse_spec(data), settings)
 
 
@@ -169,6 +175,7 @@ def record(spec: JobSpec, settings: ClientSettings, template: Template, job: str
         retries=spec.retries,
         stdin_open=spec.stdin_open,
         callback=spec.callback_url is not None,
+        blobs=tuple(upload(settings.tenant, blob) for blob in spec.blobs),
         result_ttl_s=settings.result_ttl_s,
         events_ttl_s=settings.events_ttl_s,
         wake_head=wake.head,

@@ -8,9 +8,10 @@ from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from leasebox import _sessions, _submit
-from leasebox._backend import AsyncTransport, Backend, Flow, Reader
+from leasebox import _artifacts, _sessions, _submit
+from leasebox._backend import NONE, AsyncTransport, Backend, Flow, Reader
 from leasebox._connect import async_transport_of, backend_of
+from leasebox._content import Uploads
 from leasebox._flows import JobFilter
 from leasebox._input import AsyncLiveInput
 from leasebox._reads import NodeStatus, QueueStatus
@@ -65,17 +66,19 @@ class AsyncClient(AsyncManyJobs):
 
     async def submit(self, code: str | None = None, **spec: Any) -> "AsyncJobHandle":
         """Queue a job; returns when Redis has it. As `Client.submit`."""
+        uploads: Uploads = {}
         # Files are read from disk here.
-        return await self.submit_spec(await asyncio.to_thread(_submit.spec_of, code, spec, self.settings))
+        made = await asyncio.to_thread(_submit.spec_of, code, spec, self.settings, uploads)
+        return await self._enqueue(made, None, uploads)
 
     async def submit_spec(self, spec: JobSpec) -> "AsyncJobHandle":
         """Queue a job that is a JobSpec already; as `submit`."""
         return await self._enqueue(_submit.checked(spec, self.settings), None)
 
-    async def _enqueue(self, spec: JobSpec, plan: SessionPlan | None) -> "AsyncJobHandle":
-        """Queue a checked spec; `plan`: of the Session that it comes from."""
+    async def _enqueue(self, spec: JobSpec, plan: SessionPlan | None, uploads: Uploads = NONE) -> "AsyncJobHandle":
+        """Queue a checked spec with what it brings; `plan`: of the Session that it comes from."""
         async with self._held():
-            accepted = await self._run(self._backend.submit(spec, plan))
+            accepted = await self._run(self._backend.submit(spec, plan, uploads))
         return AsyncJobHandle(self, accepted.job, existing=accepted.is_existing)
 
     def job(self, job_id: str) -> "AsyncJobHandle":
@@ -207,6 +210,11 @@ class AsyncJobHandle(AsyncLiveInput):
         if not has_ended and wait_s is not None:
             await self.result(wait_s)
         return await self.status()
+
+    async def artifact(self, path: str) -> bytes:
+        """The content of a file that the job left. As `JobHandle.artifact`."""
+        found = _artifacts.named(await self.result(), path)
+        return await self._client._run(self._client._backend.content(self.id, found))
 
     async def _follow(self, on_event: Callable[[Event], object] | None, timeout_s: float | None) -> Result:
         backend = self._client._backend

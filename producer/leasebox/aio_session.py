@@ -6,7 +6,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from leasebox import _sessions, _submit
+from leasebox._content import Uploads
 from leasebox._sessions import SessionPlan
+from leasebox.aio_files import AsyncFiles
 from leasebox.commands import AsyncCommands
 from leasebox.contract.events import Event
 from leasebox.contract.result import Result, SessionInfo, Variable
@@ -24,6 +26,7 @@ class AsyncSession:
     Attributes:
         name: Under which any client of the tenant finds it.
         commands: Runs commands in its sandbox.
+        files: What is in its workspace.
     """
 
     def __init__(self, client: "AsyncClient", plan: SessionPlan, *, closes_at_exit: bool = False) -> None:
@@ -31,6 +34,7 @@ class AsyncSession:
         self.commands: AsyncCommands[AsyncJobHandle] = AsyncCommands(self)
         self._client = client
         self._plan = plan
+        self.files = AsyncFiles(client, plan)
         self._closes_at_exit = closes_at_exit
 
     def __repr__(self) -> str:
@@ -55,8 +59,9 @@ class AsyncSession:
         """Queue a job of this session. As `AsyncClient.submit`."""
         fields = self._plan.spec(code, {**spec, "stateful": stateful})
         settings = self._client.settings
-        made = await asyncio.to_thread(_submit.spec_of, code, fields, settings)
-        return await self._client._enqueue(made, self._plan)
+        uploads: Uploads = {}
+        made = await asyncio.to_thread(_submit.spec_of, code, fields, settings, uploads)
+        return await self._client._enqueue(made, self._plan, uploads)
 
     async def variables(self) -> list[Variable]:
         """What its interpreter holds; asking starts one if there is none."""

@@ -6,9 +6,10 @@ from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from leasebox import _sessions, _submit
-from leasebox._backend import Backend, Flow, Reader, Transport
+from leasebox import _artifacts, _sessions, _submit
+from leasebox._backend import NONE, Backend, Flow, Reader, Transport
 from leasebox._connect import backend_of, transport_of
+from leasebox._content import Uploads
 from leasebox._flows import JobFilter
 from leasebox._input import LiveInput
 from leasebox._reads import NodeStatus, QueueStatus
@@ -92,16 +93,17 @@ class Client(ManyJobs):
             InvalidSpec: A field is wrong, or the profile does not allow it. Nothing was queued.
             QueueError: The queue did not take it.
         """
-        return self.submit_spec(_submit.spec_of(code, spec, self.settings))
+        uploads: Uploads = {}
+        return self._enqueue(_submit.spec_of(code, spec, self.settings, uploads), None, uploads)
 
     def submit_spec(self, spec: JobSpec) -> "JobHandle":
         """Queue a job that is a JobSpec already; as `submit`."""
         return self._enqueue(_submit.checked(spec, self.settings), None)
 
-    def _enqueue(self, spec: JobSpec, plan: SessionPlan | None) -> "JobHandle":
-        """Queue a checked spec; `plan`: of the Session that it comes from."""
+    def _enqueue(self, spec: JobSpec, plan: SessionPlan | None, uploads: Uploads = NONE) -> "JobHandle":
+        """Queue a checked spec with what it brings; `plan`: of the Session that it comes from."""
         with self._held():
-            accepted = self._run(self._backend.submit(spec, plan))
+            accepted = self._run(self._backend.submit(spec, plan, uploads))
         return JobHandle(self, accepted.job, existing=accepted.is_existing)
 
     def job(self, job_id: str) -> "JobHandle":
@@ -273,6 +275,15 @@ class JobHandle(LiveInput):
         if not has_ended and wait_s is not None:
             self.result(wait_s)
         return self.status()
+
+    def artifact(self, path: str) -> bytes:
+        """The content of a file that the job left and that its `artifacts` name; waits for the end.
+
+        Raises:
+            FileError: It is none of them, or no longer kept.
+        """
+        found = _artifacts.named(self.result(), path)
+        return self._client._run(self._client._backend.content(self.id, found))
 
     def _follow(self, on_event: Callable[[Event], object] | None, timeout_s: float | None) -> Result:
         backend = self._client._backend

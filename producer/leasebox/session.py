@@ -5,10 +5,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from leasebox import _sessions, _submit
+from leasebox._content import Uploads
 from leasebox._sessions import SessionPlan
 from leasebox.commands import Commands
 from leasebox.contract.events import Event
 from leasebox.contract.result import Result, SessionInfo, Variable
+from leasebox.files import Files
 
 if TYPE_CHECKING:
     from leasebox.client import Client, JobHandle
@@ -23,6 +25,7 @@ class Session:
     Attributes:
         name: Under which any client of the tenant finds it.
         commands: Runs commands in its sandbox.
+        files: What is in its workspace.
     """
 
     def __init__(self, client: "Client", plan: SessionPlan, *, closes_at_exit: bool = False) -> None:
@@ -30,6 +33,7 @@ class Session:
         self.commands: Commands[JobHandle] = Commands(self)
         self._client = client
         self._plan = plan
+        self.files = Files(client, plan)
         self._closes_at_exit = closes_at_exit
 
     def __repr__(self) -> str:
@@ -54,8 +58,9 @@ class Session:
         """Queue a job of this session. As `Client.submit`."""
         fields = self._plan.spec(code, {**spec, "stateful": stateful})
         settings = self._client.settings
-        made = _submit.spec_of(code, fields, settings)
-        return self._client._enqueue(made, self._plan)
+        uploads: Uploads = {}
+        made = _submit.spec_of(code, fields, settings, uploads)
+        return self._client._enqueue(made, self._plan, uploads)
 
     def variables(self) -> list[Variable]:
         """What its interpreter holds; asking starts one if there is none."""

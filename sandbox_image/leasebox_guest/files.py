@@ -10,7 +10,7 @@ import os
 import stat
 from errno import EDQUOT, EFBIG, EISDIR, ELOOP, ENOENT, ENOSPC, ENOTDIR, ENXIO
 
-_AS_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+AS_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _PORTION_BYTES = 65536
 _HEADER_LIMIT_BYTES = 65536
 _CODES = {
@@ -18,7 +18,7 @@ _CODES = {
     EISDIR: "not_a_file",
     ENXIO: "not_a_file",
     ELOOP: "outside_workspace",
-    ENOTDIR: "outside_workspace",  # O_NOFOLLOW | O_DIRECTORY on a link; a plain file in the middle looks the same
+    ENOTDIR: "not_found",  # a plain file where the path has a folder
     ENOSPC: "too_large",
     EDQUOT: "too_large",
     EFBIG: "too_large",
@@ -53,22 +53,37 @@ def open_parent(workspace: str, path: str, *, makes: bool) -> tuple[int, str]:
         OSError: A component is missing or no folder.
     """
     *folders, name = parts_below(workspace, path)
+    return _open_all(workspace, folders, makes=makes), name
+
+
+def open_folder(workspace: str, path: str, *, makes: bool) -> int:
+    """Open the folder `path` as `open_parent` does; `.` is the workspace itself."""
+    return _open_all(workspace, [] if path in (".", workspace) else parts_below(workspace, path), makes=makes)
+
+
+def _open_all(workspace: str, folders: list[str], *, makes: bool) -> int:
     here = os.open(workspace, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     for folder in folders:
         try:
             if makes:
                 _make_folder(folder, here)
-            inner = os.open(folder, _AS_FOLDER, dir_fd=here)
+            inner = os.open(folder, AS_FOLDER, dir_fd=here)
+        except NotADirectoryError:
+            # O_NOFOLLOW | O_DIRECTORY says the same of a link and of a plain file.
+            if stat.S_ISLNK(os.stat(folder, dir_fd=here, follow_symlinks=False).st_mode):
+                raise FileError(f"outside_workspace {folder!r} is a link, and links are not followed") from None
+            raise
         finally:
             os.close(here)
         here = inner
-    return here, name
+    return here
 
 
 def put(workspace: str, source: int = 0) -> int:
     """Unpack `u32 header length, JSON {"path", "size", "mode"?}, size raw bytes` again and again, until the end.
 
-    A file appears whole or not at all, and takes the place of whatever had its name.
+    A file appears whole or not at all, and takes the place of whatever had its name. {"path", "folder": true} makes a
+    folder and has no bytes behind it.
 
     Returns:
         The exit code.
@@ -82,11 +97,14 @@ def put(workspace: str, source: int = 0) -> int:
                 raise FileError(f"failed header of {length} bytes")
             entry = json.loads(_read_exactly(source, length))
             try:
+                if entry.get("folder"):
+                    os.close(open_folder(workspace, entry["path"], makes=True))
+                    continue
                 _put_one(workspace, source, entry["path"], entry["size"], entry.get("mode", 0o644))
             except OSError as exc:
-                raise _explained(exc, entry["path"]) from exc
-    except (FileError, ValueError, KeyError, TypeError) as exc:
-        return _refuse(exc)
+                raise explained(exc, entry["path"]) from exc
+    except (FileError, ValueError, KeyError, TypeError, AttributeError) as exc:
+        return refuse(exc)
     return 0
 
 
@@ -98,17 +116,47 @@ def get(workspace: str, path: str, target: int = 1) -> int:
     """
     try:
         try:
-            folder, name = open_parent(workspace, path, makes=False)
-            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, dir_fd=folder)
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise FileError(f"not_a_file {path!r}")
-            while data := os.read(fd, _PORTION_BYTES):
-                _write_all(target, data)
+            send(workspace, path, target)
         except OSError as exc:
-            raise _explained(exc, path) from exc
+            raise explained(exc, path) from exc
     except FileError as exc:
-        return _refuse(exc)
+        return refuse(exc)
     return 0
+
+
+def send(workspace: str, path: str, target: int = 1, *, with_header: bool = False) -> None:
+    """Write the bytes of a regular file to `target`, with the header that `put` takes or without.
+
+    Raises:
+        FileError: It is none, or became shorter while it was read behind its header.
+        OSError: It is not there or may not be read.
+    """
+    folder, name = open_parent(workspace, path, makes=False)
+    try:
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, dir_fd=folder)
+    finally:
+        os.close(folder)
+    try:
+        about = os.fstat(fd)
+        if not stat.S_ISREG(about.st_mode):
+            raise FileError(f"not_a_file {path!r}")
+        if with_header:
+            write_all(target, _header(path, about))
+        left = about.st_size
+        while data := os.read(fd, min(left, _PORTION_BYTES)):
+            write_all(target, data)
+            left -= len(data)
+        if left:
+            raise FileError(f"failed {path!r} ended {left} bytes early")
+    finally:
+        os.close(fd)
+
+
+def _header(path: str, about: os.stat_result) -> bytes:
+    import json
+
+    header = json.dumps({"path": path, "size": about.st_size, "mode": stat.S_IMODE(about.st_mode)}).encode()
+    return len(header).to_bytes(4, "big") + header
 
 
 def _make_folder(name: str, parent: int) -> None:
@@ -128,7 +176,7 @@ def _put_one(workspace: str, source: int, path: str, size: int, mode: int) -> No
             data = os.read(source, min(left, _PORTION_BYTES))
             if not data:
                 raise FileError(f"failed {path!r} ended {left} bytes early")
-            _write_all(fd, data)
+            write_all(fd, data)
             left -= len(data)
         os.fchmod(fd, mode & 0o777)
         os.rename(partial, name, src_dir_fd=folder, dst_dir_fd=folder)
@@ -152,16 +200,19 @@ def _read_exactly(fd: int, size: int, *, may_end: bool = False) -> bytes:
     return data
 
 
-def _write_all(fd: int, data: bytes) -> None:
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of `data`, however little of it each call takes."""
     while data:
         data = data[os.write(fd, data) :]
 
 
-def _explained(exc: OSError, path: str) -> FileError:
+def explained(exc: OSError, path: str) -> FileError:
+    """The error that the kernel's means for `path`."""
     return FileError(f"{_CODES.get(exc.errno or 0, 'failed')} {path!r}: {exc.strerror}")
 
 
-def _refuse(exc: Exception) -> int:
+def refuse(exc: Exception) -> int:
+    """Say on stderr what is wrong; the exit code."""
     text = str(exc) if isinstance(exc, FileError) else f"failed bad entry: {exc!r}"
     os.write(2, text.encode(errors="backslashreplace") + b"\n")
     return 1

@@ -118,6 +118,10 @@ def _enter(spec: Spec, code: bytes, settings: Settings) -> None:
         os._exit(files.put(settings.workspace))
     if spec.kind is JobKind.GET:
         os._exit(files.get(settings.workspace, spec.argv[0]))
+    if spec.kind is JobKind.FILE:
+        from leasebox_guest import tree
+
+        os._exit(tree.run(settings.workspace, spec.argv))
     written = _write_code(spec, code, settings)
     if forks and written in (None, spec.code_path) and not shadowed():
         _report(forked=True, code=written)

@@ -18,6 +18,7 @@ class JobKind(StrEnum):
     CELL = "cell"
     PUT = "put"
     GET = "get"
+    FILE = "file"
 
 
 class Spec:

@@ -40,6 +40,11 @@ def wipe(roots: list[str]) -> None:
         posix.remove_sysv(family, ident)
 
 
+def empty(root: str) -> None:
+    """Empty one folder, as far as this uid may; other processes may make it fail, not make it reach outside."""
+    _Root(root).empty()
+
+
 class _Root:
     """One folder that is being emptied."""
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from leasebox.cli import batches, keys, request, sessions
+from leasebox.cli import batches, files, keys, request, sessions
 from leasebox.contract.errors import UnknownJob
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ app = typer.Typer(
 profiles_app = typer.Typer(no_args_is_help=True, help="Presets of image, languages, limits and network.")
 app.add_typer(profiles_app, name="profiles")
 app.add_typer(sessions.sessions_app, name="sessions")
+app.add_typer(files.files_app, name="files")
 app.add_typer(keys.keys_app, name="keys")
 app.add_typer(batches.batch_app, name="batch")
 app.command("create", help="Short for `sessions create`.")(sessions.create)
@@ -37,7 +38,8 @@ Lang = Annotated[
 ]
 Session = Annotated[str | None, typer.Option(help="Session whose sandbox and files the job uses.")]
 Stateful = Annotated[bool, typer.Option("--stateful", help="Run as a cell of the session's kept Python.")]
-Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder for pictures and tables of a cell.")]
+Artifact = Annotated[list[str] | None, typer.Option("--artifact", metavar="GLOB", help="Files to keep: out/**, *.png.")]
+Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder for artifacts, pictures and tables.")]
 Profile = Annotated[str | None, typer.Option(help="Preset; default the session's, else `default`.")]
 Timeout = Annotated[str | None, typer.Option(metavar="S", help="Wall time of the run: 30, 30s, 5m.")]
 Memory = Annotated[str | None, typer.Option(metavar="SIZE", help="Memory: 256MiB, 1GiB.")]
@@ -68,6 +70,7 @@ def run(
     secret: Secret = None,
     network: Network = None,
     stdin: Stdin = None,
+    artifact: Artifact = None,
     out: Out = None,
     priority: Priority = None,
     retries: Retries = 0,
@@ -95,6 +98,7 @@ def run(
         network=network,
         stdin=None if is_live else request.standard_input(stdin, is_program),
         stdin_open=is_live,
+        artifacts=artifact,
         priority=priority,
         retries=retries,
         idempotency_key=idempotency_key,
@@ -128,6 +132,7 @@ def submit(
     secret: Secret = None,
     network: Network = None,
     stdin: Stdin = None,
+    artifact: Artifact = None,
     priority: Priority = None,
     retries: Retries = 0,
     idempotency_key: Key = None,
@@ -136,7 +141,7 @@ def submit(
     """Queue a program and print the job's id; short for `run --detach`."""
     run(
         source, args, code, lang, session, stateful, profile, timeout, memory, file, env, secret, network, stdin,
-        priority=priority, retries=retries, idempotency_key=idempotency_key, detach=True, json=json,
+        artifact, priority=priority, retries=retries, idempotency_key=idempotency_key, detach=True, json=json,
     )  # fmt: skip
 
 
@@ -191,7 +196,7 @@ def result(
     """Wait for the end of a job, print its output, and exit as it did."""
     from leasebox.cli.stored import show_result
 
-    _known(lambda: show_result(_client().job(job).result(wait), is_json=json, is_quiet=quiet, out=out))
+    _known(lambda: show_result(_client().job(job), wait, is_json=json, is_quiet=quiet, out=out))
 
 
 @app.command()

@@ -14,7 +14,7 @@ import typer
 from leasebox._event_json import event_json
 from leasebox._sessions import reason_text
 from leasebox.cli.ending import CANCELLED, exit_status, last_line
-from leasebox.cli.saved import as_text, save
+from leasebox.cli.saved import as_text, save, save_artifacts
 from leasebox.cli.show import as_json, line, say
 from leasebox.client import JobHandle
 from leasebox.contract.errors import LeaseboxError, StreamExpired
@@ -55,11 +55,19 @@ def follow(handle: JobHandle, form: Form, *, is_quiet: bool, out: Path | None = 
         with suppress(LeaseboxError):
             handle.cancel()
         raise
-    finish(result, form, is_quiet=is_quiet, out=out)
+    save_all(handle, result, out)
+    finish(result, form, is_quiet=is_quiet)
 
 
-def finish(result: Result, form: Form, *, is_quiet: bool, out: Path | None = None) -> None:
-    """Tell the end of a job, save what a cell showed to `out`, and exit as it did.
+def save_all(handle: JobHandle, result: Result, out: Path | None) -> None:
+    """Save what a cell showed, and the files that the job left, below `out`; None = nowhere."""
+    if out is not None:
+        for path in (*save(result, out), *save_artifacts(result, out, handle.artifact)):
+            say(f"leasebox: saved {path}")
+
+
+def finish(result: Result, form: Form, *, is_quiet: bool) -> None:
+    """Tell the end of a job and exit as it did.
 
     Raises:
         Exit: Always.
@@ -70,8 +78,6 @@ def finish(result: Result, form: Form, *, is_quiet: bool, out: Path | None = Non
         write(sys.stderr.buffer, result.error.traceback.encode(errors="replace"))
     elif form is Form.LIVE and result.build and result.build.exit_code != 0:
         write(sys.stderr.buffer, (result.build.stdout + result.build.stderr).encode(errors="replace"))
-    for path in save(result, out) if out else ():
-        say(f"leasebox: saved {path}")
     if not is_quiet:
         say(f"leasebox: {last_line(result)}")
     raise typer.Exit(exit_status(result))

@@ -2,10 +2,11 @@
 
 import base64
 import json
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from leasebox.contract.errors import FileError
 from leasebox.contract.result import Result
 
 _ENDINGS = {
@@ -37,6 +38,22 @@ def save(result: Result, folder: Path) -> list[Path]:
                 path.write_bytes(_content(mime, bundle[mime]))
                 written.append(path)
     return written
+
+
+def save_artifacts(result: Result, folder: Path, read: Callable[[str], bytes]) -> Iterator[Path]:
+    """Write the files that a job left below `folder`, each under its own path; gives each as it is written.
+
+    Raises:
+        FileError: One is no longer kept, or its path leads elsewhere: it is the word of a sandbox.
+    """
+    for artifact in result.artifacts:
+        told = PurePosixPath(artifact.path)
+        if told.is_absolute() or ".." in told.parts:
+            raise FileError(f"{artifact.path!r} leads out of the folder", code="outside_workspace")
+        path = folder / told
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(read(artifact.path))
+        yield path
 
 
 def _content(mime: str, part: object) -> bytes:

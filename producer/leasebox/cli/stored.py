@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from leasebox._connect import is_http
-from leasebox.cli.follow import Form, finish, show_events, write
+from leasebox.cli.follow import Form, finish, save_all, show_events, write
 from leasebox.cli.saved import as_text
 from leasebox.cli.show import as_json, clock, line, pairs, table
 from leasebox.client import JobHandle
@@ -62,15 +62,19 @@ def show_standing(handle: JobHandle, *, is_json: bool) -> None:
         pairs([("why", " ".join(handle.why()))])
 
 
-def show_result(result: Result, *, is_json: bool, is_quiet: bool, out: Path | None = None) -> None:
-    """Print the kept output and exit as the job did.
+def show_result(
+    handle: JobHandle, wait_s: float | None, *, is_json: bool, is_quiet: bool, out: Path | None = None
+) -> None:
+    """Print the kept output, save what the job left to `out`, and exit as it did.
 
     Raises:
         Exit: Always.
     """
+    result = handle.result(wait_s)
     if not is_json:
         _output(result)
-    finish(result, Form.JSON if is_json else Form.LIVE, is_quiet=is_quiet, out=out)
+    save_all(handle, result, out)
+    finish(result, Form.JSON if is_json else Form.LIVE, is_quiet=is_quiet)
 
 
 def _output(result: Result) -> None:

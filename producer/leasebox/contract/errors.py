@@ -32,7 +32,7 @@ class LeaseboxError(Exception):
 
     code: str = "leasebox_error"
     retryable: ClassVar[bool] = False
-    http_status: ClassVar[int] = 500
+    http_status: int = 500
 
     def __init__(self, detail: str = "", *, hint: str | None = None) -> None:
         super().__init__(detail)
@@ -246,11 +246,16 @@ class FileError(LeaseboxError):
     """A file operation in a sandbox failed.
 
     Attributes:
-        code: `not_found`, `too_large`, `not_a_file` or `outside_workspace` (per instance).
+        code: `not_found`, `too_large`, `not_a_file` or `outside_workspace`; `file_error` for all else.
     """
 
     code = "file_error"
-    http_status = 404
+    http_status = 409
+
+    def __init__(self, detail: str = "", *, hint: str | None = None, code: str = "file_error") -> None:
+        super().__init__(detail, hint=hint)
+        self.code = code
+        self.http_status = {"not_found": 404, "too_large": 413, "outside_workspace": 422}.get(code, 409)
 
 
 class StreamError(LeaseboxError):
@@ -362,10 +367,13 @@ def _tree(root: type[LeaseboxError]) -> dict[str, type[LeaseboxError]]:
     return found
 
 
+FILE_CODES = ("not_found", "too_large", "not_a_file", "outside_workspace")
 BY_CODE = _tree(LeaseboxError)
 """The closed table from which an error is rebuilt from `code` and `detail`; an unknown code is a `LeaseboxError`."""
 
 
 def rebuild(code: str, detail: str, hint: str | None = None) -> LeaseboxError:
     """Make the error that `code` names."""
+    if code in FILE_CODES:
+        return FileError(detail, hint=hint, code=code)
     return BY_CODE.get(code, LeaseboxError)(detail, hint=hint)

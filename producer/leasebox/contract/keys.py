@@ -9,8 +9,9 @@ No other module and no script writes key text: scripts get `Keys.names` (prefixe
 | `lb:job:{id}:stdin` | stream | input not yet taken | job: `events_ttl_s` after its end |
 | `celery-task-meta-{id}` | string | Result in Celery's format | TTL `result_ttl_s` |
 | `lb:idem:{tenant}:{key}` | string | job id, digest | job: `result_ttl_s` after its end |
-| `lb:blob:{id}` | string | file contents | TTL 1 h, none while a job needs it |
-| `lb:blob:{id}:jobs` | set | jobs that need it | the last of them |
+| `lb:job:{id}:artifact:{sha256}` | string | a file kept after the job | TTL `result_ttl_s` |
+| `lb:blob:{tenant}/{sha256}` | string | file contents | TTL 1 h, none while a job needs it |
+| `lb:blob:{tenant}/{sha256}:jobs` | set | jobs that need it | the last of them |
 | `lb:queue:{q}:waiting` | zset | runnable lines -> last woken, or not before | the lines |
 | `lb:queue:{q}:queued` | set | queued jobs of a class | the jobs |
 | `lb:deferred` | zset | lines in back-off -> not before (a hint) | script expire |
@@ -102,6 +103,10 @@ class Keys:
     def stdin(self, job: str) -> str:
         """The stream of a job's input that was not taken yet."""
         return f"{self.prefix}:job:{job}:stdin"
+
+    def artifact(self, job: str, name: str) -> str:
+        """Of a file that a job left, by its SHA-256; while it is written, by the lease of its writer."""
+        return f"{self.prefix}:job:{job}:artifact:{name}"
 
     def meta(self, job: str) -> str:
         """Where Celery's Redis result backend looks; no prefix of ours."""

@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from leasebox.contract import names
+from leasebox.contract.blobs import BLOB_ID
 from leasebox.contract.domains import RULE
 from leasebox.contract.errors import InvalidSpec
 from leasebox.contract.faults import faults_text
@@ -96,6 +97,8 @@ def _finite(value: float) -> float:
 
 WorkspacePath = Annotated[str, AfterValidator(workspace_path)]
 FilePath = Annotated[str, AfterValidator(_file_path)]
+Glob = FilePath
+"""`*` and `?` stand for parts of one name, `**` for any folders; relative to /workspace."""
 PositiveSeconds = Annotated[Seconds, AfterValidator(_finite), Field(gt=0)]
 
 
@@ -128,7 +131,7 @@ class FileContent(_Model):
 
     text: str | None = None
     base64: str | None = None
-    blob: str | None = None
+    blob: Annotated[str, StringConstraints(pattern=BLOB_ID)] | None = None
 
     @model_validator(mode="after")
     def _one_content(self) -> "FileContent":
@@ -145,7 +148,7 @@ class FileContent(_Model):
         """Bytes that travel inline."""
         if self.text is not None:
             return len(self.text.encode(errors="surrogateescape"))
-        return len(self.base64) * 3 // 4 if self.base64 is not None else 0
+        return len(self.base64) * 3 // 4 - self.base64[-2:].count("=") if self.base64 is not None else 0
 
 
 class JobSpec(_Model):
@@ -173,7 +176,7 @@ class JobSpec(_Model):
     retries: int = Field(default=0, ge=0, le=10)
     expires_in_s: PositiveSeconds | None = None
     idempotency_key: Annotated[str, StringConstraints(min_length=1, max_length=255)] | None = None
-    artifacts: list[str] = Field(default_factory=list, max_length=64)
+    artifacts: list[Glob] = Field(default_factory=list, max_length=64)
     metadata: dict[str, str] = Field(default_factory=dict, max_length=16)
     callback_url: str | None = None
     durable: bool = False
@@ -251,6 +254,12 @@ class JobSpec(_Model):
         if self.stateful and self.secrets:
             raise ValueError("secrets: a kept interpreter would keep them; run what needs them without stateful")
         return self
+
+    @property
+    def blobs(self) -> tuple[str, ...]:
+        """The uploads that it brings, each once."""
+        stdin = [self.stdin] if isinstance(self.stdin, FileContent) else []
+        return tuple(sorted({content.blob for content in (*self.files.values(), *stdin) if content.blob is not None}))
 
     @property
     def kind(self) -> Kind:

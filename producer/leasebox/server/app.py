@@ -10,7 +10,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from leasebox import __version__
 from leasebox.config import ApiSettings, load_api
-from leasebox.server import batches, events, installation, jobs, problems, sessions, stdin
+from leasebox.server import batches, events, files, installation, jobs, problems, sessions, stdin
 from leasebox.server.gate import Gate
 from leasebox.server.meter import Meter
 from leasebox.server.service import Service
@@ -55,6 +55,8 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
         jobs.session_router,
         events.router,
         stdin.router,
+        files.router,
+        files.operations,
         batches.router,
         sessions.router,
         installation.router,

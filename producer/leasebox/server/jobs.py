@@ -92,7 +92,7 @@ async def _submitted(desk: Desk, spec: JobSpec, plan: SessionPlan | None, key: s
     except ConfigError as exc:
         raise InvalidSpec(exc.detail, hint=exc.hint) from exc
     made = await desk.run(desk.backend.submit(checked, plan))
-    job = await _job(desk, made.job, wait_s, existing=made.is_existing)
+    job = await job_within(desk, made.job, wait_s, existing=made.is_existing)
     status = 200 if wait_s > 0 and job.state is State.FINISHED else 202
     return _answered(job, status, {"Location": f"/v1/jobs/{made.job}"})
 
@@ -106,7 +106,7 @@ async def get_job(
     job: JobId, desk: ReadJobs, wait: Wait = 0.0, if_none_match: Annotated[str | None, Header()] = None
 ) -> Response:
     """How a job stands, with its Result once it has ended."""
-    return _answered(await _job(desk, job, wait), 200, {}, if_none_match)
+    return _answered(await job_within(desk, job, wait), 200, {}, if_none_match)
 
 
 @router.get("/v1/jobs/{job}/why", response_model=Why, responses=problems(404, 422))
@@ -147,7 +147,7 @@ async def forget_job(job: JobId, desk: WriteJobs) -> Response:
     return Response(status_code=204)
 
 
-async def _job(desk: Desk, job: str, wait_s: float, *, existing: bool = False) -> Job:
+async def job_within(desk: Desk, job: str, wait_s: float, *, existing: bool = False) -> Job:
     """The job now, or at its end if that comes within `wait_s`."""
     deadline = time.monotonic() + wait_s
     with desk.service.watch.on(job) as bell:

@@ -109,6 +109,13 @@ class NewInput(BaseModel):
         return self
 
 
+class Blob(BaseModel):
+    """An upload; `id` is the SHA-256 of its content."""
+
+    id: str
+    size_bytes: int
+
+
 class NewKey(BaseModel):
     """A key to make."""
 
@@ -174,5 +181,6 @@ _MEANINGS = {
     422: "A field is wrong; `errors` names it.",
     429: "Queue or quota is full.",
     503: "The queue does not answer.",
+    504: "The jobs before it take longer than a request may wait.",
 }
 BODY = (400, 408, 413, 415, 422)

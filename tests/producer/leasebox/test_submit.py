@@ -50,13 +50,33 @@ def test_files_may_be_text_bytes_or_paths(tmp_path: Path):
 
 
 @pytest.mark.parametrize("field", ["files", "stdin"])
-def test_a_file_is_taken_up_to_256_kib_and_refused_one_past(field: str):
-    def given(size: int) -> Any:
-        return {"files": {"f": "x" * size}} if field == "files" else {"stdin": "x" * size}
+def test_a_content_above_256_kib_becomes_an_upload_with_the_id_of_its_content(field: str):
+    def made(content: bytes) -> tuple[Any, dict[str, Any]]:
+        uploads: dict[str, Any] = {}
+        given = {"files": {"f": content, "g": content}} if field == "files" else {"stdin": content}
+        return _submit.spec_of("1", given, SETTINGS, uploads), uploads
 
-    assert spec(**given(262144))
-    with pytest.raises(errors.InvalidSpec, match="262145 bytes; a file travels with its job up to 262144 bytes"):
-        spec(**given(262145))
+    assert made(b"\xff" * 262144)[1] == {}
+    first, uploads = made(b"x" * 262145)
+    again, _ = made(b"x" * 262145)
+
+    assert first.blobs == tuple(uploads)
+    assert b"".join(uploads[first.blobs[0]].parts()) == b"x" * 262145
+    assert _submit.digest_of(first) == _submit.digest_of(again)
+
+
+def test_100_mib_are_taken_and_one_byte_more_is_refused(tmp_path: Path):
+    path = tmp_path / "sparse"
+    for size in (100 << 20, (100 << 20) + 1):
+        with path.open("wb") as file:
+            file.truncate(size)
+        if size == 100 << 20:
+            assert len(_submit.spec_of("1", {"stdin": path}, SETTINGS, {}).blobs) == 1
+
+    with pytest.raises(errors.InvalidSpec, match="stdin: 104857601 bytes, at most 104857600"):
+        _submit.spec_of("1", {"stdin": path}, SETTINGS, {})
+    with pytest.raises(errors.InvalidSpec, match="at most 262144"):
+        spec(stdin=path)
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path):

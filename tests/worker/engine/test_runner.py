@@ -8,6 +8,7 @@ import pytest
 import redis as redis_py
 
 from leasebox.contract.scripts import worker
+from leasebox_worker.engine import files as job_files
 from leasebox_worker.engine import program
 from leasebox_worker.engine.control import cancel
 from leasebox_worker.engine.deps import Deps
@@ -160,8 +161,8 @@ def test_a_cancel_while_files_are_unpacked_is_a_cancel(
                 timer.start()
             first = False
 
-    packed = program.packed_files
-    monkeypatch.setattr(program, "packed_files", cancelled_meanwhile)
+    packed = job_files.packed_files
+    monkeypatch.setattr(job_files, "packed_files", cancelled_meanwhile)
     files = {f"f{i}": {"text": "x" * 200_000} for i in range(20)}
     job = worker_node.submit(spec={"code": "1", "files": files})
     timer = threading.Timer(0.0, lambda: cancel(job, deps))

@@ -78,3 +78,15 @@ def test_output_waits_for_memory_and_is_not_refused(new_redis: Any, prefix: str,
     redis.config_set("maxmemory", 0)
 
     assert answered.wait(10.0)
+
+
+def test_plain_commands_are_asked_again_too(redis_server: Any, prefix: str) -> None:
+    relay = Relay(redis_server.socket)
+    relay.cut_rate = 0.1
+    runner = PatientRunner(_client(relay.url), within_s=60.0)
+
+    lengths = [runner.send([("SETRANGE", prefix, at, b"x"), ("STRLEN", prefix)])[1] for at in range(60)]
+
+    relay.close()
+    assert lengths == list(range(1, 61))
+    assert relay.cuts > 2

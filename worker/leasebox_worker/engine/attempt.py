@@ -1,14 +1,13 @@
 """What does the worker know of one claim of one job, on its way from admission to its end?"""
 
-import base64
-import binascii
 from dataclasses import dataclass, field
 
-from leasebox.contract.errors import InvalidSpec
+from leasebox.contract.files import FileOperation
 from leasebox.contract.result import Build
 from leasebox.contract.scripts import answers as a
-from leasebox.contract.spec import FileContent, JobSpec
+from leasebox.contract.spec import JobSpec
 from leasebox_worker.engine.cells import Told
+from leasebox_worker.engine.left import Left
 from leasebox_worker.engine.publisher import Publisher
 from leasebox_worker.engine.sandboxes import Sandbox
 from leasebox_worker.policy.admit import Grant
@@ -26,7 +25,12 @@ class Times:
 
 @dataclass(slots=True)
 class Attempt:
-    """One claim of one job."""
+    """One claim of one job.
+
+    Attributes:
+        operation: Of a record of kind `file`; then `spec` has nothing but what every job has.
+        left: What of its files is kept.
+    """
 
     work: a.Work
     spec: JobSpec
@@ -39,26 +43,8 @@ class Attempt:
     is_sandbox_alive: bool = True
     told: Told = field(default_factory=Told)
     build: Build | None = None
-
-
-def content_bytes(content: FileContent | str | None) -> bytes:
-    """The bytes of a file or of standard input.
-
-    Raises:
-        InvalidSpec: They are not in the record, or not base64.
-    """
-    if content is None:
-        return b""
-    text = content if isinstance(content, str) else content.text
-    if text is not None:
-        return text.encode(errors="surrogateescape")
-    assert isinstance(content, FileContent)
-    if content.base64 is None:
-        raise InvalidSpec("files: this worker does not take blobs")
-    try:
-        return base64.b64decode(content.base64)
-    except binascii.Error as exc:
-        raise InvalidSpec(f"files: a content is not base64: {exc}") from exc
+    operation: FileOperation | None = None
+    left: Left = field(default_factory=Left)
 
 
 def bytes_of(secrets: dict[str, str]) -> list[bytes]:

@@ -10,16 +10,20 @@ import structlog
 
 from leasebox.contract import CONTRACT_VERSION
 from leasebox.contract.errors import InvalidSpec, LeaseboxError
+from leasebox.contract.files import FileOperation, parse_operation
 from leasebox.contract.result import Failure, Outcome, Usage
 from leasebox.contract.scripts import answers as a
 from leasebox.contract.scripts.worker import Chunk
-from leasebox.contract.spec import SANDBOX_LIMITS, JobSpec, Limits, parse_spec
-from leasebox_worker.engine.attempt import Attempt, Times, bytes_of, content_bytes
+from leasebox.contract.spec import SANDBOX_LIMITS, JobSpec, Kind, Limits, parse_spec
+from leasebox_worker.engine.artifacts import COLLECT_WITHIN_S, collect, look
+from leasebox_worker.engine.attempt import Attempt, Times, bytes_of
 from leasebox_worker.engine.berth import Berth
+from leasebox_worker.engine.contents import size_of
 from leasebox_worker.engine.deps import Deps
+from leasebox_worker.engine.files import grant_of_operation, operate, put_files, spec_of_operation
 from leasebox_worker.engine.network import check_network
 from leasebox_worker.engine.outcome import Ended
-from leasebox_worker.engine.program import execute, longest_s, put_files
+from leasebox_worker.engine.program import execute, longest_s
 from leasebox_worker.engine.publisher import Publisher
 from leasebox_worker.engine.report import Where, ending_of, result_of
 from leasebox_worker.engine.sandboxes import Sandbox
@@ -41,7 +45,8 @@ def carry_out(answer: a.Leased | a.Cold, berth: Berth, deps: Deps, *, may_contin
     work, began = answer.work, time.monotonic()
     attempt = Attempt(work, JobSpec(code=""), None, None, _publisher(work, deps, 0), Times())
     try:
-        attempt.spec, profile, attempt.grant = _admit(work, deps)
+        attempt.operation = parse_operation(work.spec) if work.kind == Kind.FILE else None
+        attempt.spec, profile, attempt.grant = _admit(work, attempt.operation, deps)
         attempt.secrets = deps.secrets.read(attempt.spec.secrets)
     except InvalidSpec as exc:
         return _settle(attempt, _ours(Outcome.REJECTED, exc), deps, may_continue=may_continue, error=exc)
@@ -63,16 +68,19 @@ def carry_out(answer: a.Leased | a.Cold, berth: Berth, deps: Deps, *, may_contin
         deps.sandboxes.destroy(older, End.LOST)  # two attempts of one job must not run at once
     shared = {name: getattr(attempt.sandbox.limits, name) for name in SANDBOX_LIMITS}
     attempt.grant = replace(attempt.grant, limits=limits.model_copy(update=shared))
-    failed = put_files(attempt)
+    failed = put_files(attempt, deps)
     if failed is not None:
         return _settle(attempt, failed, deps, may_continue=may_continue)
+    before = look(attempt)
     attempt.times.start_s = time.monotonic() - began - attempt.times.lease_s
-    go = _start(work, attempt.sandbox, deps, deadline_s=longest_s(attempt.grant))
+    deadline_s = longest_s(attempt.grant) + (COLLECT_WITHIN_S if attempt.spec.artifacts else 0.0)
+    go = _start(work, attempt.sandbox, deps, deadline_s=deadline_s)
     if isinstance(go, a.Cancelled):
         ended = Ended(Outcome.CANCELLED, None, None, None, "cancelled before it started")
         return _settle(attempt, ended, deps, may_continue=may_continue)
     attempt.number = go.attempt
-    ended, usage = execute(attempt, deps)
+    ended, usage = execute(attempt, deps) if attempt.operation is None else operate(attempt, deps)
+    collect(attempt, ended, before, deps)
     return _settle(attempt, ended, deps, may_continue=may_continue, usage=usage)
 
 
@@ -84,23 +92,22 @@ class _MustExist(LeaseboxError):
     """The session of a `session_must_exist` job has lost its sandbox."""
 
 
-def _admit(work: a.Work, deps: Deps) -> tuple[JobSpec, Profile, Grant]:
+def _admit(work: a.Work, operation: FileOperation | None, deps: Deps) -> tuple[JobSpec, Profile, Grant]:
     if int(work.contract_version) > CONTRACT_VERSION:
         raise InvalidSpec(
             f"the record has contract version {work.contract_version}, this worker knows {CONTRACT_VERSION}",
             hint="upgrade the worker",
         )
-    spec = _spec_of(work.spec)
+    spec = _spec_of(work.spec) if operation is None else spec_of_operation(operation, work.session)
     for content in (*spec.files.values(), spec.stdin):
-        content_bytes(content)  # refused now, not when a sandbox stands and the program runs
+        size_of(content, work.tenant, deps.tracker.blobs)  # refused now, not when a sandbox stands and the program runs
     profile = deps.profiles.get(work.profile)
     if profile is None:
         raise InvalidSpec(f"profile: {work.profile!r} is not served here; there are {', '.join(sorted(deps.profiles))}")
-    return (
-        spec,
-        profile,
-        admit(spec, profile, node_cpus=float(os.cpu_count() or 1), toolbox=deps.toolboxes.get(profile.name)),
-    )
+    grant = admit(spec, profile, node_cpus=float(os.cpu_count() or 1), toolbox=deps.toolboxes.get(profile.name))
+    if operation is not None:
+        grant = grant_of_operation(grant, operation, work.tenant, deps)
+    return spec, profile, grant
 
 
 def _spec_of(data: bytes) -> JobSpec:

@@ -5,46 +5,25 @@ from dataclasses import replace
 
 from leasebox.contract.errors import GuestProtocolError, SandboxDied
 from leasebox.contract.result import Outcome, Usage
-from leasebox_worker.engine.attempt import Attempt, bytes_of, content_bytes
+from leasebox_worker.engine.attempt import Attempt, bytes_of
 from leasebox_worker.engine.build import build, error_of, tidy
+from leasebox_worker.engine.contents import pieces_of
 from leasebox_worker.engine.deps import Deps
 from leasebox_worker.engine.live_input import live_input
 from leasebox_worker.engine.network import network
 from leasebox_worker.engine.outcome import Ended, name_ending
 from leasebox_worker.engine.sandboxes import Sandbox
-from leasebox_worker.guestlink.link import Exec, packed_files
+from leasebox_worker.guestlink.link import Exec
 from leasebox_worker.guestlink.messages import Display, Exited, Input, Output, Refused, Restarted
-from leasebox_worker.guestlink.stdin import chunked
 from leasebox_worker.policy.admit import Grant
 from leasebox_worker.policy.languages import Program
 from leasebox_worker.policy.redaction import redact
 
-FILES_WITHIN_S = 30.0
 HOST_GRACE_S = 5.0
 """The guest enforces the wall limit; a host that waits so much longer gives the sandbox up."""
 POLL_S = 1.0
 CLOCK_SLACK_S = 1.0
 """So much less than the host has seen may an agent say that a job ran: the machine may have been busy."""
-
-
-def put_files(attempt: Attempt) -> Ended | None:
-    """Unpack the job's files; an ending if the workspace did not take them."""
-    if not attempt.spec.files:
-        return None
-    assert attempt.sandbox is not None
-    request = _exec(attempt, kind="put", argv=(), code_path=None, code_bytes=0, wall_s=FILES_WITHIN_S)
-    files = ((path, content_bytes(content)) for path, content in attempt.spec.files.items())
-    exited, _, stderr = attempt.sandbox.link.run(
-        request, b"", packed_files(files), within_s=FILES_WITHIN_S + HOST_GRACE_S
-    )
-    attempt.is_sandbox_alive = exited.is_clean
-    if exited.code == 0:
-        return None
-    if exited.is_cancelled:
-        return Ended(Outcome.CANCELLED, None, None, None, "cancelled before it started")
-    said = stderr.decode(errors="replace").strip()[:500]
-    outcome = Outcome.DISK_LIMIT if "No space left" in said else Outcome.REJECTED
-    return Ended(outcome, None, None, "disk" if outcome is Outcome.DISK_LIMIT else None, f"files: {said}")
 
 
 def _exec(
@@ -61,7 +40,7 @@ def _exec(
         argv=argv,
         code_bytes=code_bytes,
         code_path=code_path,
-        cwd=workspace if kind == "put" or grant.cwd == "." else f"{workspace}/{grant.cwd}",
+        cwd=workspace if grant.cwd == "." else f"{workspace}/{grant.cwd}",
         env={"HOME": workspace} | grant.env,
         wall_s=wall_s,
         cpu_s=limits.cpu_s,
@@ -143,7 +122,9 @@ def _run_program(attempt: Attempt, sandbox: Sandbox, deps: Deps) -> tuple[Ended,
     request = replace(request, env=request.env | attempt.secrets)
     began = time.monotonic()
     code = grant.code if request.code_bytes else b""
-    stdin = None if attempt.spec.stdin_open else chunked(content_bytes(attempt.spec.stdin))
+    stdin = None
+    if not attempt.spec.stdin_open:
+        stdin = pieces_of(attempt.spec.stdin, attempt.work.tenant, deps.tracker.blobs)
     sandbox.link.execute(request, code, stdin)
     deps.running.cancel_again(attempt.work, deps.cancel_grace_s)
     try:

@@ -62,7 +62,9 @@ def result_of(attempt: Attempt, ended: Ended, *, where: Where, usage: Usage, err
                 "settle_s": settle_s,
             }
         ),
-        message=ended.message,
+        artifacts=attempt.left.artifacts,
+        new_files=attempt.left.new_files,
+        message="; ".join(text for text in (ended.message, attempt.left.message) if text),
         metadata=attempt.spec.metadata,
     )
 
@@ -74,7 +76,8 @@ def ending_of(result: Result, *, exc_type: str | None = None) -> Ending:
     if len(inline) > MAX_INLINE_BYTES:
         build = result.build and result.build.model_copy(update={"stdout": "", "stderr": ""})
         without: dict[str, object] = {"stdout": "", "stderr": "", "stdout_base64": None, "stderr_base64": None}
-        small = result.model_copy(update={**without, "results": [], "build": build})
+        without |= {"results": [], "artifacts": [], "new_files": []}
+        small = result.model_copy(update={**without, "build": build})
         inline = wire.finished_json(small.model_dump_json(), partial=True)
     return Ending(
         outcome=result.outcome,

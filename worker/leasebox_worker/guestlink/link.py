@@ -5,7 +5,7 @@ import secrets
 import struct
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, fields
 
 from leasebox.contract.errors import GuestProtocolError, SandboxDied, StartFailed
@@ -30,6 +30,7 @@ from leasebox_worker.guestlink.stdin import CHUNK, Stdin, chunked
 CANCEL_PATIENCE_S = 0.5
 """A cancel that cannot be sent for so long is left to the next heartbeat: nodes must not wait for one sandbox."""
 HOLD_POLL_S = 0.05
+MAX_ERRAND_STDERR_BYTES = 64 << 10
 _READY_BEGINS_WITHIN = 256
 """More bytes than READY has up to the end of its token: so many are kept of a stream that is searched for it."""
 
@@ -197,15 +198,34 @@ class GuestLink:
         Raises:
             SandboxDied, GuestProtocolError: As `read`; also when it takes longer than `within_s`.
         """
+        stdout = bytearray()
+        exited, stderr = self.run_into(stdout.extend, request, code, stdin, within_s=within_s)
+        return exited, bytes(stdout), stderr
+
+    def run_into(
+        self,
+        sink: Callable[[bytes], object],
+        request: Exec,
+        code: bytes,
+        stdin: Iterable[bytes],
+        *,
+        within_s: float,
+    ) -> tuple[Exited, bytes]:
+        """As `run`, but what comes on stdout goes to `sink` as it comes; how it ended, and stderr.
+
+        The agent waits while `sink` works, so nothing piles up here.
+        """
         self.execute(request, code, stdin)
-        outputs = {"stdout": b"", "stderr": b""}
+        stderr = b""
         deadline = time.monotonic() + within_s
         while (left_s := deadline + self.held_s - time.monotonic()) > 0:
             for message in self.read(left_s):
-                if isinstance(message, Output):
-                    outputs[message.stream] += message.data
+                if isinstance(message, Output) and message.stream == "stdout":
+                    sink(message.data)
+                elif isinstance(message, Output):
+                    stderr = (stderr + message.data)[:MAX_ERRAND_STDERR_BYTES]
                 elif isinstance(message, Exited):
-                    return message, outputs["stdout"], outputs["stderr"]
+                    return message, stderr
                 elif isinstance(message, Refused):
                     raise GuestProtocolError(f"the agent refused: {message.reason}")
         raise SandboxDied(f"the agent did not answer within {within_s:g} s")
@@ -388,9 +408,13 @@ class GuestLink:
             raise SandboxDied("the sandbox ended") from exc
 
 
-def packed_files(files: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
-    """The stream that a `put` reads: per file the length of its header, the header as JSON, its bytes."""
-    for path, content in files:
-        header = json.dumps({"path": path, "size": len(content)}).encode()
+def packed_files(files: Iterable[tuple[str, int, Iterable[bytes]]]) -> Iterator[bytes]:
+    """The stream that a `put` reads: per file the length of its header, the header as JSON, its bytes.
+
+    Args:
+        files: Path, size, and the bytes in pieces that one STDIN frame carries.
+    """
+    for path, size_bytes, pieces in files:
+        header = json.dumps({"path": path, "size": size_bytes}).encode()
         yield struct.pack(">I", len(header)) + header
-        yield from chunked(content)
+        yield from pieces

@@ -2,7 +2,8 @@
 
 import threading
 import time
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import redis
 import structlog
@@ -43,16 +44,23 @@ class PatientRunner(Runner):
         Raises:
             redis.RedisError: The last one, when the time is over; or one that does not pass by waiting.
         """
+        return self._patiently(lambda: super(PatientRunner, self).run(call), call.script)
+
+    def send(self, commands: Sequence[tuple[str | bytes | int, ...]]) -> list[Any]:
+        """As `Runner.send`, and patient: for commands that may be repeated."""
+        return self._patiently(lambda: super(PatientRunner, self).send(commands), str(commands[0][0]))
+
+    def _patiently(self, ask: Callable[[], A], name: str) -> A:
         began, pause_s = time.monotonic(), FIRST_PAUSE_S
         while True:
             try:
-                return super().run(call)
+                return ask()
             except redis.AuthenticationError:
                 raise  # a kind of ConnectionError to redis-py, and no better later
             except PASSING as exc:
                 if self._closed.is_set() or time.monotonic() - began + pause_s > self._within_s:
                     raise
                 if pause_s >= MOST_PAUSE_S:
-                    log.debug("redis_awaited", script=call.script, reason=str(exc))
+                    log.debug("redis_awaited", script=name, reason=str(exc))
             self._closed.wait(pause_s)
             pause_s = min(pause_s * 2, MOST_PAUSE_S)

@@ -15,6 +15,7 @@ from leasebox.contract.keys import Keys
 from leasebox.contract.scripts import Runner, worker
 from leasebox.contract.scripts import answers as a
 from leasebox.contract.scripts.call import Call
+from leasebox_worker.lifecycle.blobs import Blobs
 
 log = structlog.get_logger()
 
@@ -46,6 +47,7 @@ class LeaseTracker:
 
     def __init__(self, runner: Runner, keys: Keys, identity: Identity, *, start_timeout_s: float) -> None:
         self._run = runner.run
+        self.blobs = Blobs(runner, keys)
         self._keys = keys
         self.identity = identity
         self._start_timeout_s = start_timeout_s

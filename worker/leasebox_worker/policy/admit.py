@@ -1,6 +1,7 @@
 """May this job run under this profile, and with which limits? A pure function of spec and profile."""
 
 import json
+import posixpath
 from dataclasses import dataclass
 
 from leasebox.contract.domains import covers
@@ -62,8 +63,6 @@ def admit(spec: JobSpec, profile: Profile, *, node_cpus: float, toolbox: Toolbox
     _check_names(spec, profile)
     if spec.stateful:
         _check_cell(spec)
-    if spec.artifacts:
-        raise InvalidSpec("artifacts: this worker does not keep files after a run")
     program, argv = _program(spec, toolbox)
     is_python = spec.command is None and program is None
     source = program.source if program else "main.py"
@@ -148,5 +147,6 @@ def _program(spec: JobSpec, toolbox: Toolbox | None) -> tuple[Program | None, tu
     if spec.stateful:
         return None, ()
     if spec.language == "python":
-        return None, (spec.entry or "main.py", *spec.args)
+        entry = "main.py" if spec.entry is None else posixpath.relpath(spec.entry, spec.cwd or ".")
+        return None, (entry, *spec.args)
     return program_of(spec.language, spec.code, spec.entry, toolbox), tuple(spec.args)

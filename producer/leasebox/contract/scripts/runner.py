@@ -38,6 +38,17 @@ class Runner:
             reply = self._client.evalsha(*call.command)
         return call.parse(reply)
 
+    def send(self, commands: Sequence[tuple[str | bytes | int, ...]]) -> list[Any]:
+        """Send plain commands in one trip; their replies.
+
+        Raises:
+            redis.RedisError: Of the first command that failed; the others have run.
+        """
+        with self._client.pipeline(transaction=False) as pipe:
+            for command in commands:
+                pipe.execute_command(*command)  # type: ignore[no-untyped-call]
+            return pipe.execute()
+
     def run_many(self, calls: Sequence[Call[A]]) -> list[A]:
         """Send calls in one trip; they run in order, other clients' calls may run between them.
 

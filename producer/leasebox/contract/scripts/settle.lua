@@ -23,7 +23,7 @@ local line, node = line_of(j), j.node
 append(j, 15)
 local kill = ''
 if line.is_session then
-  if ARGV[7] ~= '' then set(line, 'last_exit_code', ARGV[7]) end
+  if ARGV[7] ~= '' and j.kind ~= 'file' then set(line, 'last_exit_code', ARGV[7]) end
   if ARGV[11] ~= '1' then detach(line, ARGV[12]) end
 end
 local ended = finish(j, {outcome = ARGV[4], meta = ARGV[5], finished = ARGV[6], exit_code = ARGV[7]})

@@ -13,7 +13,7 @@ if given(j.cancel_requested) then return {'cancelled'} end
 local line, runs = line_of(j), num(j.runs) + 1
 set(j, 'state', 'running', 'runs', runs, 'started_at', NOW, 'frame', ARGV[5])
 if line.is_session then
-  set(line, 'executions', num(line.executions) + 1, 'ran', '1')
+  set(line, 'executions', num(line.executions) + (j.kind ~= 'file' and 1 or 0), 'ran', '1')
   if given(line.lost_reason) then set(line, 'lost_reason', '') end
 end
 write('ZADD', K.node .. j.node .. K.claims, now + ARGV[4], j.id)

@@ -325,3 +325,19 @@ def test_a_lost_session_keeps_its_own_error_class():
 
     assert meta["result"]["exc_type"] == "SessionExpired"
     assert meta["date_done"] == "1970-01-01T00:00:00+00:00"
+
+
+def test_a_file_operation_counts_as_activity_and_not_as_an_execution(desk):
+    def run(kind: str) -> dict[str, str]:
+        work = desk.claim(desk.new(session="s", kind=kind))
+        if not desk.session("s").get("sandbox"):
+            desk.bind(work)
+        desk.start(work)
+        desk.settle(work)
+        return desk.session("s")
+
+    first = run("command")
+    second = run("file")
+
+    assert (first["executions"], second["executions"], second["last_exit_code"]) == ("1", "1", "0")
+    assert float(second["used_at"]) > float(first["used_at"])

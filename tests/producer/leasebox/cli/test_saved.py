@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from leasebox.cli.saved import as_text, save
-from leasebox.contract.result import Failure, Outcome, Result
+from leasebox.cli.saved import as_text, save, save_artifacts
+from leasebox.contract.errors import FileError
+from leasebox.contract.result import Artifact, Failure, Outcome, Result
 
 RESULT = Result(
     job="j",
@@ -47,3 +48,20 @@ def test_a_result_shows_itself_as_text_outside_of_notebooks(capsys: pytest.Captu
     shown = capsys.readouterr()
     assert shown.out == "out\n42\nP\n['application/json', 'image/jpeg']\n"
     assert shown.err == "Traceback\n"
+
+
+def test_artifacts_keep_their_paths_and_none_leads_out_of_the_folder(tmp_path: Path) -> None:
+    def left(path: str) -> Artifact:
+        return Artifact(path=path, size_bytes=1, sha256="", content_type="text/plain")
+
+    result = Result(job="j", outcome=Outcome.OK, artifacts=[left("d/e/a"), left("b")])
+    hostile = [Result(job="j", outcome=Outcome.OK, artifacts=[left(path)]) for path in ("../x", "/x", "a/../../x")]
+
+    written = list(save_artifacts(result, tmp_path / "out", str.encode))
+
+    assert [str(path.relative_to(tmp_path)) for path in written] == ["out/d/e/a", "out/b"]
+    assert (tmp_path / "out" / "d" / "e" / "a").read_bytes() == b"d/e/a"
+    for one in hostile:
+        with pytest.raises(FileError, match="leads out"):
+            list(save_artifacts(one, tmp_path / "out", str.encode))
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]

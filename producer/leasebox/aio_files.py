@@ -1,0 +1,97 @@
+"""The files of a session for asyncio: the twin of `files.py`, with the same names, awaited."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeVar, overload
+
+from leasebox import _files, _folders
+from leasebox._sessions import SessionPlan
+from leasebox.contract.errors import FileError
+from leasebox.contract.files import MAX_DEPTH, Entry
+
+if TYPE_CHECKING:
+    from leasebox.aio import AsyncClient
+
+A = TypeVar("A")
+
+
+class AsyncFiles:
+    """What is in a session's workspace; made by `Session`.
+
+    Each operation is a job of the session: it waits for the jobs before it, makes the sandbox if there is none, and
+    counts as activity. Paths are relative to /workspace or absolute below it; links are told, never followed.
+
+    Every method raises `FileError` (`code`: not_found, too_large, not_a_file, outside_workspace), `QueueError`, and
+    `JobFailed` where the machinery failed.
+    """
+
+    def __init__(self, client: "AsyncClient", plan: SessionPlan) -> None:
+        self._client = client
+        self._plan = plan
+
+    async def write(self, path: str, data: str | bytes | Path) -> None:
+        """Put a file of at most 100 MiB, whole or not at all; missing folders are made, a file there is replaced."""
+        await self._do(_files.write(path, data))
+
+    @overload
+    async def read(self, path: str, *, text: Literal[False] = False) -> bytes: ...
+
+    @overload
+    async def read(self, path: str, *, text: Literal[True]) -> str: ...
+
+    async def read(self, path: str, *, text: bool = False) -> bytes | str:
+        """The content of a regular file of at most 100 MiB; `text`: decoded as UTF-8."""
+        data = await self._do(_files.read(path))
+        return data.decode() if text else data
+
+    async def list(self, path: str = ".", depth: int = 1) -> list[Entry]:
+        """What stands in a folder, so many levels deep (at most 64); of a file, that itself."""
+        return await self._do(_files.list_entries(path, depth))
+
+    async def stat(self, path: str) -> Entry:
+        """What is known of one name."""
+        return await self._do(_files.stat(path))
+
+    async def exists(self, path: str) -> bool:
+        """Whether there is anything of that name, be it a link that leads nowhere."""
+        try:
+            await self.stat(path)
+        except FileError as exc:
+            if _files.is_not_found(exc):
+                return False
+            raise
+        return True
+
+    async def mkdir(self, path: str) -> None:
+        """Make a folder and those above it; one that is there is left alone."""
+        await self._do(_files.mkdir(path))
+
+    async def move(self, path: str, to: str) -> None:
+        """Give a file or folder another path; missing folders are made, a file there is replaced."""
+        await self._do(_files.move(path, to))
+
+    async def remove(self, path: str) -> None:
+        """Remove a file, or a folder with all that is in it."""
+        await self._do(_files.remove(path))
+
+    async def upload_dir(self, source: str | Path, path: str = ".") -> None:
+        """Put all files and folders below `source` under `path`; small files travel together.
+
+        Raises:
+            InvalidSpec: A file cannot be read.
+        """
+        for request in _folders.uploads(Path(source), path):
+            await self._do(request)
+
+    async def download_dir(self, path: str, target: str | Path) -> None:
+        """Get all regular files and folders below `path` into `target`; links and what is no file are left out."""
+        tree = _folders.Tree(await self.list(path, depth=MAX_DEPTH), path, Path(target))
+        tree.make_folders()
+        for request in tree.requests():
+            tree.save(await self._do(request))
+
+    async def _do(self, request: _files.Request[A]) -> A:
+        client = self._client
+        async with client._held():
+            accepted = await client._run(client._backend.operate(request.operation, self._plan, request.uploads))
+        result = await client.job(accepted.job)._follow(None, None)
+        return request.parse(await client._run(_files.answer(client._backend, result)))

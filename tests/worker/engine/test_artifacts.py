@@ -1,0 +1,40 @@
+"""Which of the files that match are kept? And what does the Result say of the others?"""
+
+from leasebox.contract.blobs import MAX_BLOB_BYTES
+from leasebox.contract.files import MAX_ARTIFACTS, MAX_ARTIFACTS_BYTES
+from leasebox_worker.engine.artifacts import choose
+from leasebox_worker.engine.left import Found
+
+
+def found(path: str, size_bytes: int = 1) -> Found:
+    return Found(path, size_bytes, "")
+
+
+def test_what_matches_is_kept_in_order_of_its_paths() -> None:
+    chosen, refused = choose([found("b.txt"), found("c.bin"), found("a.txt")], ["*.txt"])
+
+    assert ([one.path for one in chosen], refused) == (["a.txt", "b.txt"], [])
+
+
+def test_a_file_at_the_bound_is_kept_and_one_past_it_is_named_with_the_bound() -> None:
+    chosen, refused = choose([found("a", MAX_BLOB_BYTES), found("b", MAX_BLOB_BYTES + 1)], ["*"])
+
+    assert [one.path for one in chosen] == ["a"]
+    assert refused == [f"'b' has {MAX_BLOB_BYTES + 1} bytes, at most {MAX_BLOB_BYTES} are kept"]
+
+
+def test_so_many_are_kept_and_the_number_of_the_others_is_told() -> None:
+    files = [found(f"{number:04}") for number in range(MAX_ARTIFACTS + 1)]
+
+    assert choose(files[:-1], ["*"]) == (files[:-1], [])
+    assert choose(files, ["*"]) == (files[:-1], [f"{len(files)} files match, at most {MAX_ARTIFACTS} are kept"])
+
+
+def test_together_they_have_a_bound_too_and_a_small_one_may_still_fit() -> None:
+    third = MAX_ARTIFACTS_BYTES - 2 * MAX_BLOB_BYTES
+    files = [found("a", MAX_BLOB_BYTES), found("b", MAX_BLOB_BYTES), found("c", third + 1), found("d", third)]
+
+    chosen, refused = choose(files, ["*"])
+
+    assert [one.path for one in chosen] == ["a", "b", "d"]
+    assert refused == [f"'c' would make them more than {MAX_ARTIFACTS_BYTES} bytes together"]
