@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
-from leasebox import _batches, _flows, _input, _sessions, _standing, _submit
+from leasebox import _batches, _flows, _input, _metrics, _sessions, _standing, _submit
 from leasebox._batches import Answer, BatchReader, Item
 from leasebox._flows import JobFilter, Submitted
 from leasebox._input import InputChunk
@@ -18,6 +18,7 @@ from leasebox.contract.batches import BatchEvent, BatchInfo
 from leasebox.contract.errors import LeaseboxError
 from leasebox.contract.events import Event
 from leasebox.contract.keys import Keys
+from leasebox.contract.metrics import SessionMetrics
 from leasebox.contract.result import JobStatus, Result, SessionInfo
 from leasebox.contract.scripts.client import NewJob
 from leasebox.contract.spec import JobSpec
@@ -139,6 +140,10 @@ class RedisBackend:
     def session(self, name: str) -> Flow[SessionInfo]:
         """From its record."""
         return _sessions.info(self.keys, self.tenant, name)
+
+    def metrics(self, name: str) -> Flow[SessionMetrics]:
+        """From its node."""
+        return _metrics.metrics(self.keys, self.tenant, name)
 
     def touch(self, name: str) -> Flow[float]:
         """By the script."""

@@ -9,6 +9,7 @@ from leasebox import _sessions, _submit
 from leasebox._sessions import SessionPlan
 from leasebox.commands import AsyncCommands
 from leasebox.contract.events import Event
+from leasebox.contract.metrics import SessionMetrics
 from leasebox.contract.result import Result, SessionInfo, Variable
 
 if TYPE_CHECKING:
@@ -73,6 +74,10 @@ class AsyncSession:
             UnknownSession: Its record is gone.
         """
         return await self._client._run(self._client._backend.session(self.name))
+
+    async def metrics(self) -> SessionMetrics:
+        """What its sandbox uses now, and how well it is. As `Session.metrics`."""
+        return await self._client._run(self._client._backend.metrics(self.name))
 
     async def touch(self) -> float:
         """Start its idle time anew; when it ends (unix seconds) if nothing else happens.

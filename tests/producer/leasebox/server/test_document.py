@@ -29,7 +29,7 @@ def test_every_route_of_the_contract_is_there_and_none_that_does_nothing(documen
         "POST /v1/jobs", "GET /v1/jobs", "GET /v1/jobs/{job}", "DELETE /v1/jobs/{job}", "GET /v1/jobs/{job}/events",
         "POST /v1/jobs/{job}/cancel", "POST /v1/sessions", "GET /v1/sessions", "GET /v1/sessions/{name}",
         "DELETE /v1/sessions/{name}", "POST /v1/sessions/{name}/touch", "POST /v1/sessions/{name}/jobs",
-        "POST /v1/jobs/{job}/stdin",
+        "POST /v1/jobs/{job}/stdin", "GET /v1/sessions/{name}/metrics",
         "POST /v1/batches", "GET /v1/batches/{batch}", "POST /v1/batches/{batch}/jobs",
         "GET /v1/batches/{batch}/events", "GET /v1/batches/{batch}/results",
         "POST /v1/batches/{batch}/cancel", "POST /v1/batches/{batch}/seal",
