@@ -120,7 +120,7 @@ def test_a_preload_that_starts_a_thread_ends_the_start(spawn: Spawn, broken: Pat
 
 @pytest.mark.parametrize("mode", ["r2", "r1"])
 def test_a_preload_may_write_and_nothing_of_it_is_there_for_a_job(spawn: Spawn, broken: Path, mode: str) -> None:
-    """As matplotlib does: in a folder below HOME if it may, else in one of /tmp that the end of each job would remove."""
+    """As matplotlib does: in a folder below HOME if it may, else in one of /tmp that each job's end would remove."""
     (broken / "writer.py").write_text(
         "import os, threading\nassert os.access(os.path.expanduser('~'), os.W_OK)\n"
         "WHERE = os.path.expanduser('~/.cache/writer'); os.makedirs(WHERE); open(WHERE + '/list', 'w').close()\n"
