@@ -17,6 +17,7 @@ from leasebox._submit import Profile
 from leasebox.contract.batches import BatchEvent, BatchInfo
 from leasebox.contract.events import Event
 from leasebox.contract.files import FileOperation
+from leasebox.contract.metrics import SessionMetrics
 from leasebox.contract.result import Artifact, JobStatus, Result, SessionInfo
 from leasebox.contract.spec import JobSpec
 
@@ -115,6 +116,9 @@ class Backend(Protocol[R]):
 
     def session(self, name: str) -> Flow[SessionInfo]:
         """How a session stands."""
+
+    def metrics(self, name: str) -> Flow[SessionMetrics]:
+        """What its sandbox uses now."""
 
     def touch(self, name: str) -> Flow[float]:
         """Start its idle time anew; when it ends if nothing happens."""

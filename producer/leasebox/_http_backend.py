@@ -24,6 +24,7 @@ from leasebox.config import ClientSettings
 from leasebox.contract.errors import BrokerUnavailable, ConfigError
 from leasebox.contract.events import Event, Finished
 from leasebox.contract.files import FileOperation, operation_json
+from leasebox.contract.metrics import SessionMetrics
 from leasebox.contract.result import Artifact, JobStatus, Result, SessionInfo, State
 from leasebox.contract.spec import JobSpec
 
@@ -266,6 +267,11 @@ class HttpBackend:
     def session(self, name: str) -> Flow[SessionInfo]:
         """GET."""
         return (yield Request("GET", _session_path(name), SessionInfo.model_validate))  # type: ignore[no-any-return]
+
+    def metrics(self, name: str) -> Flow[SessionMetrics]:
+        """GET."""
+        path = f"{_session_path(name)}/metrics"
+        return (yield Request("GET", path, SessionMetrics.model_validate))  # type: ignore[no-any-return]
 
     def touch(self, name: str) -> Flow[float]:
         """POST."""

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
-from leasebox import _batches, _blobs, _files, _flows, _input, _sessions, _standing, _submit
+from leasebox import _batches, _blobs, _files, _flows, _input, _metrics, _sessions, _standing, _submit
 from leasebox._backend import NONE
 from leasebox._batches import Answer, BatchReader, Item
 from leasebox._content import Uploads
@@ -21,6 +21,7 @@ from leasebox.contract.errors import LeaseboxError
 from leasebox.contract.events import Event
 from leasebox.contract.files import FileOperation
 from leasebox.contract.keys import Keys
+from leasebox.contract.metrics import SessionMetrics
 from leasebox.contract.result import Artifact, JobStatus, Result, SessionInfo
 from leasebox.contract.scripts.client import NewJob
 from leasebox.contract.spec import JobSpec
@@ -153,6 +154,10 @@ class RedisBackend:
     def session(self, name: str) -> Flow[SessionInfo]:
         """From its record."""
         return _sessions.info(self.keys, self.tenant, name)
+
+    def metrics(self, name: str) -> Flow[SessionMetrics]:
+        """From its node."""
+        return _metrics.metrics(self.keys, self.tenant, name)
 
     def touch(self, name: str) -> Flow[float]:
         """By the script."""

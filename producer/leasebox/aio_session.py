@@ -11,6 +11,7 @@ from leasebox._sessions import SessionPlan
 from leasebox.aio_files import AsyncFiles
 from leasebox.commands import AsyncCommands
 from leasebox.contract.events import Event
+from leasebox.contract.metrics import SessionMetrics
 from leasebox.contract.result import Result, SessionInfo, Variable
 
 if TYPE_CHECKING:
@@ -78,6 +79,10 @@ class AsyncSession:
             UnknownSession: Its record is gone.
         """
         return await self._client._run(self._client._backend.session(self.name))
+
+    async def metrics(self) -> SessionMetrics:
+        """What its sandbox uses now, and how well it is. As `Session.metrics`."""
+        return await self._client._run(self._client._backend.metrics(self.name))
 
     async def touch(self) -> float:
         """Start its idle time anew; when it ends (unix seconds) if nothing else happens.

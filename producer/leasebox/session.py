@@ -9,6 +9,7 @@ from leasebox._content import Uploads
 from leasebox._sessions import SessionPlan
 from leasebox.commands import Commands
 from leasebox.contract.events import Event
+from leasebox.contract.metrics import SessionMetrics
 from leasebox.contract.result import Result, SessionInfo, Variable
 from leasebox.files import Files
 
@@ -77,6 +78,14 @@ class Session:
             UnknownSession: Its record is gone.
         """
         return self._client._run(self._client._backend.session(self.name))
+
+    def metrics(self) -> SessionMetrics:
+        """What its sandbox uses now, and how well it is; asking is no activity, and disturbs no job.
+
+        Raises:
+            UnknownSession: Its record is gone.
+        """
+        return self._client._run(self._client._backend.metrics(self.name))
 
     def touch(self) -> float:
         """Start its idle time anew; when it ends (unix seconds) if nothing else happens.

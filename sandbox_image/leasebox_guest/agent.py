@@ -18,6 +18,7 @@ from leasebox_guest.frames import Kind
 from leasebox_guest.jobs import InJob, Jobs
 from leasebox_guest.loop import WRITABLE
 from leasebox_guest.pages import Pages, writable
+from leasebox_guest.preload import preload
 from leasebox_guest.run import NEVER, ProtocolError, Run
 from leasebox_guest.settings import SEPARATOR, VARIABLE, Settings
 from leasebox_guest.spec import Spec, SpecError, announced
@@ -43,14 +44,12 @@ def serve(bare: frozenset[str]) -> None:
     if rights.switches:
         os.setgroups([])
     before = writable()
-    loaded = parity.preload(settings.preload)
+    loaded = preload(settings, rights)
     pages = Pages(before, writable())
     if settings.egress:
         from leasebox_guest.egress import Forwarder  # not at the top: most sandboxes have no network
     sys.stdout.flush()
     parity.remember_preloaded()
-    if len(os.listdir("/proc/self/task")) != 1:  # noqa: PTH208
-        raise RuntimeError("a preloaded module has started a thread: its locks would stay taken in every job")
     agent = Agent(settings, channel, rights, pages, loaded)
     if settings.egress:
         Forwarder(agent.loop, settings.egress)

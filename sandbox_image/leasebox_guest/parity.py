@@ -44,19 +44,6 @@ def _find_image_sitecustomize(path: list[str]) -> None:
         _image_code = _image_sitecustomize.loader.get_code("sitecustomize")
 
 
-def preload(names: list[str]) -> list[str]:
-    """Import modules for all jobs to come; those that fail are left out and said on stderr. Returns the loaded ones."""
-    loaded = []
-    for name in names:
-        try:
-            __import__(name)
-        except Exception as exc:  # noqa: BLE001 (foreign code; a job that imports it sees the same)
-            os.write(2, f"preload {name}: {exc!r}\n".encode(errors="backslashreplace"))
-        else:
-            loaded.append(name)
-    return loaded
-
-
 def remember_preloaded() -> None:
     """Note what is loaded now beyond the bare start; jobs end without taking it apart."""
     global _preloaded

@@ -1,10 +1,13 @@
 """Which images does an installation have, which are stale, and how is one built?
 
-An image carries the digest of its recipe as a label; it is rebuilt only when that changes.
+An image carries the digest of its recipe as a label; it is rebuilt only when that changes. One that stands on another
+image of ours says so in its Dockerfile (`ARG BASE=leasebox/python`) and changes with that one.
 On the command line: `python -m leasebox_images.build`.
 """
 
 import argparse
+import io
+import re
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -18,6 +21,7 @@ from docker.utils import kwargs_from_env
 
 from leasebox.contract.errors import ImageMissing, LeaseboxError
 from leasebox_images.bootstrap import BASE, base_digest, can_bootstrap, make_base
+from leasebox_images.context import build_context
 from leasebox_images.digest import folder_digest
 
 LABEL_DIGEST = "leasebox.digest"
@@ -26,6 +30,7 @@ REGISTRY_BASE = "debian:bookworm-slim"
 
 _FOLDER = Path(__file__).parent
 _BUILD_TIMEOUT_S = 1800
+_OUR_BASE = re.compile(r"^ARG BASE=leasebox/(\S+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,8 @@ class ImageBuilder:
 
         Args:
             docker_host: None = DOCKER_HOST, else the local socket.
-            base: Image to build on; None = our own base where this machine can make one, else Debian's from a registry.
+            base: Image that those build on which stand on no other of ours; None = our own base where this machine
+                can make one, else Debian's from a registry.
         """
         host = docker_host or kwargs_from_env().get("base_url")
         self._api = APIClient(base_url=host, version="1.41", timeout=_BUILD_TIMEOUT_S)
@@ -63,7 +69,10 @@ class ImageBuilder:
         return [state for state in self.states() if not state.fresh and (not names or state.name in names)]
 
     def build(self, name: str, *, force: bool = False) -> ImageState:
-        """Build one image unless it is fresh.
+        """Build one image, and first the one that it stands on, unless they are fresh.
+
+        Args:
+            force: Build this one all the same.
 
         Raises:
             ImageMissing: There is no such recipe, or its build failed.
@@ -71,10 +80,13 @@ class ImageBuilder:
         state = self._state(name)
         if state.fresh and not force:
             return state
+        parent = parent_of(name)
+        if parent is not None:
+            self.build(parent)
         with _build_errors(name):
-            if self._makes_base:
+            if parent is None and self._makes_base:
                 self._ensure_base()
-            self._build(state)
+            self._build(state, self._base if parent is None else PREFIX + parent)
         return self._state(name)
 
     def close(self) -> None:
@@ -84,9 +96,16 @@ class ImageBuilder:
     def _state(self, name: str) -> ImageState:
         if name not in image_names():
             raise ImageMissing(f"there is no recipe {name!r}", hint=f"known: {', '.join(image_names())}")
-        digest = folder_digest(_FOLDER / name, base_digest() if self._makes_base else self._base)
+        digest = folder_digest(_FOLDER / name, self._digest_below(name))
         found = self._digest_of(PREFIX + name)
         return ImageState(name, PREFIX + name, digest, present=found is not None, fresh=found == digest)
+
+    def _digest_below(self, name: str) -> str:
+        """Names what an image stands on."""
+        parent = parent_of(name)
+        if parent is not None:
+            return self._state(parent).digest
+        return base_digest() if self._makes_base else self._base
 
     def _digest_of(self, reference: str) -> str | None:
         """The label; "" for an image without one; None for no image."""
@@ -106,12 +125,13 @@ class ImageBuilder:
             changes = ["ENV PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", f"LABEL {LABEL_DIGEST}={base_digest()}"]
             self._api.import_image_from_file(str(tar), repository=BASE, tag="latest", changes=changes)
 
-    def _build(self, state: ImageState) -> None:
+    def _build(self, state: ImageState, base: str) -> None:
         """By the engine's classic builder: BuildKit would need a registry for its own front end."""
         lines = self._api.build(
-            path=str(_FOLDER / state.name),
+            fileobj=io.BytesIO(build_context(_FOLDER / state.name)),
+            custom_context=True,
             tag=state.reference,
-            buildargs={"BASE": self._base},
+            buildargs={"BASE": base},
             labels={LABEL_DIGEST: state.digest},
             network_mode="host",
             rm=True,
@@ -123,6 +143,12 @@ class ImageBuilder:
             said.append(str(line.get("stream", "")))
             if "error" in line:
                 raise ImageMissing(f"building {state.reference}: {line['error']}\n{''.join(said)[-2000:]}")
+
+
+def parent_of(name: str) -> str | None:
+    """The image of ours that this one stands on; None for one that stands on any Debian."""
+    found = _OUR_BASE.search((_FOLDER / name / "Dockerfile").read_text())
+    return found[1] if found else None
 
 
 def image_names() -> list[str]:

@@ -36,10 +36,10 @@ def show(
     watch: Annotated[bool, typer.Option("--watch", help="A line for each change, until the session ends.")] = False,
     json: Json = False,
 ) -> None:
-    """Show how a session stands; one that has ended says why for a day."""
-    from leasebox.cli.session_view import show_session, watch_session
+    """Show how a session stands and what it uses; one that has ended says why for a day."""
+    from leasebox.cli.session_view import show_measured, watch_session
 
-    with_session(name, lambda s: watch_session(s, is_json=json) if watch else show_session(s.info(), is_json=json))
+    with_session(name, lambda session: (watch_session if watch else show_measured)(session, is_json=json))
 
 
 @sessions_app.command("create")

@@ -18,6 +18,7 @@ No other module and no script writes key text: scripts get `Keys.names` (prefixe
 | `lb:expiring` | zset | jobs -> `expires_at` | the jobs |
 | `lb:session:{tenant}/{s}` | hash | the session | closed: `tombstone_ttl_s` |
 | `lb:session:{tenant}/{s}:pending` | list | jobs in order of submit | the jobs |
+| `lb:session:{tenant}/{s}:metrics` | stream | the last measurement of its sandbox | TTL 60 s |
 | `lb:unbound` | zset | idle sessions without a sandbox -> when they may end | script expire |
 | `lb:nodes` | zset | node -> heartbeat counter | script forget |
 | `lb:node:{n}` | hash | incarnation, driver, slots, ... | script forget |
@@ -26,7 +27,7 @@ No other module and no script writes key text: scripts get `Keys.names` (prefixe
 | `lb:node:{n}:expiry` | zset | idle sessions -> when they may be swept | the sessions |
 | `lb:node:{n}:pool:{inc}:{profile}` | list | warm sandboxes | scripts adopt, forget |
 | `lb:node:{n}:pools` | set | `{inc}:{profile}` of each pool | scripts adopt, forget |
-| `lb:node:{n}:control` | stream | cancel, close, drain | script forget; 1,000 entries |
+| `lb:node:{n}:control` | stream | cancel, close, measure, drain | script forget; 1,000 entries |
 | `lb:tenant:{t}:queued`, `:running`, `:sessions` | set | what counts against quotas | jobs, sessions |
 | `lb:tenant:{t}:parked` | zset | runnable lines of a full tenant -> since | the lines |
 | `lb:tenant:{t}:recent` | zset | last 10,000 jobs -> `submitted_at` | bounded |
@@ -75,7 +76,7 @@ class Keys:
                 "idem": f"{p}:idem:", "blob": f"{p}:blob:", "jobs": ":jobs",
                 "queue": f"{p}:queue:", "waiting": ":waiting", "queued": ":queued",
                 "deferred": f"{p}:deferred", "expiring": f"{p}:expiring", "unbound": f"{p}:unbound",
-                "session": f"{p}:session:", "pending": ":pending",
+                "session": f"{p}:session:", "pending": ":pending", "metrics": ":metrics",
                 "nodes": f"{p}:nodes", "node": f"{p}:node:", "claims": ":claims", "sessions": ":sessions",
                 "expiry": ":expiry", "pool": ":pool:", "pools": ":pools", "control": ":control",
                 "tenant": f"{p}:tenant:", "running": ":running", "parked": ":parked", "recent": ":recent",
@@ -155,6 +156,10 @@ class Keys:
     def pending(self, tenant: str, session: str) -> str:
         """The jobs of a session's line, in the order of their submit."""
         return f"{self.prefix}:session:{tenant}/{session}:pending"
+
+    def metrics(self, line: str) -> str:
+        """What was measured last of a session, by its line."""
+        return f"{self.prefix}:session:{line}:metrics"
 
     def unbound(self) -> str:
         """The idle sessions that have no sandbox."""

@@ -4,6 +4,7 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from leasebox import _sessions
+from leasebox.contract.metrics import SessionMetrics
 from leasebox.contract.result import SessionInfo
 from leasebox.server.bodies import StrictRoute
 from leasebox.server.models import BODY, Cursor, Documented, Name, NewSession, PageSize, SessionList, answer, problems
@@ -43,6 +44,12 @@ async def list_sessions(desk: ReadSessions, limit: PageSize = 50, cursor: Cursor
 async def get_session(name: Name, desk: ReadSessions) -> Response:
     """How a session stands, also for a day after its end."""
     return answer(await desk.run(desk.backend.session(name)))
+
+
+@router.get("/{name}/metrics", response_model=SessionMetrics, responses=problems(404, 422))
+async def session_metrics(name: Name, desk: ReadSessions) -> Response:
+    """What its sandbox uses now; its node is asked, and answers in a moment."""
+    return answer(await desk.run(desk.backend.metrics(name)))
 
 
 @router.post("/{name}/touch", response_model=SessionInfo, responses=problems(404, 410, 422))

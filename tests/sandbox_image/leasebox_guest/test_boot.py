@@ -118,6 +118,25 @@ def test_a_preload_that_starts_a_thread_ends_the_start(spawn: Spawn, broken: Pat
     assert host.exit_code() == 70
 
 
+@pytest.mark.parametrize("mode", ["r2", "r1"])
+def test_a_preload_may_write_and_nothing_of_it_is_there_for_a_job(spawn: Spawn, broken: Path, mode: str) -> None:
+    """As matplotlib does: in a folder below HOME if it may, else in one of /tmp that each job's end would remove."""
+    (broken / "writer.py").write_text(
+        "import os, threading\nassert os.access(os.path.expanduser('~'), os.W_OK)\n"
+        "WHERE = os.path.expanduser('~/.cache/writer'); os.makedirs(WHERE); open(WHERE + '/list', 'w').close()\n"
+        "os.mkdir('/tmp/mine'); open('/tmp/mine/a', 'w').close(); open('/tmp/b', 'w').close()\n"
+        "timer = threading.Timer(60, print); timer.start(); timer.cancel()\n"
+    )
+    program = "import os, writer; print(writer.WHERE, os.environ['HOME'], os.listdir('/tmp'), sorted(os.listdir()))"
+
+    host = spawn(mode, "--preload", "writer", agent=broken)
+    assert host.expect(Kind.READY)["preloaded"] == ["writer"]
+    ran = host.run(program)
+
+    assert ran.stdout == b"/workspace/.cache/writer /workspace [] ['main.py']\n", ran.stderr
+    assert (ran.clean, ran.stderr) == (True, b"")
+
+
 def test_a_preload_that_fails_or_prints_does_no_harm(spawn: Spawn, broken: Path) -> None:
     (broken / "loud.py").write_text("print('loud'); import sys; sys.stdout.flush()")
     (broken / "bad.py").write_text("1 / 0")

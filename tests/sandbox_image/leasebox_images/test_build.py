@@ -11,6 +11,7 @@ import pytest
 from leasebox.contract.errors import ImageMissing
 from leasebox_images import build
 from leasebox_images.build import ImageBuilder, image_names
+from leasebox_images.context import build_context
 from leasebox_images.digest import folder_digest
 
 DOCKERFILE = "ARG BASE=scratch\nFROM ${BASE}\nCOPY note /note\n"
@@ -45,8 +46,23 @@ def test_digest_ignores_byte_code(recipe):
     assert folder_digest(recipe, "base") == before
 
 
-def test_the_default_image_has_a_recipe():
-    assert "python" in image_names()
+def test_each_image_has_a_recipe_and_stands_on_one_that_has_a_python_for_the_agent():
+    assert {name: build.parent_of(name) for name in image_names()} == {
+        "python": None,
+        "data": "python",
+        "node": "python",
+    }
+
+
+def test_a_build_gets_its_folder_and_the_certificates_that_this_machine_trusts(recipe, monkeypatch, tmp_path):
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_text("mine")
+    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+
+    with tarfile.open(fileobj=io.BytesIO(build_context(recipe))) as tar:
+        found = {entry.name: tar.extractfile(entry).read() for entry in tar if entry.isfile()}
+
+    assert found == {"./Dockerfile": DOCKERFILE.encode(), "./note": b"one", "ca.pem": b"mine"}
 
 
 @pytest.fixture
@@ -59,7 +75,7 @@ def tiny_base(docker_engine: object):
     client = docker.from_env()
     client.api.import_image_from_data(data.getvalue(), repository=name, tag="latest")
     yield name
-    for image in ("leasebox-test/tiny", name):
+    for image in ("leasebox-test/above", "leasebox-test/tiny", name):
         try:
             client.images.remove(image, force=True)
         except docker.errors.ImageNotFound:
@@ -103,6 +119,20 @@ def test_a_fresh_image_is_not_built_again(builder, docker_engine):
     builder.build("tiny")
 
     assert docker_engine.client.images.get("leasebox-test/tiny").id == first
+
+
+@pytest.mark.docker
+@pytest.mark.slow
+def test_an_image_that_stands_on_another_is_built_after_it_and_changes_with_it(builder, recipe):
+    above = recipe.parent / "above"
+    above.mkdir()
+    (above / "Dockerfile").write_text("ARG BASE=leasebox/tiny\nFROM ${BASE}\nCOPY ca.pem /ca.pem\n")
+    builder.build("above")
+    built = {state.name: state.fresh for state in builder.states()}
+    (recipe / "note").write_text("two")
+
+    assert built == {"above": True, "tiny": True}
+    assert [state.name for state in builder.check([])] == ["above", "tiny"]
 
 
 @pytest.mark.docker

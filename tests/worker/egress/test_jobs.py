@@ -18,6 +18,7 @@ from structlog.testing import capture_logs
 from leasebox_worker.drivers.base import Driver
 from leasebox_worker.egress.proxy import Egress
 from leasebox_worker.engine.deps import Deps
+from leasebox_worker.engine.measure import Measurer
 from leasebox_worker.engine.runner import run_job
 from leasebox_worker.engine.sandboxes import Placement, Sandboxes
 from leasebox_worker.policy.profiles import Profile
@@ -80,7 +81,9 @@ def do(worker_node: Any, deps: Deps) -> Do:
 
 
 @pytest.mark.slow
-def test_a_job_s_network_is_counted_in_its_result_and_ends_with_it(do: Do, origin: Any, egress_root: Path) -> None:
+def test_a_job_s_network_is_counted_in_its_result_and_ends_with_it(
+    do: Do, origin: Any, egress_root: Path, deps: Deps, worker_node: Any
+) -> None:
     code = GET.format(ca=origin.ca)
     first = do("s", code=code, network=["allowed.test"])
     second = do("s", code=code)
@@ -90,6 +93,10 @@ def test_a_job_s_network_is_counted_in_its_result_and_ends_with_it(do: Do, origi
     assert first["usage"]["network_out_bytes"] > 200
     assert second["stdout"].startswith("refused")
     assert second["usage"]["network_in_bytes"] == 0
+    sandbox = deps.sandboxes.named(worker_node.session("s")["sandbox"])
+    measured = Measurer(deps.sandboxes, lambda *_: None).measure(sandbox)
+    assert measured.network_in_bytes == first["usage"]["network_in_bytes"]
+    assert measured.network_out_bytes == first["usage"]["network_out_bytes"]
     assert list(egress_root.glob("*/p.sock")) == []
 
 

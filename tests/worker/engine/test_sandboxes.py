@@ -1,5 +1,7 @@
 """How many sandboxes a process holds, and which of them it gives out."""
 
+import os
+import signal
 from typing import Any
 
 import pytest
@@ -7,7 +9,8 @@ import pytest
 from leasebox.contract.errors import StartFailed
 from leasebox.contract.spec import Limits
 from leasebox_worker.engine.deps import Deps
-from leasebox_worker.engine.sandboxes import Sandbox
+from leasebox_worker.engine.runner import run_job
+from leasebox_worker.engine.sandboxes import MAX_MISSED, Sandbox
 from leasebox_worker.policy.admit import effective_limits
 from leasebox_worker.policy.profiles import BUILT_IN
 
@@ -69,6 +72,40 @@ def test_a_sandbox_whose_channel_broke_is_ended_by_the_next_ping(deps: Deps, eve
 
     assert eventually(is_gone)
     assert deps.sandboxes.find(sandbox.text()) is None
+
+
+def test_an_idle_agent_that_misses_three_pings_is_replaced_and_its_session_hears_why(
+    worker_node: Any, deps: Deps
+) -> None:
+    run_job(worker_node.submit("s", {"code": "print(1)"}), deps)
+    text = worker_node.session("s")["sandbox"]
+    sandbox = deps.sandboxes.named(text)
+    assert sandbox is not None
+    assert sandbox.handle.pid is not None
+    os.kill(sandbox.handle.pid, signal.SIGSTOP)
+    for _ in range(MAX_MISSED):  # the first is sent when none is owed
+        deps.sandboxes.ping_all()
+        assert deps.sandboxes.holds(text)
+    deps.sandboxes.ping_all()
+    assert not deps.sandboxes.holds(text)
+
+    job = worker_node.submit("s", {"code": "print(2)"})
+    run_job(job, deps)
+
+    events = worker_node.redis.xrange(worker_node.keys.events(job))
+    assert [fields[b"json"] for _, fields in events if fields[b"type"] == b"session_restarted"] == [
+        b'{"reason":"failed"}'
+    ]
+    assert worker_node.job(job)["outcome"] == "ok"
+
+
+def test_an_agent_that_answers_is_left_alone(deps: Deps) -> None:
+    sandbox = make(deps)
+    for _ in range(3 * MAX_MISSED):
+        deps.sandboxes.ping_all()
+        sandbox.link.read(10.0)  # the answer to the ping
+
+    assert deps.sandboxes.holds(sandbox.text())
 
 
 def test_a_broken_sandbox_is_not_given_out_and_frees_its_place(deps: Deps) -> None:

@@ -28,6 +28,8 @@ def test_without_a_file_the_built_in_profiles_are_served() -> None:
         "lightweight": (1.0, 256, 96, 32),
         "heavy-compute": (4.0, 2048, 960, 64),
         "browser": (2.0, 1024, 448, 64),
+        "data": (2.0, 2048, 768, 64),
+        "node": (2.0, 2048, 768, 256),
     }
 
 
@@ -81,7 +83,10 @@ def test_a_file_may_replace_default(file: Path) -> None:
         ("[profiles.a]\nlanguages = []\n", ("'a'", "languages:", "at least 1")),
         ('[profiles.a]\nnetwork = ["*"]\n', ("'a'", "network.0:")),
         ('[profiles.a]\nsecrets = ["low"]\n', ("'a'", "secrets.0:")),
-        ('[profiles.a]\nextends = "b"\n', ("'a'", "extends:", "'b'", "browser, default, heavy-compute, lightweight")),
+        (
+            '[profiles.a]\nextends = "b"\n',
+            ("'a'", "extends:", "'b'", "browser, data, default, heavy-compute"),
+        ),
         ('[profiles.a]\nextends = ["b"]\n', ("'a'", "extends:", "one profile")),
         ('[profiles.a]\nextends = "b"\n[profiles.b]\nextends = "a"\n', ("'a'", "extends:", "a -> b -> a")),
         ("[profiles.Big]\n", ("'Big'", "name:")),

@@ -107,6 +107,7 @@ class Stats:
 
     Attributes:
         pids_refused: How many forks and threads the pids limit has refused.
+        disk_bytes: In the workspace; from `stats` alone, and None where the host cannot look.
     """
 
     cpu_s: float
@@ -115,6 +116,7 @@ class Stats:
     oom_kills: int
     pids: int
     pids_refused: int = 0
+    disk_bytes: int | None = None
 
 
 @dataclass(frozen=True)

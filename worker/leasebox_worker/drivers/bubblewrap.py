@@ -16,7 +16,7 @@ from pathlib import Path
 
 from leasebox.contract.errors import LeaseboxError, SandboxDied, StartFailed
 from leasebox_worker.drivers import bubblewrap_arguments as arguments
-from leasebox_worker.drivers import cgroup, hardening, process_tree, tmpfs
+from leasebox_worker.drivers import cgroup, hardening, process_tree, tmpfs, workspace
 from leasebox_worker.drivers.base import (
     Channel,
     Check,
@@ -133,18 +133,24 @@ class BubblewrapDriver:
 
     def stats(self, handle: Handle) -> Stats:
         """See `base.Driver`; R1 has /proc alone, so no peaks."""
-        with self._lock:
-            live = self._live.get(handle.id)
-        if live is not None and live.groups:  # they outlive its processes, and tell how these died
-            live.seen_in = live.seen_in or cgroup.by_controller(handle.name)
-            return cgroup.stats(live.seen_in)
-        if live is None or live.pid is None or live.bwrap is None or live.bwrap.poll() is not None:
-            raise SandboxDied(f"sandbox {handle.name} is gone")
-        return process_tree.tree_stats(live.pid)
+        pid, seen = self._counted(handle)
+        return seen if pid is None else replace(seen, disk_bytes=workspace.used_bytes(pid))
 
     def quick_stats(self, handle: Handle) -> Stats | None:
         """See `base.Driver`; None in R1, where nothing counts what a job could not lie about."""
-        return self.stats(handle) if self._limited else None
+        return self._counted(handle)[1] if self._limited else None
+
+    def _counted(self, handle: Handle) -> tuple[int | None, Stats]:
+        """The sandbox's first process while it lives, and what it used."""
+        with self._lock:
+            live = self._live.get(handle.id)
+        is_alive = live is not None and live.bwrap is not None and live.bwrap.poll() is None
+        if live is not None and live.groups:  # they outlive its processes, and tell how these died
+            live.seen_in = live.seen_in or cgroup.by_controller(handle.name)
+            return live.pid if is_alive else None, cgroup.stats(live.seen_in)
+        if live is None or live.pid is None or not is_alive:
+            raise SandboxDied(f"sandbox {handle.name} is gone")
+        return live.pid, process_tree.tree_stats(live.pid)
 
     def close(self) -> None:
         """See `base.Driver`: every sandbox of this driver ends."""

@@ -6,7 +6,7 @@ The hot path is `create`: three requests (create, attach, start), all settings c
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import docker.errors
@@ -16,7 +16,7 @@ from docker import APIClient
 from docker.utils import kwargs_from_env
 
 from leasebox.contract.errors import ImageMissing, LeaseboxError, SandboxDied, StartFailed
-from leasebox_worker.drivers import cgroup, docker_attach, docker_settings, hardening
+from leasebox_worker.drivers import cgroup, docker_attach, docker_settings, hardening, workspace
 from leasebox_worker.drivers.base import (
     Channel,
     Check,
@@ -162,7 +162,10 @@ class DockerDriver:
 
     def stats(self, handle: Handle) -> Stats:
         """See `base.Driver`; read from this host's cgroups where they are to be seen, which is 20 times faster."""
-        return self.quick_stats(handle) or self._engine_stats(handle)
+        seen = self.quick_stats(handle)
+        if seen is None:
+            return self._engine_stats(handle)
+        return replace(seen, disk_bytes=workspace.used_bytes(self._pid(handle)))
 
     def quick_stats(self, handle: Handle) -> Stats | None:
         """See `base.Driver`; None where its cgroups are not to be seen: from here, or any more."""

@@ -37,6 +37,10 @@ class Traffic:
     bytes_out: int = 0
     refused: int = 0
 
+    def plus(self, other: "Traffic") -> "Traffic":
+        """Both together."""
+        return Traffic(self.bytes_in + other.bytes_in, self.bytes_out + other.bytes_out, self.refused + other.refused)
+
 
 class Room:
     """How many connections the whole worker may still have: each costs it two descriptors."""
@@ -97,6 +101,11 @@ class Door:
         self._listener.close()
         if (unlogged := self._refused - self.caps.logged_refusals) > 0:
             log.warning("egress_refusals_not_logged", count=unlogged, **self._who())
+        return self.traffic
+
+    @property
+    def traffic(self) -> Traffic:
+        """What has gone through until now; may be read from any thread."""
         return Traffic(self._in, self._out, self._refused)
 
     def spend(self, *, bytes_in: int = 0, bytes_out: int = 0) -> float:

@@ -126,7 +126,7 @@ def _sandbox_for(
     answer: a.Leased | a.Cold, asked: Limits, grant: Grant, profile: Profile, berth: Berth, deps: Deps
 ) -> Sandbox:
     """The sandbox of the line: the one that it has, a warm one of the pool, or a new one, bound."""
-    work = answer.work
+    work, why_gone = answer.work, End.LOST
     if isinstance(answer, a.Leased):
         sandbox = deps.sandboxes.find(answer.sandbox)
         if sandbox is not None and sandbox.is_warm:
@@ -136,13 +136,14 @@ def _sandbox_for(
         if sandbox is not None:
             berth.leave()
             return sandbox
+        why_gone = deps.sandboxes.why_gone(answer.sandbox)
     if work.session_expired is not None:
         raise _MustExist(work.session_expired)
     labels = {"leasebox.session": f"{work.tenant}/{work.session}" if work.session else "", "leasebox.job": work.job}
     POOL.labels(profile.name, "miss").inc()
     sandbox = deps.sandboxes.make(profile, grant.limits, labels, berth.place())
     try:
-        bound = deps.tracker.bind(work, sandbox.text(), why="lost")
+        bound = deps.tracker.bind(work, sandbox.text(), why=why_gone)
     except BaseException:
         deps.sandboxes.discard(sandbox)
         raise

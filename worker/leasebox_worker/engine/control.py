@@ -16,17 +16,27 @@ BLOCK_MS = 1000
 
 
 class Control:
-    """Reads the control stream of a node and carries out cancel, close and drain.
+    """Reads the control stream of a node and carries out cancel, close, measure and drain.
 
     Args:
         leave: Begins to stop this process; told whether to end the sandboxes that would outlive it.
+        measure: Begins to measure a session's sandbox; told its line and the sandbox as the record names it.
     """
 
-    def __init__(self, client: redis.Redis, keys: Keys, node: str, deps: Deps, leave: Callable[[bool], None]) -> None:
+    def __init__(
+        self,
+        client: redis.Redis,
+        keys: Keys,
+        node: str,
+        deps: Deps,
+        leave: Callable[[bool], None],
+        measure: Callable[[str, str], None] = lambda _line, _sandbox: None,
+    ) -> None:
         self._redis = client
         self._stream = keys.control(node)
         self._deps = deps
         self._leave = leave
+        self._measure = measure
         self._cursor = reads.last_id(client, self._stream)
 
     def read(self) -> None:
@@ -41,6 +51,8 @@ class Control:
                 cancel(order["job"], self._deps)
             case "close" if order.get("sandbox"):
                 self._deps.sandboxes.end(order["sandbox"])
+            case "measure":
+                self._measure(order["line"], order["sandbox"])
             case "drain":
                 self._leave(order.get("destroy") == "1")
             case other:

@@ -11,7 +11,7 @@ import structlog
 
 from leasebox.contract.errors import ConfigError
 from leasebox.contract.keys import Keys
-from leasebox.contract.scripts import Runner
+from leasebox.contract.scripts import Runner, metrics
 from leasebox_worker.config import OnExit, WorkerSettings, given_secrets
 from leasebox_worker.drivers.base import Isolation
 from leasebox_worker.egress.proxy import Egress
@@ -23,6 +23,7 @@ from leasebox_worker.engine.drain import Drain
 from leasebox_worker.engine.ground import Ground, check, facts_of
 from leasebox_worker.engine.holder import WATCH_S, Holder
 from leasebox_worker.engine.intake import Gate, Pause
+from leasebox_worker.engine.measure import Measurer
 from leasebox_worker.engine.publication import publish
 from leasebox_worker.engine.refill import Refill, Refilling
 from leasebox_worker.engine.sandboxes import Placement, Sandboxes
@@ -246,7 +247,11 @@ def _duties(host: Host, runner: Runner, keys: Keys, stop: Callable[[], None]) ->
         resend_grace_s=timers.resend_grace_s,
     )
     reaper = Reaper(client, runner, keys, graces)
-    control = Control(client, keys, settings.node, deps, leave)
+    measurer = Measurer(
+        deps.sandboxes,
+        lambda line, sandbox, found: runner.run(metrics.measured(keys, line=line, sandbox=sandbox, json=found)),
+    )
+    control = Control(client, keys, settings.node, deps, leave, measurer.ask)
 
     return [
         Beat("control", control.read, 0.0),

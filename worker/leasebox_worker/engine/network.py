@@ -58,8 +58,10 @@ def network(spec: JobSpec, work: Work, sandbox: Sandbox, egress: Egress | None) 
         opened = egress.open(sandbox.name, visit)
     except OSError as exc:
         raise StartFailed(f"no way out of sandbox {sandbox.name}: {exc}") from exc
+    sandbox.carried = sandbox.carried.through(opened.door)
     try:
         yield used
     finally:
         used.traffic = egress.shut(opened)
+        sandbox.carried = sandbox.carried.shut(used.traffic)
         log.debug("egress_shut", bytes_in=used.traffic.bytes_in, bytes_out=used.traffic.bytes_out)

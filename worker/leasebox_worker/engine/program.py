@@ -154,6 +154,7 @@ def _run_program(attempt: Attempt, sandbox: Sandbox, deps: Deps) -> tuple[Ended,
     attempt.told.ended(exited, sandbox, was_oom=seen.was_oom)
     ended = name_ending(exited, seen)
     ended = replace(ended, message=_without_secrets(ended.message, attempt.secrets))
+    sandbox.disk_bytes = exited.disk_bytes
     usage = Usage(
         run_s=_run_s(exited.wall_s, attempt.times.exited_at - began, attempt.times.redis_s + sandbox.link.held_s),
         cpu_s=exited.cpu_s,

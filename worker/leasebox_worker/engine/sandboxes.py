@@ -15,6 +15,7 @@ from leasebox.contract.spec import Limits
 from leasebox_worker.drivers import base
 from leasebox_worker.egress.proxy import Egress
 from leasebox_worker.engine.circuit import Circuit
+from leasebox_worker.engine.counts import Carried, Sample
 from leasebox_worker.engine.outcome import Counted, counted
 from leasebox_worker.guestlink.link import GuestLink
 from leasebox_worker.policy.admit import made_with, offers_network
@@ -27,6 +28,8 @@ LIMITS = "leasebox.limits"
 """The label by which a later incarnation knows what a sandbox was made with."""
 SETTINGS = "leasebox.settings"
 """The same for what else of its profile cannot be changed any more: see `made_with`."""
+MAX_MISSED = 3
+"""An idle agent that has not answered so many pings in a row is given up, and its sandbox with it."""
 RESYNC_MARGIN_S = 2.0
 """Beyond the dead-man time, after which an agent listens again."""
 
@@ -40,6 +43,9 @@ class Sandbox:
         is_warm: It came through the pool, and no job has had it yet.
         image: What it was made from, and `settings` (see `made_with`) how; "" = nobody knows.
         interpreter_was_oom: Memory ended the last kept interpreter, and no cell has said so yet.
+        sampled: When it was last measured for somebody who asked.
+        carried: Through its network.
+        disk_bytes: In its workspace when the last job ended.
     """
 
     name: str
@@ -51,6 +57,9 @@ class Sandbox:
     interpreter_was_oom: bool = False
     image: str = ""
     settings: str = ""
+    sampled: Sample | None = None
+    carried: Carried = field(default_factory=Carried)
+    disk_bytes: int = 0
 
     def text(self) -> str:
         """As it stands in Redis."""
@@ -103,6 +112,7 @@ class Sandboxes:
         self._bound = bound
         self._held: dict[str, Sandbox] = {}
         self._reserved: set[Place] = set()
+        self._failed: set[str] = set()
         self._is_closed = False
         self._lock = threading.Lock()
         self._has_room = threading.Condition(self._lock)
@@ -242,15 +252,22 @@ class Sandboxes:
             return None
         return sandbox
 
+    def named(self, text: str) -> Sandbox | None:
+        """The sandbox that a record names, however it is; None if it is none of ours."""
+        with self._lock:
+            return self._held.get(json.loads(text)["name"])
+
     def holds(self, text: str) -> bool:
         """Whether the sandbox that a record names is one of ours."""
-        with self._lock:
-            return json.loads(text)["name"] in self._held
+        return self.named(text) is not None
+
+    def why_gone(self, text: str) -> End:
+        """Why a sandbox that a record names is not held any more."""
+        return End.FAILED if json.loads(text)["name"] in self._failed else End.LOST
 
     def end(self, text: str, reason: End = End.CLOSED) -> None:
         """End the sandbox that a record names, in the background; one that is not held is reconcile's business."""
-        with self._lock:
-            sandbox = self._held.get(json.loads(text)["name"])
+        sandbox = self.named(text)
         if sandbox is not None:
             self.discard(sandbox, reason)
 
@@ -280,15 +297,19 @@ class Sandboxes:
         return True
 
     def ping_all(self) -> None:
-        """Tell every agent that its worker lives; one whose channel broke is found out here, and ended."""
-        with self._lock:
-            held = list(self._held.values())
-        for sandbox in held:
+        """Tell every agent that its worker lives; one whose channel broke, or that does not answer, is ended here."""
+        for sandbox in self.all():
             try:
                 sandbox.link.ping()
             except LeaseboxError as exc:
                 log.warning("sandbox_lost", sandbox=sandbox.name, reason=str(exc))
                 self.discard(sandbox, End.LOST)
+                self.lost.set()
+                continue
+            if sandbox.link.pulse.missed >= MAX_MISSED:
+                log.warning("sandbox_failed", sandbox=sandbox.name, pings_missed=sandbox.link.pulse.missed)
+                self._failed.add(sandbox.name)  # before it is gone: whoever misses it asks why
+                self.discard(sandbox, End.FAILED)
                 self.lost.set()
 
     def all(self) -> list[Sandbox]:

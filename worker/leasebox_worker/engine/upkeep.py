@@ -20,7 +20,7 @@ def upkeep(client: redis.Redis, runner: Runner, keys: Keys, place: Place, deps: 
         period_s: Between two comparisons of engine and records.
     """
     sandboxes = deps.sandboxes
-    reconciler = Reconciler(client, runner, keys, place, sandboxes.driver, sandboxes.names)
+    reconciler = Reconciler(client, runner, keys, place, sandboxes.driver, sandboxes.names, sandboxes.why_gone)
 
     def _reconcile() -> None:
         drift = reconciler.reconcile()

@@ -25,6 +25,7 @@ from leasebox_worker.guestlink.messages import (
     Restarted,
     decode,
 )
+from leasebox_worker.guestlink.pulse import Pulse
 from leasebox_worker.guestlink.stdin import CHUNK, Stdin, chunked
 
 CANCEL_PATIENCE_S = 0.5
@@ -76,6 +77,7 @@ class GuestLink:
         self._held_since: float | None = None
         self._held_before_s = 0.0
         self._displays = Displays()
+        self.pulse = Pulse()
         self.is_broken = False
         self.python = ""
 
@@ -315,18 +317,19 @@ class GuestLink:
                 self._send_locked(pack(Kind.RESUME, b""))
 
     def ping(self) -> None:
-        """Tell the agent that its worker lives; an idle agent's answers are read here, so that they do not pile up.
+        """Tell the agent that its worker lives; an idle agent's answers are read here, and missed where none came.
 
         Raises:
             SandboxDied, GuestProtocolError: As `read`.
         """
+        self.check()
+        self.pulse.beat(is_idle=self._running is None)
         # Frames that another thread is sending say the same; a wait for it would cost every other agent its ping.
         if self._send_lock.acquire(blocking=False):
             try:
                 self._send_locked(pack(Kind.PING, b""))
             finally:
                 self._send_lock.release()
-        self.check()
 
     def check(self) -> None:
         """Find out, without a word to the agent, whether an idle one has ended or said what it may not.
@@ -351,10 +354,13 @@ class GuestLink:
 
     def _heard(self, timeout_s: float) -> bytes:
         try:
-            return self._channel.receive(timeout_s) or b""
+            data = self._channel.receive(timeout_s) or b""
         except ChannelClosed as exc:
             self.is_broken = True
             raise SandboxDied("the sandbox ended") from exc
+        if data:
+            self.pulse.heard()
+        return data
 
     def _taken(self, data: bytes) -> list[Message]:
         """The messages that `data` completes, less those that only keep the state machine."""

@@ -91,6 +91,7 @@ class Reconciler:
         place: Place,
         driver: Driver,
         held: Callable[[], frozenset[str]],
+        why_gone: Callable[[str], str] = lambda _text: "lost",
     ) -> None:
         self._redis = client
         self._run = runner.run
@@ -98,6 +99,7 @@ class Reconciler:
         self._place = place
         self._driver = driver
         self._held = held
+        self._why_gone = why_gone
 
     def reconcile(self) -> Drift:
         """Both ways.
@@ -129,7 +131,13 @@ class Reconciler:
         return sum(self._detach(action.owner) for action in actions)
 
     def _detach(self, owner: SessionOwner) -> bool:
-        call = node.detach(self._keys, line=owner.line, generation=owner.generation, sandbox=owner.text)
+        call = node.detach(
+            self._keys,
+            line=owner.line,
+            generation=owner.generation,
+            sandbox=owner.text,
+            reason=self._why_gone(owner.text),
+        )
         is_detached = isinstance(self._run(call), a.Detached)
         if is_detached:
             log.warning("session_detached", session=owner.line)

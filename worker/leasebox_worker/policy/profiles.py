@@ -85,6 +85,23 @@ BUILT_IN = {
         Profile("lightweight", cpus=1.0, memory_bytes=256 * MIB, disk_bytes=96 * MIB, tmp_bytes=32 * MIB, pool=0),
         Profile("heavy-compute", cpus=4.0, memory_bytes=2048 * MIB, disk_bytes=960 * MIB, pool=0),
         Profile("browser", memory_bytes=1024 * MIB, disk_bytes=448 * MIB, pool=0),
+        Profile(
+            "data",
+            image="leasebox/data",
+            memory_bytes=2048 * MIB,
+            disk_bytes=768 * MIB,
+            pool=0,
+            preload=("numpy", "pandas", "matplotlib.pyplot"),
+        ),
+        Profile(
+            "node",
+            image="leasebox/node",
+            memory_bytes=2048 * MIB,
+            disk_bytes=768 * MIB,
+            tmp_bytes=256 * MIB,
+            pids=256,
+            pool=0,
+        ),
     )
 }
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from redis.exceptions import ResponseError
 
-from leasebox.contract.scripts import access, answers, client, node, worker
+from leasebox.contract.scripts import access, answers, client, metrics, node, worker
 
 
 def session_job(desk, **fields):
@@ -193,6 +193,18 @@ def pool_drop(desk):
 
 
 @call
+def measure(desk):
+    idle(desk)
+    return lambda: desk.run(metrics.measure(desk.keys, tenant="acme", session="s"))
+
+
+@call
+def measured(desk):
+    idle(desk)
+    return lambda: desk.run(metrics.measured(desk.keys, line="acme/s", sandbox=desk.session("s")["sandbox"], json="{}"))
+
+
+@call
 def publish(desk):
     given = {"node": "n", "incarnation": "n-1", "profiles": {"default": '{"digest":"d"}'}, "digest": "d"}
     return lambda: desk.run(node.publish(desk.keys, **given))
@@ -216,7 +228,13 @@ def key_revoke(desk):
     return lambda: desk.run(access.revoke(desk.keys, key="k"))
 
 
-TIMED = ("heartbeat_that_disowns", "touch", "open_batch")  # each call notes the time, as it should
+TIMED = (
+    "heartbeat_that_disowns",
+    "touch",
+    "open_batch",
+    "measure",
+    "measured",
+)  # each call notes the time, or asks
 
 
 @pytest.mark.parametrize("name", [name for name in CALLS if name not in TIMED])

@@ -9,7 +9,7 @@ import pytest
 from redis import Redis
 
 from leasebox import Client
-from leasebox.cli.session_view import why
+from leasebox.cli.session_view import size_text, why
 from leasebox.config import ClientSettings
 from leasebox.contract.keys import Keys
 from leasebox.contract.result import SessionInfo
@@ -68,6 +68,21 @@ def test_a_session_is_made_listed_touched_watched_and_closed(shell: Shell, clien
     assert "closed, 0 pending, 0 run. It was closed." in rest
     assert watching.returncode == 0
     assert "idle timeout    5 minutes" in shell("sessions", "show", "v-1").stdout
+
+
+@pytest.mark.parametrize(
+    ("size", "told"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1 KiB"),
+        (35_756_441, "34.1 MiB"),
+        (1020 << 20, "1020 MiB"),
+        (3 << 40, "3 TiB"),
+    ],
+)
+def test_a_size_is_told_in_its_greatest_unit(size: int, told: str) -> None:
+    assert size_text(size) == told
 
 
 def test_the_short_forms_make_and_end_a_session(shell: Shell, client: Client) -> None:

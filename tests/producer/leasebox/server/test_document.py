@@ -32,6 +32,7 @@ def test_every_route_of_the_contract_is_there_and_none_that_does_nothing(documen
         "POST /v1/jobs/{job}/stdin", "GET /v1/jobs/{job}/artifacts/{path}", "POST /v1/blobs",
         "GET /v1/sessions/{name}/files", "POST /v1/sessions/{name}/files", "GET /v1/sessions/{name}/files/{path}",
         "PUT /v1/sessions/{name}/files/{path}", "DELETE /v1/sessions/{name}/files/{path}",
+        "GET /v1/sessions/{name}/metrics",
         "POST /v1/batches", "GET /v1/batches/{batch}", "POST /v1/batches/{batch}/jobs",
         "GET /v1/batches/{batch}/events", "GET /v1/batches/{batch}/results",
         "POST /v1/batches/{batch}/cancel", "POST /v1/batches/{batch}/seal",
