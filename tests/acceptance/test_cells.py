@@ -4,6 +4,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,35 @@ def test_a_time_limit_interrupts_a_cell_and_keeps_its_variables(cell: Cell) -> N
     assert late.error is not None
     assert late.error.name == "KeyboardInterrupt"
     assert after.results == [{"text/plain": "41"}]
+
+
+def clocks(name: str) -> dict[int, list[str]]:
+    """The CPU clocks of the processes of this machine that have a name and have not ended."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if (folder / "comm").read_text().strip() == name:
+                fields = (folder / "stat").read_text().rpartition(")")[2].split()
+                if fields[0] not in "ZX":
+                    found[int(folder.name)] = fields[11:13]
+    return found
+
+
+def test_a_session_left_alone_uses_no_cpu_although_a_cell_left_threads_and_children(client: Client, cell: Cell) -> None:
+    name = f"lb{uuid.uuid4().hex[:10]}"
+    cell(
+        f"import ctypes, os, threading\nctypes.CDLL(None).prctl(15, b'{name}')\n"
+        "def go():\n    while 1: pass\n"
+        "for _ in range(3): threading.Thread(target=go, daemon=True).start()\n"
+        "for _ in range(2): os.fork() or go()"
+    )
+    before = clocks(name)
+    for _ in range(5):  # time passes, and the worker's pings with it
+        client.run("import time; time.sleep(0.5)", wait_s=WAIT_S, check=True)
+
+    assert len(before) == 1  # the interpreter; what it forked is gone
+    assert clocks(name) == before
+    assert cell("threading.active_count()").results == [{"text/plain": "4"}]
 
 
 def test_a_cancelled_cell_keeps_its_variables(client: Client, cell: Cell) -> None:
