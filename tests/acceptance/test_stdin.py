@@ -2,9 +2,11 @@
 
 import asyncio
 import hashlib
+import json
 import threading
 import uuid
 
+import httpx2
 import pytest
 from tests.acceptance.conftest import Live
 from tests.conftest import Eventually
@@ -186,3 +188,18 @@ def test_the_asynchronous_client_does_the_same(live: Live, api: str) -> None:
     for url in (live.url, api):
         heard, stdout = asyncio.run(talk(url))
         assert (heard[0], stdout) == ("ONE\n", "ONE\nend\n")
+
+
+def test_over_a_websocket_a_program_is_answered_and_its_input_ended(api: str) -> None:
+    with httpx2.Client(base_url=api, timeout=WAIT_S) as http:
+        job = http.post("/v1/jobs", json={"code": ECHO, "stdin_open": True}).json()["id"]
+        with http.websocket(f"/v1/jobs/{job}/ws") as socket:
+            heard: list[str] = []
+            socket.send_text('{"type": "stdin", "text": "one\\n"}')
+            while "finished" not in heard:
+                event = json.loads(socket.receive_text())
+                heard.append(event["text"] if event["type"] == "stdout" else event["type"])
+                if heard[-1] == "ONE\n":
+                    socket.send_text('{"type": "eof"}')
+
+    assert heard == ["queued", "started", "ONE\n", "end\n", "finished"]

