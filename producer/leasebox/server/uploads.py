@@ -16,9 +16,8 @@ from leasebox.server.bodies import STALL_S
 from leasebox.server.models import Blob
 from leasebox.server.service import Desk
 
-_HEARD_OUT_BYTES = (
-    2 * blobs.MAX_BLOB_BYTES
-)  # up to here a refused body is read and dropped: a reset would eat the refusal
+# Up to here a refused body is read and dropped: a reset would eat the refusal.
+_HEARD_OUT_BYTES = 2 * blobs.MAX_BLOB_BYTES
 
 
 async def receive(desk: Desk, request: Request) -> Blob:
