@@ -287,10 +287,9 @@ def next_events(
     return found
 
 
-def result_line(event: JobDone) -> str:
+def result_line(index: int, key: str | None, job: str, result: Result) -> str:
     """A line of results: `{"index", "key", "job", "result"}`."""
-    result = event.result.model_dump(mode="json") if event.result is not None else None
-    data = {"index": event.index, "key": event.key, "job": event.job, "result": result}
+    data = {"index": index, "key": key, "job": job, "result": result.model_dump(mode="json")}
     return json.dumps(data, ensure_ascii=False) + "\n"
 
 

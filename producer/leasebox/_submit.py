@@ -159,6 +159,8 @@ def digest_of(spec: JobSpec) -> str:
 def record(spec: JobSpec, settings: ClientSettings, template: Template, job: str | None = None) -> NewJob:
     """Make the record of a new job, with a fresh id unless one is given."""
     job = job or new_job_id()
+    text = canonical_json(spec)
+    is_bare = not spec.model_fields_set & _NOT_IN_DIGEST.keys()
     wake = template.fill(job, shared(spec.priority), args_text(spec), kwargs_text(spec, settings.tenant))
     return NewJob(
         job=job,
@@ -167,8 +169,8 @@ def record(spec: JobSpec, settings: ClientSettings, template: Template, job: str
         session=spec.session,
         profile=spec.profile,
         priority=str(spec.priority),
-        spec=canonical_json(spec),
-        digest=digest_of(spec),
+        spec=text,
+        digest=hashlib.sha256(text).hexdigest() if is_bare else digest_of(spec),
         idempotency_key=spec.idempotency_key,
         must_exist=spec.session_must_exist,
         expires_in_s=spec.expires_in_s,

@@ -16,8 +16,8 @@ from leasebox import _batches
 from leasebox._batches import Item
 from leasebox._ids import new_job_id
 from leasebox.config import ClientSettings
-from leasebox.contract.batches import JobDone
 from leasebox.contract.errors import ConfigError, InvalidSpec, LeaseboxError
+from leasebox.contract.result import Result
 from leasebox.contract.spec import canonical_json
 
 _BEGINS = b'{"index": '
@@ -79,14 +79,14 @@ class Output:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def write(self, item: Item, ended: JobDone) -> None:
-        """Add the result of an item, whose job may be that of another line too; all of the line or, killed, a part."""
+    def write(self, item: Item, result: Result) -> None:
+        """Add the result of an item: all of the line or, killed, a part."""
         if item.index in self.done:
             return
-        line = _batches.result_line(JobDone("", 0.0, ended.job, item.index, item.key, ended.outcome, ended.result))
+        line = _batches.result_line(item.index, item.key, result.job, result)
         self._file.write(line.encode(errors="surrogateescape"))
         self._file.flush()
-        self._count(item.index, ended.outcome)
+        self._count(item.index, result.outcome)
 
     def complete(self) -> None:
         """Every line has its result: a later run is another one."""

@@ -20,8 +20,9 @@ from leasebox.cli.ending import CANCELLED
 from leasebox.cli.show import as_json, say
 from leasebox.client import Client
 from leasebox.config import color_wanted
-from leasebox.contract.batches import ItemError, JobDone
+from leasebox.contract.batches import ItemError
 from leasebox.contract.errors import LeaseboxError, UnknownBatch
+from leasebox.contract.result import Result
 
 _TOLD_ERRORS = 20
 
@@ -55,7 +56,6 @@ class _Filling:
     client: Client
     output: Output
     bar: "_Bar"
-    lines: int = 0
     errors: list[ItemError] = field(default_factory=list)
     batch: Batch | None = None
     is_interrupted: bool = False
@@ -83,7 +83,6 @@ class _Filling:
 
     def _items(self, lines: Iterator[bytes]) -> Iterator[Item]:
         for index, line in enumerate(lines):
-            self.lines = index + 1
             if index not in self.output.done:
                 yield item_of_line(index, line, self.output.run, self.client.settings)
 
@@ -91,43 +90,33 @@ class _Filling:
         ended = run.turn()
         self.errors += [refusal_of(item.index, error) for item, error in feeder.take_refused()]
         for event in ended:
-            self._write(feeder.in_flight[event.job], event)
+            self.output.write(feeder.in_flight[event.job], result_of(event))
             feeder.ended(event.job, time.monotonic())
         self.bar.show(self.output, str(feeder.waits_for) if feeder.waits_for is not None else "")
 
-    def _write(self, item: Item, ended: JobDone) -> None:
-        kept = ended if ended.result is not None else _with_result(ended)
-        self.output.write(item, kept)
-
     def _take_earlier(self, found: list[tuple[Item, Submitted]]) -> None:
         """Write the results of jobs that were queued before: those of a batch from its stream, others one by one."""
-        by_batch: dict[str, dict[str, Item]] = defaultdict(dict)
-        alone: list[tuple[Item, str]] = []
+        by_batch: dict[str, dict[str, list[Item]]] = defaultdict(lambda: defaultdict(list))
         for item, told in found:
-            if told.batch is not None and self.batch is not None and told.batch != self.batch.id:
-                by_batch[told.batch][told.job] = item
-            else:
-                alone.append((item, told.job))
+            by_batch[told.batch or ""][told.job].append(item)
         for batch, wanted in by_batch.items():
-            with suppress(UnknownBatch):
+            # In the batch of this run stands a job that two lines name; one of no batch was queued by itself.
+            if batch and self.batch is not None and batch != self.batch.id:
                 self._take_batch(batch, wanted)
-            alone += [(item, job) for job, item in wanted.items()]
-        for item, job in alone:
-            result = self.client.job(job).result()
-            self._write(item, JobDone("", 0.0, job, item.index, item.key, result.outcome, result))
-            self.bar.show(self.output, "")
+            for job, items in wanted.items():
+                self._write_all(items, self.client.job(job).result())
 
-    def _take_batch(self, batch: str, wanted: dict[str, Item]) -> None:
-        for event in self.client.batch(batch_id=batch).ends():
-            if (item := wanted.pop(event.job, None)) is not None:
-                self._write(item, event)
-                self.bar.show(self.output, "")
-            if not wanted:
-                return
+    def _take_batch(self, batch: str, wanted: dict[str, list[Item]]) -> None:
+        with suppress(UnknownBatch):
+            for event in self.client.batch(batch_id=batch).ends():
+                self._write_all(wanted.pop(event.job, []), result_of(event))
+                if not wanted:
+                    return
 
-
-def _with_result(ended: JobDone) -> JobDone:
-    return JobDone("", ended.at, ended.job, ended.index, ended.key, ended.outcome, result_of(ended))
+    def _write_all(self, items: list[Item], result: Result) -> None:
+        for item in items:
+            self.output.write(item, result)
+        self.bar.show(self.output, "")
 
 
 def _finish(filling: _Filling, *, is_json: bool, is_quiet: bool) -> None:

@@ -209,4 +209,8 @@ def _event_lines(found: Sequence[BatchEvent]) -> str:
 
 
 def _result_lines(found: Sequence[BatchEvent]) -> str:
-    return "".join(_batches.result_line(event) for event in found if isinstance(event, JobDone) and event.result)
+    return "".join(
+        _batches.result_line(event.index, event.key, event.job, event.result)
+        for event in found
+        if isinstance(event, JobDone) and event.result is not None
+    )

@@ -96,6 +96,13 @@ def test_the_digest_leaves_out_key_metadata_and_callback():
     assert _submit.digest_of(spec(args=["x"])) != plain
 
 
+@pytest.mark.parametrize("fields", [{}, {"metadata": {"a": "b"}}, {"idempotency_key": "k"}, {"env": {"A": "b"}}])
+def test_the_record_has_the_digest_of_its_spec(fields: Any):
+    made = spec(**fields)
+
+    assert _submit.record(made, SETTINGS, template()).digest == _submit.digest_of(made)
+
+
 def test_the_record_says_what_the_spec_says():
     made = _submit.record(spec("a\nb", session="s", priority="batch", retries=2), SETTINGS, template())
 

@@ -237,6 +237,20 @@ def test_lines_with_one_key_are_one_job_and_each_has_its_line(folder: Folder, cl
     assert {(line["index"], line["job"]) for line in folder.results()} == {(0, earlier.id), (1, earlier.id)}
 
 
+def test_lines_with_one_key_are_found_again_after_a_kill(folder: Folder, client: Client, played: Any, eventually: Any):
+    folder.jobs(*[{"code": "same", "idempotency_key": "k"}] * 2, {"code": "other"})
+    killed = folder.open()
+    queued = eventually(lambda: len(found := client.jobs("queued")) == 2 and found, 60)
+    killed.kill()
+    killed.communicate()
+    for job in queued:
+        played.end(played.begin(job.id))
+
+    assert folder.run().returncode == 0
+    assert sorted(line["index"] for line in folder.results()) == [0, 1, 2]
+    assert len(client.jobs()) == 2
+
+
 @pytest.mark.usefixtures("worker")
 def test_a_full_queue_slows_it_down_and_loses_nothing(folder: Folder, settings: ClientSettings, redis: Any):
     redis.hset(Keys(settings.prefix).settings(), "queue_max_jobs", 3)
