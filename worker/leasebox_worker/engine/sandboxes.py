@@ -17,6 +17,7 @@ from leasebox_worker.egress.proxy import Egress
 from leasebox_worker.engine.circuit import Circuit
 from leasebox_worker.engine.counts import Carried, Sample
 from leasebox_worker.engine.outcome import Counted, counted
+from leasebox_worker.engine.pace import Pace
 from leasebox_worker.guestlink.link import GuestLink
 from leasebox_worker.policy.admit import made_with, offers_network
 from leasebox_worker.policy.profiles import Profile
@@ -60,6 +61,7 @@ class Sandbox:
     sampled: Sample | None = None
     carried: Carried = field(default_factory=Carried)
     disk_bytes: int = 0
+    pace: Pace = field(default_factory=Pace)
 
     def text(self) -> str:
         """As it stands in Redis."""
