@@ -18,6 +18,7 @@ from leasebox_worker.engine.circuit import Circuit
 from leasebox_worker.engine.counts import Carried, Sample
 from leasebox_worker.engine.outcome import Counted, counted
 from leasebox_worker.engine.pace import Pace
+from leasebox_worker.engine.place import Place
 from leasebox_worker.guestlink.link import GuestLink
 from leasebox_worker.policy.admit import made_with, offers_network
 from leasebox_worker.policy.profiles import Profile
@@ -84,17 +85,6 @@ class Placement:
     agent_exit_s: float
     ready_within_s: float
     egress: Egress | None = None
-
-
-class Place:
-    """Room for one sandbox of the node, until a sandbox has taken it or it is given back."""
-
-    def __init__(self, release: Callable[["Place"], None]) -> None:
-        self._release = release
-
-    def release(self) -> None:
-        """Give it back; nothing happens if a sandbox has it, or a second time."""
-        self._release(self)
 
 
 class Sandboxes:
