@@ -6,6 +6,7 @@ import pytest
 
 from leasebox.contract.errors import ImageMissing, SandboxDied, StartFailed
 from leasebox_worker.drivers.base import DriverSettings, Isolation
+from leasebox_worker.drivers.conformance import Bench
 from leasebox_worker.drivers.docker import DockerDriver
 from leasebox_worker.drivers.docker_checks import engine_checks
 from leasebox_worker.drivers.one_job import Guest
@@ -141,3 +142,27 @@ def test_an_engine_that_does_not_answer_is_one_failed_check(tmp_path):
 
     assert [(check.name, check.ok, check.required) for check in checks] == [("engine", False, True)]
     assert driver.isolation is Isolation.FULL
+
+
+@pytest.mark.slow
+def test_a_runtime_that_the_engine_has_not_is_never_replaced_by_another(settings, python_image, agent_dir):
+    driver = DockerDriver(replace(settings, runtime="leasebox-none"))
+    bench = Bench(driver, agent_dir, python_image, lambda _: [])
+    failed = {check.name for check in driver.check() if check.required and not check.ok}
+    with pytest.raises(StartFailed, match="leasebox-none"):
+        driver.create(bench.request())
+    left = driver.list()
+    driver.close()
+
+    assert failed == {"runtime"}
+    assert left == []
+
+
+@pytest.mark.slow
+def test_a_sandbox_gets_the_runtime_that_was_named(settings, docker_engine, python_image, agent_dir):
+    driver = DockerDriver(replace(settings, runtime="runc"))
+    with Bench(driver, agent_dir, python_image, lambda _: []).sandbox() as (handle, _, _):
+        used = docker_engine.client.containers.get(handle.id).attrs["HostConfig"]["Runtime"]
+    driver.close()
+
+    assert used == "runc"

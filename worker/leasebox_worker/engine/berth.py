@@ -2,7 +2,7 @@
 
 from leasebox.contract.errors import StartFailed
 from leasebox_worker.engine.deps import Deps
-from leasebox_worker.engine.sandboxes import Place
+from leasebox_worker.engine.place import Place
 
 FULL_WAIT_S = 30.0
 """A session whose sandbox died on a full node waits so long for a place: its claim holds, nobody else may take it."""

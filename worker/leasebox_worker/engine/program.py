@@ -178,10 +178,12 @@ def _pump(attempt: Attempt, sandbox: Sandbox, deadline: float) -> Exited | None:
     """
     publisher = attempt.publisher
     while (now := time.monotonic()) < deadline + sandbox.link.held_s:
+        taken_bytes = 0
         for message in sandbox.link.read(publisher.wait_s(now, POLL_S)):
             match message:
                 case Output():
                     publisher.add(message)
+                    taken_bytes += len(message.data)
                 case Display() | Input() | Restarted():
                     attempt.told.publish(message, publisher, sandbox)
                 case Exited():
@@ -193,6 +195,7 @@ def _pump(attempt: Attempt, sandbox: Sandbox, deadline: float) -> Exited | None:
         redis_s = time.monotonic() - before
         deadline += redis_s
         attempt.times.redis_s += redis_s
+        sandbox.pace.keep(taken_bytes)
     return None
 
 

@@ -17,6 +17,8 @@ from leasebox_worker.egress.proxy import Egress
 from leasebox_worker.engine.circuit import Circuit
 from leasebox_worker.engine.counts import Carried, Sample
 from leasebox_worker.engine.outcome import Counted, counted
+from leasebox_worker.engine.pace import Pace
+from leasebox_worker.engine.place import Place
 from leasebox_worker.guestlink.link import GuestLink
 from leasebox_worker.policy.admit import made_with, offers_network
 from leasebox_worker.policy.profiles import Profile
@@ -60,6 +62,7 @@ class Sandbox:
     sampled: Sample | None = None
     carried: Carried = field(default_factory=Carried)
     disk_bytes: int = 0
+    pace: Pace = field(default_factory=Pace)
 
     def text(self) -> str:
         """As it stands in Redis."""
@@ -82,17 +85,6 @@ class Placement:
     agent_exit_s: float
     ready_within_s: float
     egress: Egress | None = None
-
-
-class Place:
-    """Room for one sandbox of the node, until a sandbox has taken it or it is given back."""
-
-    def __init__(self, release: Callable[["Place"], None]) -> None:
-        self._release = release
-
-    def release(self) -> None:
-        """Give it back; nothing happens if a sandbox has it, or a second time."""
-        self._release(self)
 
 
 class Sandboxes:

@@ -45,7 +45,7 @@ class Shell:
         """Run a command to its end."""
         self.env |= env
         opened = self.open(*words)
-        out, err = opened.communicate(given, timeout=30)
+        out, err = opened.communicate(given, timeout=120)
         return subprocess.CompletedProcess(words, opened.returncode, out, err)
 
 
