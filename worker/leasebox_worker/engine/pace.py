@@ -1,7 +1,8 @@
-"""How fast may one sandbox talk? As fast as it can for a while, then at a rate that leaves its neighbours their time.
+"""How fast may one sandbox talk beside others? As fast as it can for a while, then so that they have their time.
 
 What a job writes costs the worker and Redis thirty times the processor time that it costs the job, and no limit of its
-sandbox counts that. The agent stops reading a job whose output is not taken, so a slow reader slows the job.
+sandbox counts that. Nobody is hurt by it while nothing else runs on the node, so the pace is kept only beside others.
+The agent stops reading a job whose output is not taken, so a slow reader slows the job.
 """
 
 import threading
@@ -11,8 +12,7 @@ from leasebox_worker.egress.caps import TokenBucket
 
 BURST_BYTES = 8 << 20
 BYTES_PER_S = 32 << 20
-"""Two processors have an honest session of one, a flood of a half, and what worker and Redis need for 32 MiB/s; 50 MB
-at once take 1.3 s (DESIGN.md section 10 allows 1.5)."""
+"""Two processors have an honest session of one, a flood of a half, and what worker and Redis need for 32 MiB/s."""
 
 
 class Pace:

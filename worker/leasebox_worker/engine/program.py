@@ -129,7 +129,7 @@ def _run_program(attempt: Attempt, sandbox: Sandbox, deps: Deps) -> tuple[Ended,
     deps.running.cancel_again(attempt.work, deps.cancel_grace_s)
     try:
         with live_input(attempt.work, sandbox.link, deps):
-            exited = _pump(attempt, sandbox, time.monotonic() + grant.limits.timeout_s + HOST_GRACE_S)
+            exited = _pump(attempt, sandbox, deps, time.monotonic() + grant.limits.timeout_s + HOST_GRACE_S)
     except SandboxDied:
         if not deps.sandboxes.look(sandbox, thoroughly=True).was_oom:
             raise
@@ -170,7 +170,7 @@ def _run_s(claimed_s: float, seen_s: float, stood_s: float) -> float:
     return min(max(claimed_s, seen_s - stood_s - CLOCK_SLACK_S), seen_s)
 
 
-def _pump(attempt: Attempt, sandbox: Sandbox, deadline: float) -> Exited | None:
+def _pump(attempt: Attempt, sandbox: Sandbox, deps: Deps, deadline: float) -> Exited | None:
     """Move output to the stream until the program has ended; None if it had not by `deadline`.
 
     Time in which the job was held, or in which Redis did not take output, does not count: the agent's word may have
@@ -195,7 +195,8 @@ def _pump(attempt: Attempt, sandbox: Sandbox, deadline: float) -> Exited | None:
         redis_s = time.monotonic() - before
         deadline += redis_s
         attempt.times.redis_s += redis_s
-        sandbox.pace.keep(taken_bytes)
+        if len(deps.running) > 1:
+            sandbox.pace.keep(taken_bytes)
     return None
 
 
