@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from tests.security.conftest import standing
 
 from leasebox_worker.drivers.bubblewrap import BubblewrapDriver
-from leasebox_worker.guestlink.link import Exec, GuestLink
+from leasebox_worker.guestlink.link import GuestLink
+from leasebox_worker.guestlink.orders import Exec
 from leasebox_worker.guestlink.stdin import chunked
 
 pytestmark = pytest.mark.slow

@@ -21,8 +21,9 @@ from leasebox_worker.drivers.base import ChannelClosed
 from leasebox_worker.engine.carry_out import _spec_of
 from leasebox_worker.engine.intake import Gate, Intake, Slots
 from leasebox_worker.engine.outcome import Counted, name_ending
-from leasebox_worker.guestlink.link import Exec, GuestLink
+from leasebox_worker.guestlink.link import GuestLink
 from leasebox_worker.guestlink.messages import Exited, Message, Output, Refused
+from leasebox_worker.guestlink.orders import Exec
 from leasebox_worker.policy.admit import admit
 from leasebox_worker.policy.profiles import BUILT_IN, faults_of
 from leasebox_worker.tasks import make_app

@@ -15,7 +15,7 @@ from leasebox_worker.egress.caps import Caps
 from leasebox_worker.egress.door import Visit
 from leasebox_worker.egress.proxy import Egress
 from leasebox_worker.engine.sandboxes import Placement, Sandbox, Sandboxes
-from leasebox_worker.guestlink.link import Exec
+from leasebox_worker.guestlink.orders import Exec
 from leasebox_worker.policy.admit import PROXY_ENV, effective_limits
 from leasebox_worker.policy.profiles import Profile
 

@@ -19,7 +19,7 @@ from leasebox_worker.engine.intake import Intake
 from leasebox_worker.engine.refill import Refill, Refilling
 from leasebox_worker.engine.runner import run_job
 from leasebox_worker.engine.sandboxes import Sandbox, Sandboxes
-from leasebox_worker.guestlink.link import Exec
+from leasebox_worker.guestlink.orders import Exec
 from leasebox_worker.lifecycle import owners
 from leasebox_worker.lifecycle.owners import Owners, SessionOwner
 from leasebox_worker.lifecycle.pool import Pools

@@ -13,8 +13,9 @@ from tests.conftest import Eventually
 from leasebox.contract.errors import GuestProtocolError, SandboxDied, StartFailed
 from leasebox_guest.frames import STDIN_WINDOW, Decoder, FrameError, Kind, pack, pack_json
 from leasebox_worker.drivers.base import ChannelClosed
-from leasebox_worker.guestlink.link import Exec, GuestLink
+from leasebox_worker.guestlink.link import GuestLink
 from leasebox_worker.guestlink.messages import Exited, Output
+from leasebox_worker.guestlink.orders import Exec
 from leasebox_worker.guestlink.stdin import CHUNK, chunked
 
 READY = {"version": 1, "python": "3.11.9", "interpreter": "none"}

@@ -10,8 +10,9 @@ from leasebox_worker.engine.deps import Deps
 from leasebox_worker.engine.kept import Kept
 from leasebox_worker.engine.outcome import Ended, name_ending
 from leasebox_worker.engine.sandboxes import Sandbox
-from leasebox_worker.guestlink.link import Exec, GuestLink
+from leasebox_worker.guestlink.link import GuestLink
 from leasebox_worker.guestlink.messages import Exited, Output, Refused
+from leasebox_worker.guestlink.orders import Exec
 from leasebox_worker.policy.languages import OUT
 
 POLL_S = 1.0

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable
 from leasebox.contract.errors import FILE_CODES
 from leasebox.contract.files import MAX_PACKED
 from leasebox_worker.engine.attempt import Attempt
-from leasebox_worker.guestlink.link import Exec
 from leasebox_worker.guestlink.messages import Exited
+from leasebox_worker.guestlink.orders import Exec
 
 WITHIN_S = 30.0
 SLOWEST_BYTES_PER_S = 2 << 20

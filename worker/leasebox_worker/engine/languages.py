@@ -12,7 +12,8 @@ from leasebox.contract.errors import GuestProtocolError, LeaseboxError
 from leasebox_worker.drivers.base import Driver
 from leasebox_worker.drivers.verify import probe_request
 from leasebox_worker.engine import language_probe
-from leasebox_worker.guestlink.link import Exec, GuestLink
+from leasebox_worker.guestlink.link import GuestLink
+from leasebox_worker.guestlink.orders import Exec
 from leasebox_worker.policy.admit import BASE_ENV
 from leasebox_worker.policy.languages import Toolbox, questions, toolbox_of
 from leasebox_worker.policy.profiles import Profile

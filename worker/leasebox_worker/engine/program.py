@@ -13,8 +13,8 @@ from leasebox_worker.engine.live_input import live_input
 from leasebox_worker.engine.network import network
 from leasebox_worker.engine.outcome import Ended, name_ending
 from leasebox_worker.engine.sandboxes import Sandbox
-from leasebox_worker.guestlink.link import Exec
 from leasebox_worker.guestlink.messages import Display, Exited, Input, Output, Refused, Restarted
+from leasebox_worker.guestlink.orders import Exec
 from leasebox_worker.policy.admit import Grant
 from leasebox_worker.policy.languages import Program
 from leasebox_worker.policy.redaction import redact

@@ -19,7 +19,7 @@ from leasebox.contract.spec import Limits
 from leasebox_worker.engine.intake import Intake, Pause
 from leasebox_worker.engine.place import Place
 from leasebox_worker.engine.sandboxes import Sandbox, Sandboxes, sandbox_limits
-from leasebox_worker.guestlink.link import Exec
+from leasebox_worker.guestlink.orders import Exec
 from leasebox_worker.lifecycle.pool import Drop, Make, Pools, Shelf, Stock, gives_way, refill_plan
 from leasebox_worker.policy.admit import BASE_ENV, effective_limits, made_with
 from leasebox_worker.policy.profiles import Profile

@@ -1,12 +1,9 @@
 """How to speak with one agent: open the channel, start a job, read what it says, feed it, stop it."""
 
-import json
 import secrets
-import struct
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Iterable
 
 from leasebox.contract.errors import GuestProtocolError, SandboxDied, StartFailed
 from leasebox_guest.frames import Decoder, FrameError, Kind, find_ready, pack, pack_json
@@ -25,8 +22,9 @@ from leasebox_worker.guestlink.messages import (
     Restarted,
     decode,
 )
+from leasebox_worker.guestlink.orders import Exec
 from leasebox_worker.guestlink.pulse import Pulse
-from leasebox_worker.guestlink.stdin import CHUNK, Stdin, chunked
+from leasebox_worker.guestlink.stdin import Stdin, chunked
 
 CANCEL_PATIENCE_S = 0.5
 """A cancel that cannot be sent for so long is left to the next heartbeat: nodes must not wait for one sandbox."""
@@ -34,28 +32,6 @@ HOLD_POLL_S = 0.05
 MAX_ERRAND_STDERR_BYTES = 64 << 10
 _READY_BEGINS_WITHIN = 256
 """More bytes than READY has up to the end of its token: so many are kept of a stream that is searched for it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Exec:
-    """One start inside a sandbox; the fields of the EXEC frame (times in seconds, sizes in bytes)."""
-
-    id: str
-    kind: str
-    argv: tuple[str, ...]
-    code_bytes: int
-    code_path: str | None
-    cwd: str
-    env: dict[str, str] = field(repr=False)  # secrets stand in it
-    wall_s: float
-    cpu_s: float | None
-    silence_s: float | None
-    stream_bytes: int
-    line_buffered: bool
-    cancel_grace_s: float
-
-
-_EXEC_FIELDS = tuple(each.name for each in fields(Exec))  # `asdict` would copy deep, at 50 us a job
 
 
 class GuestLink:
@@ -142,8 +118,7 @@ class GuestLink:
         Raises:
             SandboxDied: The channel is closed.
         """
-        parts = [pack_json(Kind.EXEC, {name: getattr(request, name) for name in _EXEC_FIELDS})]
-        parts += [pack(Kind.CODE, code[at : at + CHUNK]) for at in range(0, len(code), CHUNK)]
+        frames = request.frames(code)
         # A ping that found the link idle may be reading: it would throw away what this job says. And a hold comes
         # before all of this or after it: the agent refuses to start anything while it is held.
         with self._read_lock, self._send_lock:
@@ -152,7 +127,7 @@ class GuestLink:
             self._held_before_s = 0.0
             self._stdin.begin(stdin)
             self._displays = Displays()
-            self._send_locked(b"".join(parts) + self._stdin.next_frames())
+            self._send_locked(frames + self._stdin.next_frames())
 
     def feed(self, lease: str, data: bytes, *, is_end: bool) -> bool:
         """Pass standard input on to what runs under a lease, as soon as the agent has room for it.
@@ -412,15 +387,3 @@ class GuestLink:
         except ChannelClosed as exc:
             self.is_broken = True
             raise SandboxDied("the sandbox ended") from exc
-
-
-def packed_files(files: Iterable[tuple[str, int, Iterable[bytes]]]) -> Iterator[bytes]:
-    """The stream that a `put` reads: per file the length of its header, the header as JSON, its bytes.
-
-    Args:
-        files: Path, size, and the bytes in pieces that one STDIN frame carries.
-    """
-    for path, size_bytes, pieces in files:
-        header = json.dumps({"path": path, "size": size_bytes}).encode()
-        yield struct.pack(">I", len(header)) + header
-        yield from pieces
