@@ -90,7 +90,9 @@ def test_tables_and_figures_come_back_from_the_data_image(images_client: Client,
 
 def test_the_node_image_runs_expo_and_eas_as_the_jobs_user(images_client: Client, node: str) -> None:
     done = images_client.run(NODE_PROGRAM, language="bash", profile=node, limits=LIMITS, wait_s=WAIT_S)
+    script = images_client.run("console.log(6 * 7)", language="javascript", profile=node, limits=LIMITS, wait_s=WAIT_S)
 
+    assert script.stdout == "42\n", (script.message, script.stderr)
     assert done.outcome == "ok", (done.stdout, done.stderr)
     uid, *versions, answer, last, _ = done.stdout.split("\n")
     assert (uid, answer, last) == ("10001", "42", "read-only")
