@@ -37,7 +37,7 @@ def test_a_short_round_of_every_fault_keeps_every_promise(wanted: Wanted, docker
         retries=wanted.retries,
     )
 
-    report = play(plan, MIXED, engine=docker_engine.client, within_s=120.0)
+    report = play(plan, MIXED, engine=docker_engine.client, within_s=240.0)
 
     keep_every_promise(report, wanted.again("short"))
 
@@ -93,6 +93,6 @@ def test_workers_that_stop_and_go_on_change_no_end(wanted: Wanted, docker_engine
         retries=wanted.retries,
     )
 
-    report = play(plan, MIXED, engine=docker_engine.client, within_s=240.0)
+    report = play(plan, MIXED, engine=docker_engine.client, within_s=300.0)
 
     keep_every_promise(report, wanted.again("stop"))
