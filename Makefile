@@ -13,8 +13,8 @@ TOOLS := $(VENV)/.tools-$(KEY)
 ARGS ?=
 # Many tests wait for timers of the protocol; a file stays in one process, so that its live stack is shared.
 PARALLEL := -n 3 --dist loadfile
-# The long ones share no stack and mostly wait for timers; rounds of chaos name a group, to have the machine one at a time.
-PARALLEL_LONG := -n 3 --dist loadgroup
+# Of the long ones, these mostly wait for timers; rounds of chaos name a group, so that one plays at a time.
+WAITING := tests/acceptance tests/chaos
 
 .PHONY: help run test test-slow lint bench chaos up down
 help: ## list the words
@@ -29,7 +29,8 @@ test: $(TOOLS) ## set up and start what the tests need, then run them
 
 test-slow: $(TOOLS) ## the tests with real timers, all images and long chaos
 	ops/dev/services.sh start
-	$(BIN)/pytest $(PARALLEL_LONG) -m long $(ARGS)
+	$(BIN)/pytest -n 3 --dist loadgroup -m long $(WAITING) $(ARGS)
+	$(BIN)/pytest -m long tests $(WAITING:%=--ignore %) $(ARGS)
 
 lint: $(TOOLS) ## style, format, types and the directions of imports
 	$(BIN)/ruff check .

@@ -149,7 +149,7 @@ def test_a_worker_whose_redis_hangs_leaves_in_time_and_loses_nothing(server, hom
             assert child.wait(2.0 + LEAVE_S) == 0
             assert list((home / "sandboxes" / "bubblewrap").glob("lb-*")) == []
     with worker_process(server.url, home, "bubblewrap", "m", **FAST):
-        results = [handle.result(timeout_s=WAIT_S) for handle in handles]
+        results = [handle.result(timeout_s=2 * WAIT_S) for handle in handles]
 
     relay.close()
     assert [result.outcome for result in results] == ["ok", "lost", "ok", "ok"]

@@ -31,6 +31,7 @@ TARGET_WITHIN_S = 5.0
 """How long a fault waits for something that it can hit: a running sandbox, a queued wake-up."""
 OVERTAKEN_WITHIN_S = 40.0
 """So long a worker is stopped at most, waiting for others to run its jobs."""
+_ALL = (OVERTAKEN_WITHIN_S, all)
 LOOK_S = 0.2
 SERVICES = Path(__file__).resolve().parents[2] / "ops/dev/services.sh"
 
@@ -173,19 +174,20 @@ class Monkey:
         worker = self._worker(source)
         if worker is None:
             return False
-        pause_s = source.choice([1.0, ADOPT_GRACE_S + 3.0, None, None])
-        how = "until others run its jobs" if pause_s is None else f"for {pause_s} s"
+        pause_s, enough = source.choice(
+            [(1.0, None), (ADOPT_GRACE_S + 3.0, None), (OVERTAKEN_WITHIN_S, any), *[_ALL] * 2]
+        )
+        how = f"until others have {enough.__name__} of its jobs" if enough else f"for {pause_s} s"
         self._hit(FaultKind.WORKER_STOPPED, node=worker.node, what=how)
         number = len(self.hits) - 1
         worker.is_in_hands = True
         with self._system.server.connect() as client:
             held = client.zrange(self._system.keys.claims(worker.node), 0, -1)
         worker.signal(signal.SIGSTOP)
-        latest = time.monotonic() + (OVERTAKEN_WITHIN_S if pause_s is None else pause_s)
+        latest = time.monotonic() + pause_s
 
         def look() -> None:
-            is_over = time.monotonic() >= latest or (pause_s is None and self._is_overtaken(worker, held))
-            if not is_over:
+            if time.monotonic() < latest and not (enough and enough(self._overtaken(worker, held))):
                 self._after(LOOK_S, look)
                 return
             worker.signal(signal.SIGCONT)
@@ -195,14 +197,15 @@ class Monkey:
         self._after(LOOK_S, look)
         return True
 
-    def _is_overtaken(self, worker: Worker, held: list[bytes]) -> bool:
-        """Whether another worker runs again what this one held: now is when a stale holder could do harm."""
+    def _overtaken(self, worker: Worker, held: list[bytes]) -> list[bool]:
+        """Of each job that this one held, whether another worker has it: then a stale holder could do harm."""
         with suppress(redis_py.RedisError), self._system.server.connect() as client:
-            for job in held:
-                state, node = client.hmget(self._system.keys.job(job.decode()), "state", "node")
-                if state == b"running" and node not in (None, worker.node.encode()):
-                    return True
-        return False
+            records = [client.hmget(self._system.keys.job(job.decode()), "state", "node") for job in held]
+            return [
+                state == b"finished" or (state == b"running" and node != worker.node.encode())
+                for state, node in records
+            ]
+        return [False]
 
     def _kill_agent(self, source: random.Random) -> bool:
         """PID 1 of a sandbox, by its number on the host."""

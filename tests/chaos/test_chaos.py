@@ -2,6 +2,19 @@
 
 A round that fails prints the command that plays the same plan again; the machine's own timing is never the same. The
 short round belongs to `make test`, all of them to `make chaos`, the long ones to `make test-slow` too.
+
+What notices that a mechanism is gone? Each was taken out by itself. A round meets the rare moment or it does not; the
+other tests bring it about every time.
+
+| taken out | a round | brought about by (in `tests/acceptance/test_node_life.py`) |
+|---|---|---|
+| lease check of `settle` | `stop`, seed 51: 4 wrong | `test_a_result_that_comes_too_late_changes_nothing` |
+| lease check of `emit` | not in five of `stop` | `test_output_that_comes_too_late_is_dropped` |
+| the guest's dead-man | not in two of `stop` | `test_a_stopped_workers_job...`, `test_a_killed_workers_program...` |
+| the fence | cuts off no node alone | `test_a_partitioned_nodes_job...` |
+| resend | `short`, seed 61: 46 wrong | (`tests/worker/lifecycle/test_resend.py`) |
+
+Both lease checks are also looked at by `tests/producer/contract/scripts/test_states.py`.
 """
 
 import pytest
@@ -37,7 +50,7 @@ def test_a_short_round_of_every_fault_keeps_every_promise(wanted: Wanted, docker
         retries=wanted.retries,
     )
 
-    report = play(plan, MIXED, engine=docker_engine.client, within_s=120.0)
+    report = play(plan, MIXED, engine=docker_engine.client, within_s=240.0)
 
     keep_every_promise(report, wanted.again("short"))
 
@@ -93,6 +106,6 @@ def test_workers_that_stop_and_go_on_change_no_end(wanted: Wanted, docker_engine
         retries=wanted.retries,
     )
 
-    report = play(plan, MIXED, engine=docker_engine.client, within_s=240.0)
+    report = play(plan, MIXED, engine=docker_engine.client, within_s=300.0)
 
     keep_every_promise(report, wanted.again("stop"))

@@ -21,7 +21,10 @@ LARGE = {"cancel", "two sessions and a job of its own"}
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "scenario",
-    [pytest.param(s, marks=[pytest.mark.long] if s.name in LARGE else [], id=s.name) for s in SCENARIOS],
+    [
+        pytest.param(s, marks=[pytest.mark.long, pytest.mark.timeout(600)] if s.name in LARGE else [], id=s.name)
+        for s in SCENARIOS
+    ],
 )
 def test_the_model_keeps_its_promises_in_every_world(scenario):
     _, promise, trace = explore(Protocol(scenario))

@@ -41,9 +41,11 @@ def api(settings: ClientSettings, eventually: Any) -> Iterator[tuple[int, int]]:
         "LEASEBOX_API_PORT": str(port),
     }
     with subprocess.Popen([sys.executable, "-m", "leasebox.server"], env=environment) as process:
-        eventually(lambda: _answers(port), within_s=30)
-        yield port, process.pid
-        process.terminate()
+        try:
+            eventually(lambda: _answers(port), within_s=60)
+            yield port, process.pid
+        finally:
+            process.terminate()
 
 
 def _answers(port: int) -> bool:

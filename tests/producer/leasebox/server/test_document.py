@@ -63,7 +63,7 @@ def _waits(document: Any) -> Iterator[Any]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("phases", "examples"), [("fuzzing", 5), pytest.param("examples,coverage,fuzzing", 50, marks=pytest.mark.long)]
+    ("phases", "examples"), [("fuzzing", 5), pytest.param("examples,coverage,fuzzing", 25, marks=pytest.mark.long)]
 )
 @pytest.mark.timeout(600)
 def test_schemathesis_finds_nothing(http: httpx2.Client, tmp_path: Path, phases: str, examples: int):
