@@ -95,16 +95,16 @@ def test_a_file_of_the_workspace_is_built_and_stays(worker_node: Any, deps: Deps
 
 
 def test_the_limits_hold_for_each_step_by_itself(worker_node: Any, deps: Deps) -> None:
-    limits = {"timeout_s": 1.5}
-    both = run(worker_node, deps, source("sleep 1; echo ran", "sleep 1"), limits=limits)
-    build = run(worker_node, deps, source("echo ran", "echo on; sleep 60"), "s", limits=limits)
-    flood = run(worker_node, deps, source("echo ran", "yes"), limits={"stream_bytes": 1 << 20, "output_bytes": 1000})
+    much, limits = "head -c 700000 /dev/zero", {"stream_bytes": 1 << 20, "output_bytes": 1000}
+    both = run(worker_node, deps, source(much, much), limits=limits)
+    flood = run(worker_node, deps, source("echo ran", "yes"), limits=limits)
+    endless = run(worker_node, deps, source("echo ran", "echo on; sleep 60"), "s", limits={"timeout_s": 3})
 
-    assert (both["outcome"], both["stdout"]) == ("ok", "ran\n"), both
-    assert (build["outcome"], build["limit"], build["error"]) == ("timeout", "wall", None)
-    assert build["message"] == "the build ended by its wall limit"
-    assert (build["build"]["stdout"], build["stdout"], build["exit_code"]) == ("on\n", "", None)
-    assert (flood["outcome"], len(flood["build"]["stdout"])) == ("output_limit", 1000)
+    assert (both["outcome"], len(both["stdout"]), len(both["build"]["stdout"])) == ("ok", 1000, 1000), both
+    assert (flood["outcome"], flood["limit"], flood["stdout"]) == ("output_limit", "output", "")
+    assert (endless["outcome"], endless["limit"], endless["error"]) == ("timeout", "wall", None)
+    assert endless["message"] == "the build ended by its wall limit"
+    assert (endless["build"]["stdout"], endless["stdout"], endless["exit_code"]) == ("on\n", "", None)
     assert left(worker_node, deps, "s") == ""
 
 
