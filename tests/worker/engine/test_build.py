@@ -108,12 +108,14 @@ def test_the_limits_hold_for_each_step_by_itself(worker_node: Any, deps: Deps) -
     assert left(worker_node, deps, "s") == ""
 
 
-def test_the_processor_time_of_both_steps_counts(worker_node: Any, deps: Deps) -> None:
-    burn = "n=0; while [ $n -lt 100000 ]; do n=$((n + 1)); done"
+def test_what_both_steps_use_counts(worker_node: Any, deps: Deps) -> None:
+    burn = "n=0; while [ $n -lt 20000 ]; do n=$((n + 1)); done"
     one = run(worker_node, deps, source("true", burn))
     two = run(worker_node, deps, source(burn, burn))
 
     assert two["usage"]["cpu_s"] > 1.3 * one["usage"]["cpu_s"] > 0
+    failed = run(worker_node, deps, source("true", "head -c 30000000 /dev/zero > f; exit 1"))
+    assert failed["usage"]["memory_peak_bytes"] > 25_000_000
 
 
 def test_a_build_gets_no_secret_and_the_program_does(
@@ -150,9 +152,10 @@ def test_a_build_is_cancelled_like_a_program(worker_node: Any, deps: Deps, event
 def test_a_kept_interpreter_survives_a_build(worker_node: Any, deps: Deps) -> None:
     run(worker_node, deps, "n = 41", "s", language="python", stateful=True)
     built = run(worker_node, deps, source("echo ran"), "s")
+    failed = run(worker_node, deps, source("echo ran", "exit 1"), "s")
     cell = run(worker_node, deps, "n + 1", "s", language="python", stateful=True)
 
-    assert (built["stdout"], built["interpreter"]) == ("ran\n", "kept")
+    assert (built["stdout"], built["interpreter"], failed["interpreter"]) == ("ran\n", "kept", "kept")
     assert cell["results"] == [{"text/plain": "42"}]
 
 
