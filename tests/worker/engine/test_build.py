@@ -8,11 +8,14 @@ import pytest
 from tests.conftest import Eventually
 
 from leasebox.contract.result import Outcome
+from leasebox.contract.spec import parse_spec
 from leasebox_worker.engine.build import failure_of
 from leasebox_worker.engine.control import cancel
 from leasebox_worker.engine.deps import Deps
 from leasebox_worker.engine.outcome import Ended
+from leasebox_worker.engine.program import longest_s
 from leasebox_worker.engine.runner import run_job
+from leasebox_worker.policy.admit import admit
 from leasebox_worker.policy.languages import Found, Tools
 from leasebox_worker.policy.profiles import Profile
 
@@ -81,6 +84,12 @@ def test_a_session_keeps_its_files_and_nothing_of_a_build(worker_node: Any, deps
     assert run(worker_node, deps, None, "s", command=["cat", "main.c"])["stdout"] == "mine"
 
 
+def test_what_was_built_is_neither_new_nor_an_artifact(worker_node: Any, deps: Deps) -> None:
+    result = run(worker_node, deps, source("echo 1 > made"), artifacts=["**"])
+
+    assert (result["new_files"], [artifact["path"] for artifact in result["artifacts"]]) == (["made"], ["made"])
+
+
 def test_a_program_runs_in_its_folder_and_is_built_in_the_workspace(worker_node: Any, deps: Deps) -> None:
     result = run(worker_node, deps, source("pwd", "pwd"), cwd="d", files={"d/f": {"text": ""}})
 
@@ -96,8 +105,8 @@ def test_a_file_of_the_workspace_is_built_and_stays(worker_node: Any, deps: Deps
 
 def test_the_limits_hold_for_each_step_by_itself(worker_node: Any, deps: Deps) -> None:
     much, limits = "head -c 700000 /dev/zero", {"stream_bytes": 1 << 20, "output_bytes": 1000}
-    both = run(worker_node, deps, source(much, much), limits=limits)
-    flood = run(worker_node, deps, source("echo ran", "yes"), limits=limits)
+    both = run(worker_node, deps, source(much, much), "s", limits=limits)
+    flood = run(worker_node, deps, source("echo ran", "yes"), "s", limits=limits)
     endless = run(worker_node, deps, source("echo ran", "echo on; sleep 60"), "s", limits={"timeout_s": 3})
 
     assert (both["outcome"], len(both["stdout"]), len(both["build"]["stdout"])) == ("ok", 1000, 1000), both
@@ -198,6 +207,12 @@ def test_how_a_job_ends_whose_build_has_ended(ended: Ended, outcome: Outcome, me
     assert failure is not None
     assert (failure.outcome, failure.exit_code) == (outcome, None)
     assert failure.message.startswith(message)
+
+
+def test_a_job_may_take_its_time_for_each_step() -> None:
+    grants = [admit(parse_spec({"code": "", "language": name}), Profile("p"), node_cpus=1) for name in ("perl", "c")]
+
+    assert longest_s(grants[1]) == 2 * longest_s(grants[0]) > 60
 
 
 def test_a_build_that_ended_well_ends_nothing() -> None:

@@ -3,8 +3,9 @@
 import time
 from dataclasses import dataclass, replace
 
-from leasebox.contract.errors import GuestProtocolError, LeaseboxError, SandboxDied
+from leasebox.contract.errors import GuestProtocolError, SandboxDied
 from leasebox.contract.result import Build, Failure, Outcome, Usage
+from leasebox_worker.engine import errand
 from leasebox_worker.engine.attempt import Attempt
 from leasebox_worker.engine.deps import Deps
 from leasebox_worker.engine.kept import Kept
@@ -15,7 +16,6 @@ from leasebox_worker.guestlink.messages import Exited, Output, Refused
 from leasebox_worker.policy.languages import OUT
 
 POLL_S = 1.0
-TIDY_WITHIN_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,22 +88,13 @@ def error_of(failure: Ended) -> Failure | None:
     return Failure(name="BuildFailed", message=failure.message) if failure.outcome is Outcome.ERROR else None
 
 
-def tidy(attempt: Attempt, sandbox: Sandbox, like: Exec) -> None:
-    """Remove what was built from the workspace of a session; a sandbox where that fails is not used again."""
-    request = replace(
-        like,
-        id=f"{attempt.work.lease}/tidy",
-        argv=("rm", "-rf", "--", OUT),
-        code_path=None,
-        code_bytes=0,
-        wall_s=TIDY_WITHIN_S,
-        cpu_s=None,
-        silence_s=None,
-    )
+def tidy(attempt: Attempt) -> None:
+    """Remove what was built, where anybody can still see it; a sandbox in which that fails is not used again."""
+    if not attempt.is_sandbox_alive or not (attempt.work.session or attempt.spec.artifacts):
+        return
     try:
-        exited, _, _ = sandbox.link.run(request, b"", (), within_s=TIDY_WITHIN_S + POLL_S)
-        attempt.is_sandbox_alive = exited.is_clean
-    except LeaseboxError:
+        errand.run(attempt, "file", ("remove", OUT), sink=lambda _: None, most_bytes=errand.ANSWER_BYTES)
+    except (SandboxDied, GuestProtocolError):
         attempt.is_sandbox_alive = False  # the program has ended well or ill: that stands
 
 

@@ -92,8 +92,7 @@ def _build_and_run(program: Program, attempt: Attempt, sandbox: Sandbox, deps: D
         attempt.times.exited_at = time.monotonic()
         attempt.told.error = error_of(built.failure)
         ended, usage = built.failure, Usage()
-    if attempt.work.session is not None and attempt.is_sandbox_alive:
-        tidy(attempt, sandbox, request)
+    tidy(attempt)
     return ended, built.added_to(usage)
 
 
