@@ -8,23 +8,18 @@ import (
 
 func main() {
 	switch os.Args[1] {
-	case "hello":
-		fmt.Println("hello")
-	case "stdin":
-		given, _ := io.ReadAll(os.Stdin)
-		fmt.Print("got ", string(given))
-	case "args":
+	case "talk":
+		fmt.Println("héllo 世界 🦊")
 		for _, arg := range os.Args[2:] {
 			fmt.Printf("[%s]", arg)
 		}
-		fmt.Println()
+		given, _ := io.ReadAll(os.Stdin)
+		fmt.Print("\ngot ", string(given))
 	case "exit":
 		fmt.Fprintln(os.Stderr, "bye")
 		os.Exit(7)
 	case "crash":
 		panic("crash")
-	case "utf8":
-		fmt.Println("héllo 世界 🦊", os.Args[2])
 	case "spin":
 		for {
 		}

@@ -1,10 +1,7 @@
 use strict;
 use warnings;
 my ($mode, @args) = @ARGV;
-if    ($mode eq "hello") { print "hello\n" }
-elsif ($mode eq "stdin") { local $/; print "got " . <STDIN> }
-elsif ($mode eq "args")  { print map("[$_]", @args), "\n" }
+if    ($mode eq "talk")  { print "héllo 世界 🦊\n", map("[$_]", @args), "\n"; local $/; print "got " . <STDIN> }
 elsif ($mode eq "exit")  { print STDERR "bye\n"; exit 7 }
 elsif ($mode eq "crash") { die "crash" }
-elsif ($mode eq "utf8")  { print "héllo 世界 🦊 $args[0]\n" }
 else                     { 1 while 1 }

@@ -3,19 +3,18 @@ use std::io::Read;
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args[0].as_str() {
-        "hello" => println!("hello"),
-        "stdin" => {
+        "talk" => {
+            println!("héllo 世界 🦊");
+            println!("{}", args[1..].iter().map(|arg| format!("[{arg}]")).collect::<String>());
             let mut given = String::new();
             std::io::stdin().read_to_string(&mut given).unwrap();
             print!("got {given}");
         }
-        "args" => println!("{}", args[1..].iter().map(|arg| format!("[{arg}]")).collect::<String>()),
         "exit" => {
             eprintln!("bye");
             std::process::exit(7);
         }
         "crash" => panic!("crash"),
-        "utf8" => println!("héllo 世界 🦊 {}", args[1]),
         _ => loop {},
     }
 }

@@ -8,11 +8,14 @@ import pytest
 from tests.conftest import Eventually
 
 from leasebox.contract.result import Outcome
+from leasebox.contract.spec import parse_spec
 from leasebox_worker.engine.build import failure_of
 from leasebox_worker.engine.control import cancel
 from leasebox_worker.engine.deps import Deps
 from leasebox_worker.engine.outcome import Ended
+from leasebox_worker.engine.program import longest_s
 from leasebox_worker.engine.runner import run_job
+from leasebox_worker.policy.admit import admit
 from leasebox_worker.policy.languages import Found, Tools
 from leasebox_worker.policy.profiles import Profile
 
@@ -81,6 +84,12 @@ def test_a_session_keeps_its_files_and_nothing_of_a_build(worker_node: Any, deps
     assert run(worker_node, deps, None, "s", command=["cat", "main.c"])["stdout"] == "mine"
 
 
+def test_what_was_built_is_neither_new_nor_an_artifact(worker_node: Any, deps: Deps) -> None:
+    result = run(worker_node, deps, source("echo 1 > made"), artifacts=["**"])
+
+    assert (result["new_files"], [artifact["path"] for artifact in result["artifacts"]]) == (["made"], ["made"])
+
+
 def test_a_program_runs_in_its_folder_and_is_built_in_the_workspace(worker_node: Any, deps: Deps) -> None:
     result = run(worker_node, deps, source("pwd", "pwd"), cwd="d", files={"d/f": {"text": ""}})
 
@@ -95,25 +104,27 @@ def test_a_file_of_the_workspace_is_built_and_stays(worker_node: Any, deps: Deps
 
 
 def test_the_limits_hold_for_each_step_by_itself(worker_node: Any, deps: Deps) -> None:
-    limits = {"timeout_s": 1.5}
-    both = run(worker_node, deps, source("sleep 1; echo ran", "sleep 1"), limits=limits)
-    build = run(worker_node, deps, source("echo ran", "echo on; sleep 60"), "s", limits=limits)
-    flood = run(worker_node, deps, source("echo ran", "yes"), limits={"stream_bytes": 1 << 20, "output_bytes": 1000})
+    much, limits = "head -c 700000 /dev/zero", {"stream_bytes": 1 << 20, "output_bytes": 1000}
+    both = run(worker_node, deps, source(much, much), "s", limits=limits)
+    flood = run(worker_node, deps, source("echo ran", "yes"), "s", limits=limits)
+    endless = run(worker_node, deps, source("echo ran", "echo on; sleep 60"), "s", limits={"timeout_s": 3})
 
-    assert (both["outcome"], both["stdout"]) == ("ok", "ran\n"), both
-    assert (build["outcome"], build["limit"], build["error"]) == ("timeout", "wall", None)
-    assert build["message"] == "the build ended by its wall limit"
-    assert (build["build"]["stdout"], build["stdout"], build["exit_code"]) == ("on\n", "", None)
-    assert (flood["outcome"], len(flood["build"]["stdout"])) == ("output_limit", 1000)
+    assert (both["outcome"], len(both["stdout"]), len(both["build"]["stdout"])) == ("ok", 1000, 1000), both
+    assert (flood["outcome"], flood["limit"], flood["stdout"]) == ("output_limit", "output", "")
+    assert (endless["outcome"], endless["limit"], endless["error"]) == ("timeout", "wall", None)
+    assert endless["message"] == "the build ended by its wall limit"
+    assert (endless["build"]["stdout"], endless["stdout"], endless["exit_code"]) == ("on\n", "", None)
     assert left(worker_node, deps, "s") == ""
 
 
-def test_the_processor_time_of_both_steps_counts(worker_node: Any, deps: Deps) -> None:
-    burn = "n=0; while [ $n -lt 100000 ]; do n=$((n + 1)); done"
+def test_what_both_steps_use_counts(worker_node: Any, deps: Deps) -> None:
+    burn = "n=0; while [ $n -lt 20000 ]; do n=$((n + 1)); done"
     one = run(worker_node, deps, source("true", burn))
     two = run(worker_node, deps, source(burn, burn))
 
     assert two["usage"]["cpu_s"] > 1.3 * one["usage"]["cpu_s"] > 0
+    failed = run(worker_node, deps, source("true", "head -c 30000000 /dev/zero > f; exit 1"))
+    assert failed["usage"]["memory_peak_bytes"] > 25_000_000
 
 
 def test_a_build_gets_no_secret_and_the_program_does(
@@ -150,9 +161,10 @@ def test_a_build_is_cancelled_like_a_program(worker_node: Any, deps: Deps, event
 def test_a_kept_interpreter_survives_a_build(worker_node: Any, deps: Deps) -> None:
     run(worker_node, deps, "n = 41", "s", language="python", stateful=True)
     built = run(worker_node, deps, source("echo ran"), "s")
+    failed = run(worker_node, deps, source("echo ran", "exit 1"), "s")
     cell = run(worker_node, deps, "n + 1", "s", language="python", stateful=True)
 
-    assert (built["stdout"], built["interpreter"]) == ("ran\n", "kept")
+    assert (built["stdout"], built["interpreter"], failed["interpreter"]) == ("ran\n", "kept", "kept")
     assert cell["results"] == [{"text/plain": "42"}]
 
 
@@ -195,6 +207,12 @@ def test_how_a_job_ends_whose_build_has_ended(ended: Ended, outcome: Outcome, me
     assert failure is not None
     assert (failure.outcome, failure.exit_code) == (outcome, None)
     assert failure.message.startswith(message)
+
+
+def test_a_job_may_take_its_time_for_each_step() -> None:
+    grants = [admit(parse_spec({"code": "", "language": name}), Profile("p"), node_cpus=1) for name in ("perl", "c")]
+
+    assert longest_s(grants[1]) == 2 * longest_s(grants[0]) > 60
 
 
 def test_a_build_that_ended_well_ends_nothing() -> None:

@@ -3,8 +3,9 @@
 import time
 from dataclasses import dataclass, replace
 
-from leasebox.contract.errors import GuestProtocolError, LeaseboxError, SandboxDied
-from leasebox.contract.result import Build, Failure, Outcome
+from leasebox.contract.errors import GuestProtocolError, SandboxDied
+from leasebox.contract.result import Build, Failure, Outcome, Usage
+from leasebox_worker.engine import errand
 from leasebox_worker.engine.attempt import Attempt
 from leasebox_worker.engine.deps import Deps
 from leasebox_worker.engine.kept import Kept
@@ -16,7 +17,6 @@ from leasebox_worker.guestlink.orders import Exec
 from leasebox_worker.policy.languages import OUT
 
 POLL_S = 1.0
-TIDY_WITHIN_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,13 @@ class Built:
 
     step: Build
     failure: Ended | None
-    cpu_s: float
+    cpu_s: float = 0.0
+    memory_peak_bytes: int = 0
+
+    def added_to(self, usage: Usage) -> Usage:
+        """What both steps used."""
+        peak_bytes = max(usage.memory_peak_bytes, self.memory_peak_bytes)
+        return usage.model_copy(update={"cpu_s": usage.cpu_s + self.cpu_s, "memory_peak_bytes": peak_bytes})
 
 
 def build(attempt: Attempt, sandbox: Sandbox, request: Exec, deps: Deps, *, grace_s: float) -> Built:
@@ -54,13 +60,15 @@ def build(attempt: Attempt, sandbox: Sandbox, request: Exec, deps: Deps, *, grac
         attempt.is_sandbox_alive = False
         step = Build(stdout=out, stderr=errors, run_s=request.wall_s)
         why = "the build was ended by its wall limit; its sandbox had to be ended"
-        return Built(step, Ended(Outcome.TIMEOUT, None, None, "wall", why), 0.0)
+        return Built(step, Ended(Outcome.TIMEOUT, None, None, "wall", why))
     if exited.is_dead_man and not exited.is_cancelled:
         raise SandboxDied(f"the build was ended while its worker did not answer ({exited.error})")
     attempt.is_sandbox_alive = exited.is_clean
     seen = deps.sandboxes.look(sandbox, thoroughly=exited.code != 0)
+    attempt.told.ended(exited, sandbox, was_oom=seen.was_oom)
     step = Build(exit_code=exited.code, stdout=out, stderr=errors, run_s=exited.wall_s)
-    return Built(step, failure_of(name_ending(exited, seen)), exited.cpu_s)
+    peak_bytes = seen.memory_peak_bytes or exited.memory_peak_bytes
+    return Built(step, failure_of(name_ending(exited, seen)), exited.cpu_s, peak_bytes)
 
 
 def failure_of(ended: Ended) -> Ended | None:
@@ -81,22 +89,13 @@ def error_of(failure: Ended) -> Failure | None:
     return Failure(name="BuildFailed", message=failure.message) if failure.outcome is Outcome.ERROR else None
 
 
-def tidy(attempt: Attempt, sandbox: Sandbox, like: Exec) -> None:
-    """Remove what was built from the workspace of a session; a sandbox where that fails is not used again."""
-    request = replace(
-        like,
-        id=f"{attempt.work.lease}/tidy",
-        argv=("rm", "-rf", "--", OUT),
-        code_path=None,
-        code_bytes=0,
-        wall_s=TIDY_WITHIN_S,
-        cpu_s=None,
-        silence_s=None,
-    )
+def tidy(attempt: Attempt) -> None:
+    """Remove what was built, where anybody can still see it; a sandbox in which that fails is not used again."""
+    if not attempt.is_sandbox_alive or not (attempt.work.session or attempt.spec.artifacts):
+        return
     try:
-        exited, _, _ = sandbox.link.run(request, b"", (), within_s=TIDY_WITHIN_S + POLL_S)
-        attempt.is_sandbox_alive = exited.is_clean
-    except LeaseboxError:
+        errand.run(attempt, "file", ("remove", OUT), sink=lambda _: None, most_bytes=errand.ANSWER_BYTES)
+    except (SandboxDied, GuestProtocolError):
         attempt.is_sandbox_alive = False  # the program has ended well or ill: that stands
 
 

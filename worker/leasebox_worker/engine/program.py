@@ -85,14 +85,15 @@ def _build_and_run(program: Program, attempt: Attempt, sandbox: Sandbox, deps: D
     built = build(attempt, sandbox, request, deps, grace_s=HOST_GRACE_S)
     attempt.build = built.step
     if built.failure is None:
+        was_lost = attempt.told.interpreter == "lost"
         ended, usage = _run_program(attempt, sandbox, deps)
+        attempt.told.interpreter = "lost" if was_lost else attempt.told.interpreter
     else:
         attempt.times.exited_at = time.monotonic()
         attempt.told.error = error_of(built.failure)
         ended, usage = built.failure, Usage()
-    if attempt.work.session is not None and attempt.is_sandbox_alive:
-        tidy(attempt, sandbox, request)
-    return ended, usage.model_copy(update={"cpu_s": usage.cpu_s + built.cpu_s})
+    tidy(attempt)
+    return ended, built.added_to(usage)
 
 
 def _program_exec(attempt: Attempt) -> Exec:
