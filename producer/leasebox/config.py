@@ -50,6 +50,8 @@ class _SecretFiles(PydanticBaseSettingsSource):
         except OSError as exc:
             name = f"{_ENV_PREFIX}{field_name.upper()}_FILE"
             raise ConfigError(f"{name}: cannot read {path}: {exc.strerror}") from exc
+        except UnicodeDecodeError as exc:
+            raise ConfigError(f"{_ENV_PREFIX}{field_name.upper()}_FILE: {path} is not UTF-8 text") from exc
 
     def __call__(self) -> dict[str, Any]:
         found = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
@@ -160,6 +162,10 @@ def _read(kind: type[S], given: Mapping[str, object]) -> S:
     except ValidationError as exc:
         told = (f"{_ENV_PREFIX}{'_'.join(str(p) for p in e['loc']).upper()}: {told_of(e)}" for e in exc.errors())
         raise ConfigError("; ".join(told), hint="`leasebox config` shows where each setting comes from") from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigError(".env is not UTF-8 text") from exc
+    except OSError as exc:
+        raise ConfigError(f".env cannot be read: {exc.strerror}") from exc
 
 
 def load_api(**given: object) -> ApiSettings:

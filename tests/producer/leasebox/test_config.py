@@ -62,6 +62,13 @@ def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, va
         load()
 
 
+def test_a_dotenv_that_is_no_text_is_a_sentence(tmp_path: Path):
+    (tmp_path / ".env").write_bytes(b"\xff\xfe=x")
+
+    with pytest.raises(ConfigError, match=r"\.env is not UTF-8 text"):
+        load()
+
+
 @pytest.mark.parametrize(
     ("url", "shown"),
     [
