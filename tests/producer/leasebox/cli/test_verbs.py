@@ -13,11 +13,12 @@ from leasebox.cli.verbs import Verbs
 pytestmark = pytest.mark.slow
 
 
-def typed(*words: str) -> str:
+def typed(*words: str, **env: str) -> str:
     """What `leasebox ...` prints, here where nothing is configured."""
+    given = {"PATH": "/usr/bin:/bin", "HOME": "/nowhere", **env}
     done = subprocess.run(
         [sys.executable, "-m", "leasebox.cli", *words],
-        env={"PATH": "/usr/bin:/bin", "HOME": "/nowhere"}, capture_output=True, text=True, timeout=30, check=True,
+        env=given, capture_output=True, text=True, timeout=30, check=True,
     )  # fmt: skip
     return done.stdout
 
@@ -36,7 +37,7 @@ def test_help_lists_the_verbs_by_use_and_in_groups():
     } | {command.callback.__name__ for command in app.registered_commands if command.name is None and command.callback}
 
 
-@pytest.mark.parametrize("words", [(), ("sessions",), ("profiles",), ("keys",), ("batch",)])
+@pytest.mark.parametrize("words", [(), ("files",), ("sessions",), ("profiles",), ("keys",), ("batch",)])
 def test_help_cuts_no_sentence(words: tuple[str, ...]):
     listed = typed(*words, "--help")
 
@@ -52,3 +53,9 @@ def test_a_verb_that_no_group_has_is_still_listed():
 
 def test_the_version_is_an_option_too():
     assert typed("--version") == typed("version") == f"{leasebox.__version__}\n"
+
+
+def test_a_shell_completes_verbs():
+    asked = {"_LEASEBOX_COMPLETE": "complete_bash", "COMP_WORDS": "leasebox sess", "COMP_CWORD": "1"}
+
+    assert typed(**asked) == "sessions\n"
