@@ -101,9 +101,7 @@ def fields(keys: Keys, tenant: str, job: str) -> Flow[dict[str, str]]:
     """
     found: dict[str, str] = yield _reads.job_fields(keys, job)
     if not found.get("state") or found.get("tenant", tenant) != tenant:
-        raise errors.UnknownJob(
-            f"no job {job}", hint="finished jobs are forgotten after LEASEBOX_RESULT_TTL_S; is the tenant right?"
-        )
+        raise _reads.no_job(job)
     return found
 
 
@@ -144,7 +142,7 @@ def cancel(keys: Keys, tenant: str, job: str) -> Flow[bool]:
     """
     answer = yield scripts.cancel(keys, job=job, tenant=tenant)
     if isinstance(answer, answers.Gone):
-        raise errors.UnknownJob(f"no job {job}")
+        raise _reads.no_job(job)
     return not isinstance(answer, client_answers.Requested)
 
 
@@ -232,7 +230,7 @@ def erase(keys: Keys, tenant: str, job: str) -> Flow[None]:
     answer = yield scripts.erase(keys, job=job, tenant=tenant)
     match answer:
         case answers.Gone():
-            raise errors.UnknownJob(f"no job {job}")
+            raise _reads.no_job(job)
         case client_answers.NotFinished():
             raise errors.WrongState(f"job {job} is {answer.state}", hint="cancel it first")
     if kept is not None:

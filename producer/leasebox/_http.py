@@ -18,6 +18,7 @@ from leasebox._backend import Flow
 from leasebox._carry import carry_out, carry_out_async
 from leasebox._content import Source
 from leasebox._http_backend import EventStream, Listen, Release, Request, unreachable
+from leasebox.config import hide_password
 from leasebox.contract import CONTRACT_VERSION
 from leasebox.contract.errors import BrokerUnavailable, ConfigError, LeaseboxError, QueueError, rebuild
 from leasebox.contract.events import Event
@@ -49,7 +50,11 @@ class _Place:
 
 
 def _place(url: str, key: str | None) -> _Place:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as exc:
+        raise ConfigError(f"LEASEBOX_URL: {hide_password(url)} is not a URL: {exc}") from exc
     if not parts.hostname or parts.query or parts.fragment:
         raise ConfigError(f"LEASEBOX_URL: {url} is not the address of an API", hint="write https://HOST[:PORT][/PATH]")
     if parts.username or parts.password:

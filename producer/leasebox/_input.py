@@ -7,8 +7,8 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
-from leasebox._reads import Flow
-from leasebox.contract.errors import InvalidSpec, QueueFull, UnknownJob, WrongState
+from leasebox._reads import Flow, no_job
+from leasebox.contract.errors import InvalidSpec, QueueFull, WrongState
 from leasebox.contract.keys import Keys
 from leasebox.contract.scripts import answers, client_answers
 from leasebox.contract.scripts import client as scripts
@@ -74,7 +74,7 @@ def feed(keys: Keys, tenant: str, job: str, chunk: InputChunk) -> Flow[None]:
     )
     match answer:
         case answers.Gone():
-            raise UnknownJob(f"no job {job}")
+            raise no_job(job)
         case client_answers.Full():
             raise QueueFull(
                 f"stdin: {scripts.STDIN_MAX_BYTES} bytes wait for job {job} to read them",

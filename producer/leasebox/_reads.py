@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from leasebox._stream import PRIMING_ENTRIES, Entry, EventReader
 from leasebox._submit import Profile, parse_profile
+from leasebox.contract.errors import UnknownJob
 from leasebox.contract.keys import Keys
 from leasebox.contract.queues import Priority
 from leasebox.contract.result import JobStatus, Outcome, Result, State
@@ -100,6 +101,13 @@ def fields_of(reply: Any) -> dict[str, str]:
     """Decode the reply to HGETALL, which is a map or a flat list by the version of the client."""
     pairs = reply.items() if isinstance(reply, Mapping) else zip(reply[::2], reply[1::2], strict=True)
     return {text_of(name): text_of(value) for name, value in pairs}
+
+
+def no_job(job: str) -> UnknownJob:
+    """The refusal of an id that this tenant has no job of."""
+    return UnknownJob(
+        f"no job {job}", hint="finished jobs are forgotten after LEASEBOX_RESULT_TTL_S; is the tenant right?"
+    )
 
 
 def job_fields(keys: Keys, job: str) -> Query[dict[str, str]]:

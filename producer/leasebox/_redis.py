@@ -43,17 +43,16 @@ def redis_url(url: str) -> str:
     Raises:
         ConfigError: The scheme is none of ours, or the URL is malformed.
     """
-    if url.startswith("redis+socket://"):
-        parts = urlsplit(url)
-        query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-        database = query.pop("virtual_host", query.pop("db", "0"))
-        credentials = parts.netloc.rpartition("@")[0]
-        return f"unix://{credentials + '@' if credentials else ''}{parts.path}?{urlencode({**query, 'db': database})}"
     try:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError as exc:
         raise ConfigError(f"LEASEBOX_URL: {hide_password(url)} is not a URL: {exc}") from exc
+    if parts.scheme == "redis+socket":
+        query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+        database = query.pop("virtual_host", query.pop("db", "0"))
+        credentials = parts.netloc.rpartition("@")[0]
+        return f"unix://{credentials + '@' if credentials else ''}{parts.path}?{urlencode({**query, 'db': database})}"
     if parts.scheme in ("http", "https"):
         raise ConfigError(f"{url} is the HTTP API; this needs Redis itself", hint="give a redis:// URL")
     if parts.scheme not in _SCHEMES:
@@ -175,6 +174,7 @@ class RedisTransport:
         place, given = _arguments(url, retries, _Retry)
         with _well_formed(url):
             self._redis = redis.Redis.from_url(place, **given)
+            _try_options(self._redis.connection_pool)
         self._runner = Runner(self._redis)
 
     def run(self, flow: Flow[A]) -> A:
@@ -217,6 +217,7 @@ class AsyncRedisTransport:
         place, given = _arguments(url, retries, _AsyncRetry)
         with _well_formed(url):
             self._redis = redis.asyncio.Redis.from_url(place, **given)
+            _try_options(self._redis.connection_pool)
         self._runner = AsyncRunner(self._redis)
 
     async def run(self, flow: Flow[A]) -> A:
@@ -265,7 +266,14 @@ def _well_formed(url: str) -> Iterator[None]:
     try:
         yield
     except (ValueError, TypeError) as exc:
-        raise ConfigError(f"LEASEBOX_URL: {hide_password(url)}: {exc}") from exc
+        unknown = str(exc).partition("unexpected keyword argument ")[2]
+        told = f"there is no option {unknown}" if unknown else str(exc)
+        raise ConfigError(f"LEASEBOX_URL: {hide_password(url)}: {told}") from exc
+
+
+def _try_options(pool: redis.ConnectionPool | redis.asyncio.ConnectionPool) -> None:
+    # Options behind the `?` go unread until the first connection is made, which would be in the midst of a job.
+    pool.connection_class(**pool.connection_kwargs)
 
 
 def socket_path(url: str) -> str | None:

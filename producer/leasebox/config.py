@@ -1,6 +1,7 @@
 """What a client is told by its surroundings: `ClientSettings`, the only reader of the environment on this side."""
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from leasebox.contract.spec import MAX_CODE_BYTES, TenantName
 
 S = TypeVar("S", bound="ClientSettings")
 _ENV_PREFIX = "LEASEBOX_"
+# redis-py and Celery take them as options of a URL too. As far as the next option: a password may hold any `@`.
+_SECRET_PARTS = re.compile(r"([?&;][^=&#]*(?:password|username)[^=&#]*=)[^&#]*", re.IGNORECASE)
 _SECRET_FIELDS = ("url", "api_key", "key_pepper")
 
 
@@ -47,6 +50,8 @@ class _SecretFiles(PydanticBaseSettingsSource):
         except OSError as exc:
             name = f"{_ENV_PREFIX}{field_name.upper()}_FILE"
             raise ConfigError(f"{name}: cannot read {path}: {exc.strerror}") from exc
+        except UnicodeDecodeError as exc:
+            raise ConfigError(f"{_ENV_PREFIX}{field_name.upper()}_FILE: {path} is not UTF-8 text") from exc
 
     def __call__(self) -> dict[str, Any]:
         found = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
@@ -134,11 +139,12 @@ class ApiSettings(ClientSettings):
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """One effective setting; `value` is ready to be shown (secrets hidden)."""
+    """One effective setting; `value` is ready to be shown (secrets hidden), `fault` says why it cannot be used."""
 
     name: str
     value: str
     source: str
+    fault: str | None = None
 
 
 def load(**given: object) -> ClientSettings:
@@ -156,6 +162,10 @@ def _read(kind: type[S], given: Mapping[str, object]) -> S:
     except ValidationError as exc:
         told = (f"{_ENV_PREFIX}{'_'.join(str(p) for p in e['loc']).upper()}: {told_of(e)}" for e in exc.errors())
         raise ConfigError("; ".join(told), hint="`leasebox config` shows where each setting comes from") from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigError(".env is not UTF-8 text") from exc
+    except OSError as exc:
+        raise ConfigError(f".env cannot be read: {exc.strerror}") from exc
 
 
 def load_api(**given: object) -> ApiSettings:
@@ -192,6 +202,29 @@ def explain(settings: ClientSettings) -> list[Explained]:
     ]
 
 
+def explain_api() -> list[Explained]:
+    """`explain` for the settings of the API; what is wrong is shown as it was given, with its fault.
+
+    Raises:
+        ConfigError: A source itself cannot be read.
+    """
+    try:
+        return explain(load_api())
+    except ConfigError as exc:
+        if not isinstance(exc.__cause__, ValidationError):
+            raise
+        faults = {str(e["loc"][0]): told_of(e) for e in exc.__cause__.errors() if e["loc"]}
+    fields = ApiSettings.model_fields
+    rest = load_api(**{name: fields[name].get_default(call_default_factory=True) for name in faults})
+    by_source = _by_source(ApiSettings)
+    shown = {setting.name: setting for setting in explain(rest)}
+    for name, fault in faults.items():
+        source = _source_of(name, by_source)
+        given = by_source.get(source, {}).get(name)
+        shown[name] = Explained(name, "***" if name in _SECRET_FIELDS else str(given), source, fault)
+    return list(shown.values())
+
+
 def _by_source(kind: type[ClientSettings]) -> dict[str, Mapping[str, Any]]:
     from pydantic_settings import DotEnvSettingsSource, EnvSettingsSource
 
@@ -219,11 +252,11 @@ def _shown(name: str, value: object) -> str:
 
 
 def hide_password(url: str) -> str:
-    """The URL with its password, if it has one, as `***`."""
-    scheme, mark, rest = url.partition("://")
+    """The URL with its password as `***`, also one that stands behind the `?`, with the name that goes with it."""
+    scheme, mark, rest = _SECRET_PARTS.sub(r"\1***", url).partition("://")
     credentials, at, place = rest.rpartition("@")
     if not at:
-        return url
+        return f"{scheme}{mark}{rest}"
     return f"{scheme}{mark}{credentials.partition(':')[0]}:***@{place}"
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from leasebox_worker.config import Timers
+from leasebox.contract.errors import ConfigError
+from leasebox_worker.config import Timers, load
 
 
 @pytest.mark.parametrize(
@@ -37,3 +38,38 @@ def test_a_worker_does_not_start_with_timers_that_do_not_rise(tmp_path: Path) ->
 
     assert ended.returncode == 78
     assert "timers must rise in this order: ping_s < dead_man_s < fence_s < reclaim_s" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(None, "LEASEBOX_CONFIG: cannot read .*No such file"), (b"a =", "is not TOML"), (b"a = '\xff'", "is not TOML")],
+)
+def test_a_named_file_that_cannot_be_read_is_an_error(
+    content: bytes | None, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "c.toml"
+    if content is not None:
+        file.write_bytes(content)
+    monkeypatch.setenv("LEASEBOX_CONFIG", str(file))
+
+    with pytest.raises(ConfigError, match=told):
+        load()
+
+
+def test_a_dotenv_that_is_no_text_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_bytes(b"\xff\xfe=x")
+
+    with pytest.raises(ConfigError, match=r"\.env is not UTF-8 text"):
+        load()
+
+
+def test_a_wrong_setting_is_told_in_our_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEASEBOX_SLOTS", "many")
+    monkeypatch.setenv("LEASEBOX_LOG_LEVEL", "loud")
+
+    with pytest.raises(ConfigError) as refused:
+        load()
+
+    told = "LEASEBOX_SLOTS: must be a whole number; LEASEBOX_LOG_LEVEL: must be one of debug, info, warning, error"
+    assert str(refused.value) == told

@@ -3,6 +3,7 @@
 import os
 import re
 import socket
+import tomllib
 from enum import StrEnum
 from itertools import pairwise
 from pathlib import Path
@@ -104,6 +105,17 @@ def given_secrets() -> dict[str, str]:
     return {name.removeprefix(start): value for name, value in os.environ.items() if name.startswith(start)}
 
 
+def _toml_file(kind: type[BaseSettings], path: Path) -> TomlConfigSettingsSource:
+    # pydantic-settings passes by a file that is not there, and the worker would run with other settings than meant.
+    try:
+        path.open("rb").close()
+        return TomlConfigSettingsSource(kind, path)
+    except OSError as exc:
+        raise ConfigError(f"LEASEBOX_CONFIG: cannot read {path}: {exc.strerror}") from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"LEASEBOX_CONFIG: {path} is not TOML: {exc}") from exc
+
+
 class WorkerSettings(BaseSettings):
     """Settings of a worker: environment `LEASEBOX_*`, `.env`, then the TOML file that `LEASEBOX_CONFIG` names."""
 
@@ -182,7 +194,7 @@ class WorkerSettings(BaseSettings):
         """Name the sources, the strongest first."""
         sources = (init_settings, env_settings, dotenv_settings, file_secret_settings)
         named = os.environ.get("LEASEBOX_CONFIG")
-        return (*sources, TomlConfigSettingsSource(settings_cls, Path(named))) if named else sources
+        return (*sources, _toml_file(settings_cls, Path(named).expanduser())) if named else sources
 
     @property
     def published(self) -> dict[str, float]:
@@ -215,3 +227,7 @@ def load(**given: object) -> WorkerSettings:
     except ValidationError as exc:
         wrong = "; ".join(f"LEASEBOX_{'__'.join(str(p) for p in e['loc']).upper()}: {told_of(e)}" for e in exc.errors())
         raise ConfigError(wrong) from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigError(".env is not UTF-8 text") from exc
+    except OSError as exc:
+        raise ConfigError(f".env cannot be read: {exc.strerror}") from exc

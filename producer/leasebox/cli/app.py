@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from leasebox.cli import batches, files, keys, request, sessions
+from leasebox.cli.verbs import Sentences, Verbs
 from leasebox.contract.errors import UnknownJob
 
 if TYPE_CHECKING:
@@ -13,13 +14,14 @@ if TYPE_CHECKING:
     from leasebox.client import Client
 
 app = typer.Typer(
+    cls=Verbs,
     no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="Run untrusted code in sandboxes, from a queue.",
 )
-profiles_app = typer.Typer(no_args_is_help=True, help="Presets of image, languages, limits and network.")
+profiles_app = typer.Typer(cls=Sentences, no_args_is_help=True, help="Presets of image, languages, limits and network.")
 app.add_typer(profiles_app, name="profiles")
 app.add_typer(sessions.sessions_app, name="sessions")
 app.add_typer(files.files_app, name="files")
@@ -52,6 +54,21 @@ Priority = Annotated[str | None, typer.Option(help="interactive, default or batc
 Retries = Annotated[int, typer.Option(min=0, max=10, help="Further attempts when the machine failed.")]
 Key = Annotated[str | None, typer.Option("--idempotency-key", help="A repeat with the same key is the same job.")]
 Job = Annotated[str, typer.Argument(metavar="JOB", help="Id of a job.")]
+
+
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        version()
+        raise typer.Exit
+
+
+@app.callback()
+def leasebox(
+    is_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Run untrusted code in sandboxes, from a queue."""
 
 
 @app.command()

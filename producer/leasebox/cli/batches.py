@@ -5,9 +5,12 @@ from typing import Annotated
 
 import typer
 
+from leasebox.cli.verbs import Sentences
 from leasebox.contract.errors import UnknownBatch
 
-batch_app = typer.Typer(no_args_is_help=True, help="Many jobs from a file, counted and cancelled together.")
+batch_app = typer.Typer(
+    cls=Sentences, no_args_is_help=True, help="Many jobs from a file, counted and cancelled together."
+)
 
 Json = Annotated[bool, typer.Option("--json", help="Exact data as JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no last line.")]

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from leasebox.cli.verbs import Sentences
 from leasebox.contract.errors import FileError, SessionExpired, UnknownSession
 
 if TYPE_CHECKING:
     from leasebox.session import Session
 
-files_app = typer.Typer(no_args_is_help=True, help="The files of a session.")
+files_app = typer.Typer(cls=Sentences, no_args_is_help=True, help="The files of a session.")
 
 Json = Annotated[bool, typer.Option("--json", help="Exact data as JSON on stdout.")]
 Name = Annotated[str, typer.Argument(metavar="SESSION", help="Name of a session.")]

@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import asdict
 
+import typer
+
 from leasebox._reads import NodeStatus, QueueStatus
 from leasebox._submit import Profile
-from leasebox.cli.show import as_json, pairs, table
-from leasebox.config import explain, load_api
+from leasebox.cli import OURS
+from leasebox.cli.show import as_json, pairs, say, table
+from leasebox.config import explain_api
 from leasebox.contract.errors import UnknownProfile
 from leasebox.contract.sizes import duration_text, size_text
 
@@ -96,9 +99,18 @@ def show_queues(found: list[QueueStatus], *, is_json: bool) -> None:
 
 
 def show_config(*, is_json: bool) -> None:
-    """Print every effective setting of the client and of the API, its value and its source."""
-    shown = explain(load_api())
+    """Print every effective setting of the client and of the API, its value and its source.
+
+    Raises:
+        Exit: With 125, after everything has been shown, when a setting is wrong.
+    """
+    shown = explain_api()
     if is_json:
         as_json(shown)
     else:
         table(("setting", "value", "source"), [(s.name, s.value, s.source) for s in shown])
+    wrong = [s for s in shown if s.fault is not None]
+    for setting in wrong:
+        say(f"leasebox: LEASEBOX_{setting.name.upper()} ({setting.source}): {setting.fault}")
+    if wrong:
+        raise typer.Exit(OURS)

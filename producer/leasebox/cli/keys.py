@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from leasebox.cli import request
+from leasebox.cli.verbs import Sentences
 from leasebox.contract.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from leasebox.contract.keys import Keys
 
 A = TypeVar("A")
-keys_app = typer.Typer(no_args_is_help=True, help="Keys for the HTTP API.")
+keys_app = typer.Typer(cls=Sentences, no_args_is_help=True, help="Keys for the HTTP API.")
 Json = Annotated[bool, typer.Option("--json", help="Exact data as JSON on stdout.")]
 KeyId = Annotated[str, typer.Argument(metavar="ID", help="Id of the key, not its text.")]
 _DEFAULT_SCOPES = ["jobs:read", "jobs:write", "sessions:*"]
@@ -35,7 +37,8 @@ def create(
     from leasebox.cli.show import as_json
 
     settings, names = _settings()
-    expires_at = None if expires is None else time.time() + _seconds(expires)
+    expires_s = request.seconds("--expires", expires)
+    expires_at = None if expires_s is None else time.time() + expires_s
     made = _access.create(names, _pepper(settings), tenant, scope or _DEFAULT_SCOPES, expires_at)
     as_json(asdict(_run(settings, made)))
 
@@ -84,19 +87,6 @@ def revoke(key: KeyId, json: Json = False) -> None:
 
 def _shown(key: "ApiKey") -> dict[str, Any]:
     return {name: value for name, value in asdict(key).items() if name != "digest"}
-
-
-def _seconds(text: str) -> float:
-    from leasebox.contract.sizes import parse_seconds
-
-    try:
-        found = parse_seconds(text)
-    except ValueError as exc:
-        raise typer.BadParameter(f"--expires {exc}") from None
-    assert isinstance(found, float)
-    if found <= 0:
-        raise typer.BadParameter(f"--expires {text}: is over already")
-    return found
 
 
 def _settings() -> "tuple[ApiSettings, Keys]":

@@ -1,13 +1,12 @@
 """How the flags of `leasebox run` become the fields of a spec."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from leasebox.contract.errors import InvalidSpec
 from leasebox.contract.sizes import parse_bytes, parse_seconds
 from leasebox.contract.spec import MAX_INLINE_BYTES
 
@@ -109,17 +108,38 @@ def standard_input(given: str | None, is_program_there: bool) -> bytes | Path | 
 
 
 def limits(timeout: str | None, memory: str | None) -> dict[str, Any]:
-    """`--timeout` and `--memory`, with units.
+    """`--timeout` and `--memory`, with units; what is not given is left out."""
+    found = {"timeout_s": seconds("--timeout", timeout), "memory_bytes": size("--memory", memory)}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def seconds(option: str, given: str | None) -> float | None:
+    """A duration that an option gives, in seconds and above 0.
 
     Raises:
-        InvalidSpec: Not a duration or size.
+        BadParameter: It is none; the option is named.
     """
-    found: dict[str, Any] = {}
+    return _quantity(option, given, parse_seconds)
+
+
+def size(option: str, given: str | None) -> int | None:
+    """A size that an option gives, in bytes and above 0.
+
+    Raises:
+        BadParameter: It is none; the option is named.
+    """
+    found = _quantity(option, given, parse_bytes)
+    return None if found is None else int(found)
+
+
+def _quantity(option: str, given: str | None, parse: Callable[[object], object]) -> float | None:
+    if given is None:
+        return None
     try:
-        if timeout is not None:
-            found["timeout_s"] = parse_seconds(timeout)
-        if memory is not None:
-            found["memory_bytes"] = parse_bytes(memory)
+        found = parse(given)
     except ValueError as exc:
-        raise InvalidSpec(f"limits: {exc}") from exc
+        raise typer.BadParameter(f"{option}: {exc}") from None
+    assert isinstance(found, int | float)
+    if found <= 0:
+        raise typer.BadParameter(f"{option}: {given} is not above 0")
     return found

@@ -5,14 +5,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from leasebox.contract.errors import InvalidSpec, SessionExpired, UnknownSession
-from leasebox.contract.sizes import parse_seconds
+from leasebox.cli import request
+from leasebox.cli.verbs import Sentences
+from leasebox.contract.errors import SessionExpired, UnknownSession
 
 if TYPE_CHECKING:
     from leasebox.client import Client
     from leasebox.session import Session
 
-sessions_app = typer.Typer(no_args_is_help=True, help="Named lines of jobs that share a sandbox and its files.")
+sessions_app = typer.Typer(
+    cls=Sentences, no_args_is_help=True, help="Named lines of jobs that share a sandbox and its files."
+)
 
 Json = Annotated[bool, typer.Option("--json", help="Exact data as JSON on stdout.")]
 Name = Annotated[str, typer.Argument(metavar="SESSION", help="Name of a session.")]
@@ -53,7 +56,7 @@ def create(
     """Make a session, or find the live one of that name; prints its name."""
     from leasebox.cli.show import as_json, line
 
-    idle_timeout_s, max_age_s = _seconds("--idle-timeout", idle_timeout), _seconds("--max-age", max_age)
+    idle_timeout_s, max_age_s = request.seconds("--idle-timeout", idle_timeout), request.seconds("--max-age", max_age)
     session = _client().session(name, profile=profile, idle_timeout_s=idle_timeout_s, max_age_s=max_age_s)
     if json:
         as_json(session.info())
@@ -73,7 +76,6 @@ def execute(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No last line about the outcome.")] = False,
 ) -> None:
     """Run a command in a live session's sandbox and show its output live; exits as the command did."""
-    from leasebox.cli import request
     from leasebox.cli.follow import Form, follow
 
     given: dict[str, Any] = {
@@ -125,14 +127,3 @@ def _client() -> "Client":
     from leasebox.client import Client
 
     return Client()
-
-
-def _seconds(option: str, given: str | None) -> float | None:
-    if given is None:
-        return None
-    try:
-        seconds = parse_seconds(given)
-    except ValueError as exc:
-        raise InvalidSpec(f"{option}: {exc}") from exc
-    assert isinstance(seconds, float)
-    return seconds

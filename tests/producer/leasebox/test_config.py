@@ -62,12 +62,24 @@ def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, va
         load()
 
 
+def test_a_dotenv_that_is_no_text_is_a_sentence(tmp_path: Path):
+    (tmp_path / ".env").write_bytes(b"\xff\xfe=x")
+
+    with pytest.raises(ConfigError, match=r"\.env is not UTF-8 text"):
+        load()
+
+
 @pytest.mark.parametrize(
     ("url", "shown"),
     [
         ("redis://h:1/0", "redis://h:1/0"),
         ("redis://:p@h", "redis://:***@h"),
         ("redis://u:p@x@h/0", "redis://u:***@h/0"),
+        ("redis://h/0?password=p@x&db=1", "redis://h/0?password=***&db=1"),
+        ("rediss://h/0?username=u&ssl_password=p", "rediss://h/0?username=***&ssl_password=***"),
+        ("redis+socket:///s?virtual_host=1&Password=p", "redis+socket:///s?virtual_host=1&Password=***"),
+        ("redis://u:p@h/0?password=x", "redis://u:***@h/0?password=***"),
+        ("redis://u:a?b@h/0", "redis://u:***@h/0"),
     ],
 )
 def test_a_password_is_hidden(url: str, shown: str):

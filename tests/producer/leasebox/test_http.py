@@ -89,7 +89,9 @@ def test_an_api_that_is_not_there_is_one_clear_sentence(settings: ClientSettings
         lost.queues()
 
 
-@pytest.mark.parametrize("url", ["http://", "https://user:pass@h", "http://h?x=1", "http://h#x"])
+@pytest.mark.parametrize(
+    "url", ["http://", "https://user:pass@h", "http://h?x=1", "http://h#x", "http://[::1", "http://h:x"]
+)
 def test_a_url_that_cannot_be_an_apis_is_refused(url: str):
     with pytest.raises(errors.ConfigError, match="LEASEBOX_URL"):
         Client(url)

@@ -47,8 +47,6 @@ def deps(
 ) -> Iterator[Deps]:
     (tmp_path / "API_TOKEN").write_text(f"{SECRET}\n")
     placement = Placement(
-        installation=run_id,
-        node="egress",
         incarnation="i",
         agent_dir=agent_dir,
         dead_man_s=60.0,

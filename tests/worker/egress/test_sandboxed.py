@@ -27,8 +27,6 @@ PROGRAMS = Path(__file__).with_name("programs")
 def sandbox(driver: Driver, agent_dir: Path, egress: Egress, egress_root: Path, run_id: str) -> Iterator[Sandbox]:
     """One whose profile has a network."""
     placement = Placement(
-        installation=run_id,
-        node="egress",
         incarnation="i",
         agent_dir=agent_dir,
         dead_man_s=60.0,

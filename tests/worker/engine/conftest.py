@@ -27,8 +27,6 @@ def placement() -> Iterator[Placement]:
     root = Path(tempfile.mkdtemp(prefix="lbe-", dir="/tmp"))
     root.chmod(0o755)
     yield Placement(
-        installation="engine-test",
-        node="n",
         incarnation="n-1",
         agent_dir=install(root, None),
         dead_man_s=8.0,
@@ -83,7 +81,7 @@ def docker_driver(engine_proxy: EngineProxy, docker_engine: Any, python_image: s
 @pytest.fixture
 def docker_deps(worker_node: Any, docker_driver: DockerDriver, docker_engine: Any, placement: Placement) -> Deps:
     """What `run_job` needs, with Docker and room for four; the agents' dead-man is short."""
-    place = replace(placement, installation=docker_engine.installation, dead_man_s=1.0)
+    place = replace(placement, dead_man_s=1.0)
     sandboxes = Sandboxes(docker_driver, place, bound=4)
     yield Deps(worker_node.tracker, sandboxes, BUILT_IN, cancel_grace_s=0.2)
     engine_proxy.mood = Mood.PASS

@@ -50,10 +50,9 @@ ATTACKS = {
 
 
 @pytest.fixture
-def busy_docker(docker_deps: Deps, placement: Placement, docker_engine: Any) -> Iterator[Deps]:
+def busy_docker(docker_deps: Deps, placement: Placement) -> Iterator[Deps]:
     """Docker with the usual dead-man time: nobody pings here."""
-    place = replace(placement, installation=docker_engine.installation)
-    sandboxes = Sandboxes(docker_deps.sandboxes.driver, place, bound=4)
+    sandboxes = Sandboxes(docker_deps.sandboxes.driver, placement, bound=4)
     yield replace(docker_deps, sandboxes=sandboxes)
     sandboxes.end_all()
 

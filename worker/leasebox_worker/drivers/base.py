@@ -47,7 +47,7 @@ class SandboxRequest:
         name: Unique on the host; letters, digits, `_.-`.
         image: Image reference (docker), root folder or "" for the host's /usr (bubblewrap); ignored by `process`.
         seccomp: Name of a `seccomp.SeccompProfile`.
-        labels: Come back unchanged from `Driver.list`; `leasebox.installation` is set by the driver.
+        labels: Come back unchanged from `Driver.list`; those of `DriverSettings.labels` are set by the driver.
         agent_dir: Folder of the agent's start files, readable by every uid; mounted read-only at /agent.
         preload: Modules that the agent imports before it forks jobs.
         dead_man_s: Silence of the host after which the agent ends the running job.

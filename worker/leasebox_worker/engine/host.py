@@ -169,8 +169,6 @@ def _start(settings: WorkerSettings, stop: Callable[[], None], *, is_embedded: b
 def _deps(ground: Ground, tracker: LeaseTracker) -> Deps:
     settings, timers, name = ground.settings, ground.settings.timers, ground.identity.node
     placement = Placement(
-        installation=ground.installation,
-        node=name,
         incarnation=ground.identity.incarnation,
         agent_dir=ground.agent_dir,
         dead_man_s=timers.dead_man_s,

@@ -71,14 +71,13 @@ class Sandbox:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Whose sandboxes these are; every one carries it as labels.
+    """What every sandbox of this process is made with.
 
     Attributes:
+        incarnation: Which start of the worker makes them; each carries it as a label.
         egress: Makes the folder by which a sandbox can be let out; None = no sandbox ever is.
     """
 
-    installation: str
-    node: str
     incarnation: str
     agent_dir: Path
     dead_man_s: float
@@ -157,8 +156,6 @@ class Sandboxes:
             limits=shared,
             seccomp=profile.seccomp,
             labels={
-                "leasebox.installation": where.installation,
-                "leasebox.node": where.node,
                 "leasebox.incarnation": where.incarnation,
                 "leasebox.profile": profile.name,
                 LIMITS: json.dumps(asdict(shared)),

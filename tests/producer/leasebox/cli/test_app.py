@@ -120,10 +120,16 @@ def test_ctrl_c_cancels_and_exits_130(shell: Shell, client: Client, eventually: 
     [
         (("run",), 2, "give a FILE"),
         (("run", "-c", "x", "--env", "A"), 2, "write NAME=VALUE"),
-        (("run", "-c", "x", "--timeout", "soon"), 125, "not a duration"),
+        (("run", "-c", "x", "--timeout", "soon"), 2, "--timeout: not a duration"),
+        (("run", "-c", "x", "--timeout", "nan"), 2, "--timeout: not a duration"),
+        (("run", "-c", "x", "--timeout", "-5"), 2, "--timeout: not a duration"),
+        (("run", "-c", "x", "--timeout", "0"), 2, "--timeout: 0 is not above 0"),
+        (("run", "-c", "x", "--memory", "much"), 2, "--memory: not a size"),
+        (("run", "-c", "x", "--memory", "9" * 400), 2, "--memory: a size is below 8 EiB"),
         (("run", "-c", "x", "--stdin", "/nothing"), 2, "cannot read /nothing"),
         (("jobs", "--state", "failed"), 2, "write one of queued, "),
-        (("status", "00000000-0000-7000-8000-000000000000"), 1, "no job"),
+        (("status", "nope"), 1, "leasebox: no job nope (finished jobs are forgotten after LEASEBOX_RESULT_TTL_S;"),
+        (("cancel", "nope"), 1, "leasebox: no job nope (finished jobs are forgotten after LEASEBOX_RESULT_TTL_S;"),
     ],
 )
 def test_what_is_wrong_is_one_sentence_and_its_exit_status(
@@ -170,10 +176,25 @@ def test_config_tells_each_value_and_its_source_and_hides_the_password(shell: Sh
     done = shell("config", "--json", LEASEBOX_URL="redis://u:geheim@h/0")
     shown = {setting["name"]: setting for setting in json.loads(done.stdout)}
 
-    assert shown["url"] == {"name": "url", "value": "redis://u:***@h/0", "source": "environment"}
+    assert shown["url"] == {"name": "url", "value": "redis://u:***@h/0", "source": "environment", "fault": None}
     assert shown["tenant"]["source"] == "default"
     assert shown["api_port"]["value"] == "8707"
     assert "geheim" not in done.stdout
+
+
+def test_config_shows_the_rest_where_a_setting_is_wrong_and_names_it(shell: Shell):
+    wrong = {"LEASEBOX_TENANT": "No Such", "LEASEBOX_API_PORT": "0"}
+
+    assert "`leasebox config` shows where" in shell("jobs", **wrong).stderr
+    done = shell("config", **wrong)
+
+    assert done.returncode == 125
+    assert "tenant\tNo Such\tenvironment\n" in done.stdout
+    assert "result_ttl_s\t86400.0\tdefault\n" in done.stdout
+    assert done.stderr.splitlines() == [
+        "leasebox: LEASEBOX_TENANT (environment): must be up to 32 of a-z, 0-9 and -, beginning with a letter or digit",
+        "leasebox: LEASEBOX_API_PORT (environment): must be at least 1",
+    ]
 
 
 def test_doctor_names_the_command_that_mends(shell: Shell):

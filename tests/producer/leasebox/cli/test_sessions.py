@@ -100,7 +100,8 @@ def test_the_short_forms_make_and_end_a_session(shell: Shell, client: Client) ->
         (("sessions", "touch", "never"), 1, "no session never"),
         (("sessions", "show", "a b"), 125, "is no name"),
         (("create", "x", "--idle-timeout", "8d"), 125, "idle_timeout_s: at most 1 day is allowed here"),
-        (("create", "x", "--max-age", "soon"), 125, "not a duration"),
+        (("create", "x", "--max-age", "soon"), 2, "--max-age: not a duration"),
+        (("create", "x", "--idle-timeout", "nan"), 2, "--idle-timeout: not a duration"),
     ],
 )
 def test_what_is_wrong_about_a_session_is_one_sentence(shell: Shell, words: tuple[str, ...], status: int, told: str):
@@ -108,7 +109,7 @@ def test_what_is_wrong_about_a_session_is_one_sentence(shell: Shell, words: tupl
 
     assert done.returncode == status
     assert told in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    assert len(done.stderr.splitlines()) == (1 if status != 2 else 4)
 
 
 def test_status_says_behind_which_job_a_job_waits(shell: Shell, client: Client, played: Any) -> None:
