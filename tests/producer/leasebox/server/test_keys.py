@@ -20,18 +20,24 @@ ROUTES = [
     for method in methods
     if path not in OPEN
 ]  # fmt: skip
-NAMED = [(method, path) for method, path in ROUTES if "{" in path]
+UPLOAD = ("put", "/v1/sessions/{name}/files/{path}")
+NAMED = [(method, path) for method, path in ROUTES if "{" in path and (method, path) != UPLOAD]
 BODIES: dict[str, Any] = {
     "/v1/jobs": {"code": "1"},
     "/v1/sessions": {"name": "s"},
     "/v1/sessions/{name}/jobs": {"code": "1"},
     "/v1/keys": {"tenant": "red", "scopes": ["admin"]},
+    "/v1/batches": [{"code": "1"}],
+    "/v1/batches/{batch}/jobs": [{"code": "1"}],
+    "/v1/jobs/{job}/stdin": {"text": "x"},
+    "/v1/sessions/{name}/files": {"verb": "list", "path": "."},
 }
+NAMES = {"job": "j", "name": "s", "key": "k", "batch": "b", "path": "a.txt"}
 
 
 def ask(http: httpx2.Client, method: str, path: str, **names: str) -> httpx2.Response:
     body = BODIES.get(path) if method == "post" else None
-    return http.request(method.upper(), path.format(**names), json=body)
+    return http.request(method.upper(), path.format(**{**NAMES, **names}), json=body)
 
 
 @pytest.mark.parametrize("kind", ["none", "unknown", "malformed", "wrong secret", "expired", "revoked"])
@@ -48,7 +54,7 @@ def test_no_route_answers_without_a_good_key(keyed: Keyed, redis: Any, kind: str
     if kind == "revoked":
         redis.hset(Keys(keyed.settings.prefix).api_key(good.id), "revoked_at", "1")
     with keyed.client(keys[kind]) as http:
-        answers = {route: ask(http, *route, job="j", name="s", key="k") for route in ROUTES}
+        answers = {route: ask(http, *route) for route in ROUTES}
 
     assert {route for route, answer in answers.items() if answer.status_code != 401} == set()
     assert {answer.json()["code"] for answer in answers.values()} == {"unauthorized"}
@@ -91,21 +97,34 @@ def test_what_is_another_tenants_is_not_there(keyed: Keyed, played: Any, method:
     with keyed.client(keyed.key("red").key) as red, keyed.client(keyed.key("blue").key) as blue:
         job = red.post("/v1/jobs", json={"code": "1", "session": "box"}).json()["id"]
         played.end(played.begin(job), stdout="red")
-        names = {"job": job, "name": "box", "key": "k"}
-        before = [red.get("/v1/sessions/box").json(), red.get(f"/v1/jobs/{job}").json()]
+        batch = red.post("/v1/batches", json=[{"code": "1"}]).json()["id"]
+        mine = ("/v1/sessions/box", f"/v1/jobs/{job}", f"/v1/batches/{batch}")
+        before = [red.get(one).json() for one in mine]
 
-        answer = ask(blue, method, path, **names)
+        answer = ask(blue, method, path, job=job, name="box", batch=batch)
         lists = [blue.get("/v1/jobs").json()["items"], blue.get("/v1/sessions").json()["items"]]
 
         if path.startswith("/v1/keys"):
             assert answer.status_code == 403  # keys are the operator's alone
-        elif path == "/v1/sessions/{name}/jobs":
+        elif method == "post" and path in ("/v1/sessions/{name}/jobs", "/v1/sessions/{name}/files"):
             assert answer.json()["id"] != job  # its own session of the same name
         else:
             assert answer.status_code == 404, answer.text
             assert lists == [[], []]
         assert "red" not in answer.text
-        assert [red.get("/v1/sessions/box").json(), red.get(f"/v1/jobs/{job}").json()] == before
+        assert [red.get(one).json() for one in mine] == before
+
+
+def test_an_upload_to_another_tenants_session_goes_to_an_own_one(keyed: Keyed):
+    with keyed.client(keyed.key("red").key) as red, keyed.client(keyed.key("blue").key) as blue:
+        red.post("/v1/jobs", json={"code": "1", "session": "box"})
+        before = red.get("/v1/sessions/box").json()
+
+        with pytest.raises(httpx2.TimeoutException):  # no worker is there to carry it out
+            blue.put("/v1/sessions/box/files/a.txt", content=b"x", timeout=1.0)
+
+        assert red.get("/v1/sessions/box").json() == before
+        assert blue.get("/v1/sessions/box").json()["pending"] == 1
 
 
 def test_another_tenants_socket_is_404(keyed: Keyed):
