@@ -74,7 +74,7 @@ def main() -> None:
 
     def ready(sender: Any, **_: object) -> None:
         intake.changed = sender.pool.wake
-        end = lambda: tasks._end(tasks._hosts[0])  # noqa: E731
+        end = lambda: tasks._end(tasks._hosts[0], tasks.STALLED)  # noqa: E731
         watchdog = Watchdog(connect(url), gate, stall_s=stall_s, restart=sender.restart, end=end)
         Beat("watchdog", watchdog.look, stall_s / 5).start()
         tell("ready")

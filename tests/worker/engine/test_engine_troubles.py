@@ -13,7 +13,7 @@ from tests.worker.engine.engine_proxy import EngineProxy, Mood
 
 from leasebox.contract.spec import Limits
 from leasebox_worker.drivers import docker as docker_module
-from leasebox_worker.drivers.base import EngineDown
+from leasebox_worker.drivers.base import LABEL_INSTALLATION, EngineDown
 from leasebox_worker.engine.deps import Deps
 from leasebox_worker.engine.intake import Pause
 from leasebox_worker.engine.runner import run_job
@@ -147,7 +147,7 @@ def test_a_sandbox_that_nobody_has_is_ended_with_all_that_belongs_to_it(
     room = deps.sandboxes.reserve()
     assert room is not None
     orphan = deps.sandboxes.make(profile, effective_limits(Limits(), profile, node_cpus=1.0), {}, room)
-    place = Place(deps.sandboxes._placement.installation, "n")
+    place = Place(deps.sandboxes.driver.list()[0].labels[LABEL_INSTALLATION], "n")
     counted = [DRIFT.labels(kind)._value.get() for kind in ("sandbox", "session")]
     reconciling, *_ = upkeep(worker_node.redis, worker_node.runner, worker_node.keys, place, deps, period_s=60.0)
     reconciling._duty()

@@ -16,6 +16,7 @@ from leasebox_worker.engine.deps import Deps
 from leasebox_worker.engine.left import shown
 from leasebox_worker.engine.outcome import Ended
 from leasebox_worker.guestlink.messages import Exited
+from leasebox_worker.guestlink.link import MAX_ERRAND_STDERR_BYTES
 from leasebox_worker.guestlink.orders import packed_files
 from leasebox_worker.guestlink.stdin import chunked
 from leasebox_worker.lifecycle.blobs import ArtifactWriter
@@ -30,7 +31,7 @@ def put_files(attempt: Attempt, deps: Deps) -> Ended | None:
     sizes = {path: size_of(content, tenant, blobs) for path, content in files.items()}
     entries = ((path, sizes[path], pieces_of(content, tenant, blobs)) for path, content in files.items())
     exited, said = errand.run(
-        attempt, "put", (), stdin=packed_files(entries), sink=_ignore, most_bytes=0,
+        attempt, "put", (), stdin=packed_files(entries), sink=_ignore, most_bytes=MAX_ERRAND_STDERR_BYTES,
         time_s=errand.within_s(sum(sizes.values())),
     )  # fmt: skip
     if exited.code == 0:
