@@ -15,8 +15,8 @@ from leasebox_worker.engine.contents import pieces_of, size_of
 from leasebox_worker.engine.deps import Deps
 from leasebox_worker.engine.left import shown
 from leasebox_worker.engine.outcome import Ended
-from leasebox_worker.guestlink.messages import Exited
 from leasebox_worker.guestlink.link import MAX_ERRAND_STDERR_BYTES
+from leasebox_worker.guestlink.messages import Exited
 from leasebox_worker.guestlink.orders import packed_files
 from leasebox_worker.guestlink.stdin import chunked
 from leasebox_worker.lifecycle.blobs import ArtifactWriter
