@@ -44,12 +44,13 @@ for _ in range(30):
     "fork_bomb": """
 import os, resource, time
 resource.setrlimit(resource.RLIMIT_NPROC, (150, 150))
+def fork():
+    try: return os.fork()
+    except OSError: return -1
 for _ in range(6):
-    if os.fork() == 0:
+    if fork() == 0:
         os.setsid()
-        while 1:
-            try: os.fork()
-            except OSError: pass
+        while 1: fork()
 time.sleep(0.1)
 """,
 }
