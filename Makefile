@@ -12,7 +12,7 @@ TOOLS := $(VENV)/.tools-$(KEY)
 # More for pytest or for what is run: make test ARGS='-k sweep'
 ARGS ?=
 # Many tests wait for timers of the protocol; a file stays in one process, so that its live stack is shared.
-PARALLEL := -n 3 --dist loadfile
+PARALLEL := -n 4 --dist loadfile
 # Of the long ones, these mostly wait for timers; rounds of chaos name a group, so that one plays at a time.
 WAITING := tests/acceptance tests/chaos
 

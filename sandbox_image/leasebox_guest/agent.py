@@ -108,8 +108,6 @@ class Agent(Jobs):
         self._send_ready(None)
         while True:
             self._flush()
-            if self._is_child_due and self.run is None:
-                self._fork_ahead()
             self.loop.turn(self._timeout_s())
             self._tick(time.monotonic())
 
@@ -119,6 +117,7 @@ class Agent(Jobs):
             self._listen_again_at,
             self._let_child_go_at,
             self._take_over_at,
+            self._fork_at,
         )
         if self.run or self.channel.is_inside_frame:
             at = min(at, self.last_word_at + self.settings.dead_man_s)
@@ -131,6 +130,8 @@ class Agent(Jobs):
         if now >= self._listen_again_at:
             self._listen_again_at = NEVER
             self.loop.watch(self.channel.source, self._on_host)
+        if now >= self._fork_at:
+            self._fork_ahead()
         if now >= self._take_over_at:
             self._take_over_at = NEVER
             self.pages.take_over(self.channel.source)

@@ -25,6 +25,8 @@ HIGH_BYTES = 256 << 10
 LOW_BYTES = 64 << 10
 WAIT_AHEAD_S = 10.0
 """A process that waits for a job holds some 6 MiB: a sandbox that is idle for longer gives them back."""
+FORK_AFTER_S = 0.003
+"""So long after a job's end the next one's process is forked: host and Redis need the processors for the end first."""
 TAKE_OVER_AFTER_S = 0.004
 """So long after a fork the agent takes over its pages: the child has copied them by then, and has them no more."""
 
@@ -48,8 +50,7 @@ class Jobs:
         self.waiting: Child | None = None
         self.held_since: float | None = None
         self._code_to_skip = 0
-        self._is_child_due = False
-        self._let_child_go_at = self._take_over_at = NEVER
+        self._fork_at = self._let_child_go_at = self._take_over_at = NEVER
         self._is_paused = False
 
     def _check_limits(self, run: Run, now: float) -> None:
@@ -104,7 +105,7 @@ class Jobs:
 
     def _give_to_child(self, run: Run) -> Child:
         child, self.waiting = self.waiting or self._fork(), None
-        self._let_child_go_at = self._take_over_at = NEVER
+        self._fork_at = self._let_child_go_at = self._take_over_at = NEVER
         try:
             child.give(run.payload, bytes(run.code))
         except BrokenPipeError:  # the kernel took it, for memory
@@ -123,7 +124,7 @@ class Jobs:
 
     def _fork_ahead(self) -> None:
         """Once after each job, when the host has its end: the next one finds its process ready."""
-        self._is_child_due = False
+        self._fork_at = NEVER
         try:
             self.waiting = self._fork()
             self._take_over_at = time.monotonic() + TAKE_OVER_AFTER_S
@@ -265,8 +266,9 @@ class Jobs:
             self._code_to_skip += run.spec.code_bytes - len(run.code)
         ended, is_clean = self._end_processes(run)
         self._let_child_go()  # the job had not started, and the sweep makes no difference
-        self._is_child_due = not self.interpreter.pid
         now = time.monotonic()
+        if not self.interpreter.pid:
+            self._fork_at = now + FORK_AFTER_S
         if self.held_since is not None:
             run.held_s += now - self.held_since
         if run.wait_status is None:

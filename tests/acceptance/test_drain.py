@@ -136,7 +136,8 @@ def hanging(server: RedisServer, relay: Relay, how: str) -> Iterator[None]:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("how", ["server", pytest.param("way", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("how", ["server", "way"])
 def test_a_worker_whose_redis_hangs_leaves_in_time_and_loses_nothing(server, home: Path, how: str) -> None:
     relay = Relay(server.socket)
     url = server.url if how == "server" else relay.url

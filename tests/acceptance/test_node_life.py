@@ -221,7 +221,7 @@ def test_a_node_that_is_back_before_it_was_given_up_goes_on_with_its_jobs(
 
 
 @timers
-@pytest.mark.parametrize("driver", ["bubblewrap", "docker"])
+@pytest.mark.parametrize("driver", ["bubblewrap", pytest.param("docker", marks=long)])
 def test_a_killed_workers_program_stops_and_the_job_goes_to_another_node(
     start: Start,
     server: RedisServer,
@@ -246,7 +246,7 @@ def test_a_killed_workers_program_stops_and_the_job_goes_to_another_node(
 
 
 @timers
-@pytest.mark.parametrize("driver", ["bubblewrap", "docker"])
+@pytest.mark.parametrize("driver", ["bubblewrap", pytest.param("docker", marks=long)])
 def test_a_session_of_a_node_that_stays_away_says_that_it_was_lost(
     start: Start,
     server: RedisServer,

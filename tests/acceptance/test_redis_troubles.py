@@ -92,6 +92,7 @@ def test_fifty_megabytes_pass_whole_through_a_way_that_is_cut_at_random(server, 
     relay.close()
 
 
+@pytest.mark.long
 def test_live_input_passes_whole_and_once_through_a_way_that_is_cut_at_random(server, home: Path, bwrap) -> None:
     relay = Relay(home / "s", seed=11)
     lines = [f"{n} {'x' * 4000}\n" for n in range(2000)]

@@ -134,7 +134,7 @@ def test_run_again_after_mending_does_only_what_has_no_result(folder: Folder):
     assert folder.by_index() == {0: "a", 1: "b"}
 
 
-@pytest.mark.parametrize("over", ["redis", "http"])
+@pytest.mark.parametrize("over", ["redis", pytest.param("http", marks=pytest.mark.long)])
 def test_a_run_that_was_killed_goes_on_with_the_jobs_that_it_queued(
     folder: Folder, settings: ClientSettings, client: Client, played: Any, eventually: Any, over: str
 ):
