@@ -37,6 +37,7 @@ def saved(live: Live, code: str, folder: Path, *flags: str) -> dict[str, bytes]:
     return {"": done.stdout} | {path.name: path.read_bytes() for path in folder.glob("*")}
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_cells_of_the_page_return_a_picture_a_table_and_a_value(with_data: Live, tmp_path: Path) -> None:
