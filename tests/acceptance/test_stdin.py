@@ -110,7 +110,7 @@ def test_a_writer_waits_for_a_program_that_does_not_read_and_is_told_when_it_end
     writer.start()
     redis = live.redis()
     stream = f"lb:job:{handle.id}:stdin"
-    eventually(lambda: 0 < redis.memory_usage(stream) < 2 << 20 and redis.xlen(stream) >= 15, within_s=WAIT_S)
+    eventually(lambda: 0 < (redis.memory_usage(stream) or 0) < 2 << 20 and redis.xlen(stream) >= 15, within_s=WAIT_S)
     assert writer.is_alive()
     handle.cancel()
     writer.join(WAIT_S)
