@@ -89,6 +89,7 @@ INTERACTIVE = shared(Priority.INTERACTIVE)
 @pytest.mark.parametrize("reason", ["draining", "fenced"])
 def test_a_reason_against_work_stops_all_queues_and_its_end_opens_them(new_consumer, eventually, reason: str) -> None:
     consumer = new_consumer()
+    eventually(lambda: consumer.asked() > 0, WITHIN_S)
     consumer.say(f"pause {reason}")
     eventually(lambda: consumer.redis.info("clients")["blocked_clients"] == 0, WITHIN_S)
     asked = consumer.asked()

@@ -120,9 +120,11 @@ def run(
         retries=retries,
         idempotency_key=idempotency_key,
     )
-    from leasebox.cli.follow import follow, show_accepted
+    from leasebox.cli.follow import ctrl_c_noted, follow, show_accepted
 
-    handle = _client().submit(**spec)
+    client = _client()
+    with ctrl_c_noted() as interrupts:
+        handle = client.submit(**spec)
     if is_live:
         from leasebox.cli.live_input import pass_on
 
@@ -130,7 +132,7 @@ def run(
     if detach:
         show_accepted(handle, is_json=json)
     else:
-        follow(handle, form, is_quiet=quiet, out=out)
+        follow(handle, form, is_quiet=quiet, out=out, is_interrupted=bool(interrupts))
 
 
 @app.command()

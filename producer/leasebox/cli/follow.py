@@ -2,9 +2,10 @@
 
 import json
 import os
+import signal
 import sys
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from enum import Enum
 from pathlib import Path
 from typing import BinaryIO
@@ -34,13 +35,31 @@ class Form(Enum):
     EVENTS = "events"
 
 
-def follow(handle: JobHandle, form: Form, *, is_quiet: bool, out: Path | None = None) -> None:
+@contextmanager
+def ctrl_c_noted() -> Iterator[list[int]]:
+    """While a job is handed in, Ctrl-C is noted alone: a job that Redis has accepted must be known to be cancelled."""
+    noted: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _frame: noted.append(number))
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def follow(
+    handle: JobHandle, form: Form, *, is_quiet: bool, out: Path | None = None, is_interrupted: bool = False
+) -> None:
     """Watch a job that this process submitted and exit as it did; Ctrl-C cancels it first.
+
+    Args:
+        is_interrupted: Ctrl-C was pressed already.
 
     Raises:
         Exit: Always.
     """
     try:
+        if is_interrupted:
+            raise KeyboardInterrupt
         result = _watched(handle, form)
     except KeyboardInterrupt:
         _cancel(handle)
