@@ -5,6 +5,7 @@ twice as many with each success, so that nothing is lost and a full queue is not
 """
 
 import json
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import cast
@@ -161,6 +162,14 @@ class Harvest:
             given.append(found)
             self._next += 1
         return given
+
+
+def gathered(harvest: Harvest, feeder: Feeder, ended: Iterable[JobDone]) -> Iterator[Result]:
+    """What a turn gave: the Results of what was refused, and of what has ended."""
+    for item, error in feeder.take_refused():
+        yield from harvest.add(item.index, rejected(item, error), time.monotonic())
+    for event in ended:
+        yield from harvest.add(event.index, result_of(event), time.monotonic())
 
 
 class Ended:

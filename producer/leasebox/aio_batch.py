@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from leasebox import _batches
 from leasebox._batches import Given, Item
-from leasebox._feeder import KEEP_S, Ended, Feeder, Harvest, map_items, rejected, result_of
+from leasebox._feeder import KEEP_S, Ended, Feeder, Harvest, gathered, map_items
 from leasebox._flows import Submitted
 from leasebox._ids import new_job_id
 from leasebox._stream import Pace
@@ -220,13 +220,8 @@ async def _mapped(client: "AsyncClient", feeder: Feeder, *, is_ordered: bool) ->
     run = AsyncRun(client, feeder, batch.id)
     try:
         while not feeder.is_over:
-            ended = await run.turn()
-            for item, error in feeder.take_refused():
-                for result in harvest.add(item.index, rejected(item, error), time.monotonic()):
-                    yield result
-            for event in ended:
-                for result in harvest.add(event.index, result_of(event), time.monotonic()):
-                    yield result
+            for result in gathered(harvest, feeder, await run.turn()):
+                yield result
     finally:
         # Without Redis nothing can be cancelled; the reaper seals the batch.
         with suppress(BrokerUnavailable):

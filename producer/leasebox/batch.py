@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from leasebox import _batches
 from leasebox._batches import Given, Item
-from leasebox._feeder import KEEP_S, Ended, Feeder, Harvest, map_items, rejected, result_of
+from leasebox._feeder import KEEP_S, Ended, Feeder, Harvest, gathered, map_items
 from leasebox._flows import Submitted
 from leasebox._ids import new_job_id
 from leasebox._stream import Pace
@@ -275,11 +275,7 @@ def _mapped(client: "Client", feeder: Feeder, *, is_ordered: bool) -> Iterator[R
     run = Run(client, feeder, batch.id)
     try:
         while not feeder.is_over:
-            ended = run.turn()
-            for item, error in feeder.take_refused():
-                yield from harvest.add(item.index, rejected(item, error), time.monotonic())
-            for event in ended:
-                yield from harvest.add(event.index, result_of(event), time.monotonic())
+            yield from gathered(harvest, feeder, run.turn())
     finally:
         # Without Redis nothing can be cancelled; the reaper seals the batch.
         with suppress(BrokerUnavailable):

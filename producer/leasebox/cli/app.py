@@ -103,36 +103,19 @@ def run(
     is_live = request.is_live(stdin, is_program, is_detached=detach, may_repeat=bool(retries or idempotency_key))
     program = request.program(source, code, args or [])
     spec = _spec(
-        program,
-        language=lang,
-        session=session,
-        stateful=stateful,
-        profile=profile,
-        limits=request.limits(timeout, memory),
-        files=program.pop("files", {}) | request.files(file or []),
-        env=request.named_values("--env", env or []),
-        secrets=secret,
-        network=network,
-        stdin=None if is_live else request.standard_input(stdin, is_program),
-        stdin_open=is_live,
-        artifacts=artifact,
-        priority=priority,
-        retries=retries,
-        idempotency_key=idempotency_key,
-    )
-    from leasebox.cli.follow import ctrl_c_noted, follow, show_accepted
+        program, language=lang, session=session, stateful=stateful, profile=profile,
+        limits=request.limits(timeout, memory), files=program.pop("files", {}) | request.files(file or []),
+        env=request.named_values("--env", env or []), secrets=secret, network=network,
+        stdin=None if is_live else request.standard_input(stdin, is_program), stdin_open=is_live,
+        artifacts=artifact, priority=priority, retries=retries, idempotency_key=idempotency_key,
+    )  # fmt: skip
+    from leasebox.cli.follow import follow, show_accepted
 
     client = _client()
-    with ctrl_c_noted() as interrupts:
-        handle = client.submit(**spec)
-    if is_live:
-        from leasebox.cli.live_input import pass_on
-
-        pass_on(handle)
     if detach:
-        show_accepted(handle, is_json=json)
+        show_accepted(client.submit(**spec), is_json=json)
     else:
-        follow(handle, form, is_quiet=quiet, out=out, is_interrupted=bool(interrupts))
+        follow(lambda: client.submit(**spec), form, is_live=is_live, is_quiet=quiet, out=out)
 
 
 @app.command()

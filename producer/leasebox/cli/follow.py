@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from enum import Enum
 from pathlib import Path
@@ -15,6 +15,7 @@ import typer
 from leasebox._event_json import event_json
 from leasebox._sessions import reason_text
 from leasebox.cli.ending import CANCELLED, exit_status, last_line
+from leasebox.cli.live_input import pass_on
 from leasebox.cli.saved import as_text, save, save_artifacts
 from leasebox.cli.show import as_json, line, say
 from leasebox.client import JobHandle
@@ -36,7 +37,7 @@ class Form(Enum):
 
 
 @contextmanager
-def ctrl_c_noted() -> Iterator[list[int]]:
+def _ctrl_c_noted() -> Iterator[list[int]]:
     """While a job is handed in, Ctrl-C is noted alone: a job that Redis has accepted must be known to be cancelled."""
     noted: list[int] = []
     before = signal.signal(signal.SIGINT, lambda number, _frame: noted.append(number))
@@ -47,18 +48,23 @@ def ctrl_c_noted() -> Iterator[list[int]]:
 
 
 def follow(
-    handle: JobHandle, form: Form, *, is_quiet: bool, out: Path | None = None, is_interrupted: bool = False
+    submit: Callable[[], JobHandle], form: Form, *, is_live: bool = False, is_quiet: bool, out: Path | None = None
 ) -> None:
-    """Watch a job that this process submitted and exit as it did; Ctrl-C cancels it first.
+    """Submit a job, watch it and exit as it did; Ctrl-C cancels it first, also in the midst of the submission.
 
     Args:
-        is_interrupted: Ctrl-C was pressed already.
+        is_live: Our own standard input is the job's.
+        out: Folder for what it leaves.
 
     Raises:
         Exit: Always.
     """
+    with _ctrl_c_noted() as interrupts:
+        handle = submit()
+        if is_live:
+            pass_on(handle)
     try:
-        if is_interrupted:
+        if interrupts:
             raise KeyboardInterrupt
         result = _watched(handle, form)
     except KeyboardInterrupt:

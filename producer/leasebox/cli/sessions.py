@@ -85,8 +85,8 @@ def execute(
         "limits": request.limits(timeout, None),
     }
     session = _client().session(name, must_exist=True)
-    handle = session.commands.submit(argv, **{field: value for field, value in given.items() if value})
-    follow(handle, Form.JSON if json else Form.LIVE, is_quiet=quiet)
+    given = {field: value for field, value in given.items() if value}
+    follow(lambda: session.commands.submit(argv, **given), Form.JSON if json else Form.LIVE, is_quiet=quiet)
 
 
 @sessions_app.command("close")

@@ -175,24 +175,24 @@ async def _body(
         if write is _frames:
             yield f"retry: {RETRY_MS}\n\n"
         # An end without `finished` sends the client to ask again, and then it is told what is wrong.
-        with suppress(LeaseboxError):
-            while True:
-                if found or time.monotonic() - told_at > HEARTBEAT_S:
-                    told_at = time.monotonic()
-                    yield write(found)
-                if reader.is_done:
-                    return
-                count = bell.count
-                try:
-                    found = await _next(desk, reader)
-                except BrokerUnavailable as exc:
-                    found = []
-                    await asyncio.sleep(pace.pause_s(time.monotonic(), exc))
-                    continue
-                pace.answered()
-                if not found and not reader.is_done:
-                    # The sweep of the watch looks at jobs alone: a lost ring costs a batch's follower this.
-                    await bell.after(count, SWEEP_S)
+        stack.enter_context(suppress(LeaseboxError))
+        while True:
+            if found or time.monotonic() - told_at > HEARTBEAT_S:
+                told_at = time.monotonic()
+                yield write(found)
+            if reader.is_done:
+                return
+            count = bell.count
+            try:
+                found = await _next(desk, reader)
+            except BrokerUnavailable as exc:
+                found = []
+                await asyncio.sleep(pace.pause_s(time.monotonic(), exc))
+                continue
+            pace.answered()
+            if not found and not reader.is_done:
+                # The sweep of the watch looks at jobs alone: a lost ring costs a batch's follower this.
+                await bell.after(count, SWEEP_S)
 
 
 def _frames(found: Sequence[BatchEvent]) -> str:

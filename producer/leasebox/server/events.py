@@ -123,11 +123,11 @@ async def _body(following: Following, first: Told | None, write: Write, stack: A
             yield f"retry: {RETRY_MS}\n\n"
         if first is not None:
             yield first.text(write)
-        with suppress(LeaseboxError):
-            # An end without `finished` sends the client to ask again, and then it is told what is wrong.
-            async for told in following.go_on():
-                if text := told.text(write) if told is not None else write(()):
-                    yield text
+        # An end without `finished` sends the client to ask again, and then it is told what is wrong.
+        stack.enter_context(suppress(LeaseboxError))
+        async for told in following.go_on():
+            if text := told.text(write) if told is not None else write(()):
+                yield text
 
 
 def _frames(found: Sequence[Event]) -> str:
