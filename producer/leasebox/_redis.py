@@ -1,7 +1,7 @@
 """How the clients speak to Redis: one transport for each world, the same steps in both, and every error made ours."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
@@ -123,16 +123,15 @@ def translated(url: str) -> Iterator[None]:
 
 def told_apart(url: str, answers: Sequence[A | RedisError]) -> list[A | LeaseboxError]:
     """The answers of many calls, with each error made ours where it stands."""
-    told: list[A | LeaseboxError] = []
-    for answer in answers:
-        try:
-            with translated(url):
-                if isinstance(answer, RedisError):
-                    raise answer
-                told.append(answer)
-        except LeaseboxError as exc:
-            told.append(exc)
-    return told
+    return [_ours(url, answer) if isinstance(answer, RedisError) else answer for answer in answers]
+
+
+def _ours(url: str, error: RedisError) -> LeaseboxError:
+    try:
+        with translated(url):
+            raise error
+    except LeaseboxError as exc:
+        return exc
 
 
 _HINT = "is it running, and is LEASEBOX_URL right? `leasebox doctor` looks"
@@ -247,14 +246,15 @@ class AsyncRedisTransport:
         Raises:
             BrokerUnavailable: The connection broke; begin anew.
         """
-        with translated(self.url):
-            async with self._redis.pubsub() as listener:
-                await listener.subscribe(channel)
-                while True:
-                    # The timeout lets redis-py look whether a silent connection is still alive.
-                    message = await listener.get_message(timeout=MAX_BLOCK_S)
-                    if message is not None and message["type"] in ("subscribe", "message"):
-                        yield text_of(message["data"]) if message["type"] == "message" else None
+        async with AsyncExitStack() as stack:
+            stack.enter_context(translated(self.url))
+            listener = await stack.enter_async_context(self._redis.pubsub())
+            await listener.subscribe(channel)
+            while True:
+                # The timeout lets redis-py look whether a silent connection is still alive.
+                message = await listener.get_message(timeout=MAX_BLOCK_S)
+                if message is not None and message["type"] in ("subscribe", "message"):
+                    yield text_of(message["data"]) if message["type"] == "message" else None
 
     async def close(self) -> None:
         """Close all connections."""
