@@ -27,6 +27,8 @@ WAIT_AHEAD_S = 10.0
 """A process that waits for a job holds some 6 MiB: a sandbox that is idle for longer gives them back."""
 FORK_AFTER_S = 0.003
 """So long after a job's end the next one's process is forked: host and Redis need the processors for the end first."""
+CLOSE_S = 0.005
+"""A job that comes so soon after the last one found no process ready: behind it the next one is forked at once."""
 TAKE_OVER_AFTER_S = 0.004
 """So long after a fork the agent takes over its pages: the child has copied them by then, and has them no more."""
 
@@ -52,6 +54,8 @@ class Jobs:
         self._code_to_skip = 0
         self._fork_at = self._let_child_go_at = self._take_over_at = NEVER
         self._is_paused = False
+        self._ended_at = 0.0
+        self._fork_after_s = FORK_AFTER_S
 
     def _check_limits(self, run: Run, now: float) -> None:
         if now >= run.kill_at:
@@ -104,6 +108,7 @@ class Jobs:
         self._feed(run)
 
     def _give_to_child(self, run: Run) -> Child:
+        self._fork_after_s = 0.0 if time.monotonic() - self._ended_at < CLOSE_S else FORK_AFTER_S
         child, self.waiting = self.waiting or self._fork(), None
         self._fork_at = self._let_child_go_at = self._take_over_at = NEVER
         try:
@@ -268,7 +273,8 @@ class Jobs:
         self._let_child_go()  # the job had not started, and the sweep makes no difference
         now = time.monotonic()
         if not self.interpreter.pid:
-            self._fork_at = now + FORK_AFTER_S
+            self._fork_at = now + self._fork_after_s
+        self._ended_at = now
         if self.held_since is not None:
             run.held_s += now - self.held_since
         if run.wait_status is None:
