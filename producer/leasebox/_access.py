@@ -178,16 +178,16 @@ def _key_of(key: str, record: dict[str, Any]) -> ApiKey | None:
     if not record.get("digest"):
         return None
 
-    def at(name: str) -> float | None:
+    def _at(name: str) -> float | None:
         return float(record[name]) if record.get(name) else None
 
     return ApiKey(
         id=key,
         tenant=record["tenant"],
         scopes=tuple(json.loads(record["scopes"])),
-        created_at=at("created_at") or 0.0,
-        expires_at=at("expires_at"),
-        rotated_at=at("rotated_at"),
-        revoked_at=at("revoked_at"),
+        created_at=_at("created_at") or 0.0,
+        expires_at=_at("expires_at"),
+        rotated_at=_at("rotated_at"),
+        revoked_at=_at("revoked_at"),
         digest=record["digest"],
     )

@@ -83,7 +83,7 @@ def path_source(name: str, path: Path) -> Source:
     except OSError as exc:
         raise InvalidSpec(f"{name}: cannot read {path}: {exc.strerror}") from exc
 
-    def parts() -> Iterator[bytes]:
+    def _parts() -> Iterator[bytes]:
         left = size_bytes
         try:
             with path.open("rb") as stream:
@@ -95,7 +95,7 @@ def path_source(name: str, path: Path) -> Source:
         if left:
             raise InvalidSpec(f"{name}: {path} became shorter while it was read")
 
-    return Source(size_bytes, parts)
+    return Source(size_bytes, _parts)
 
 
 def _of_source(name: str, source: Source, uploads: Uploads | None) -> dict[str, str]:

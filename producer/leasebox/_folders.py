@@ -71,7 +71,7 @@ def _together(group: Sequence[_Local]) -> Source:
     headers = [_header(one) for one in group]
     size_bytes = sum(len(header) for header in headers) + sum(one.size_bytes for one in group)
 
-    def pieces() -> Iterator[bytes]:
+    def _pieces() -> Iterator[bytes]:
         for header, one in zip(headers, group, strict=True):
             yield header
             if not one.is_folder:
@@ -80,7 +80,7 @@ def _together(group: Sequence[_Local]) -> Source:
                     raise InvalidSpec(f"{one.host} changed its size while it was read")
                 yield from file.parts()
 
-    return Source(size_bytes, lambda: _in_parts(pieces()))
+    return Source(size_bytes, lambda: _in_parts(_pieces()))
 
 
 def _header(one: _Local) -> bytes:

@@ -162,6 +162,7 @@ def _may_pass(error: Exception) -> bool:
 
 class _Retry(Retry):
     def call_with_retry(self, do: Any, fail: Any, is_retryable: Any = None, with_failure_count: bool = False) -> Any:
+        """As redis-py's, but only what may pass is tried again."""
         return super().call_with_retry(do, fail, is_retryable or _may_pass, with_failure_count)
 
 
@@ -205,6 +206,7 @@ class _AsyncRetry(AsyncRetry):
     async def call_with_retry(
         self, do: Any, fail: Any, is_retryable: Any = None, with_failure_count: bool = False
     ) -> Any:
+        """As `_Retry`'s."""
         return await super().call_with_retry(do, fail, is_retryable or _may_pass, with_failure_count)
 
 

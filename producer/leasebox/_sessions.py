@@ -221,13 +221,13 @@ def _records(keys: Keys, tenant: str, names: list[str]) -> Query[list[SessionInf
     for name in names:
         commands += [("HGETALL", keys.session(tenant, name)), ("LLEN", keys.pending(tenant, name))]
 
-    def parse(replies: list[Any]) -> list[SessionInfo | None]:
+    def _parse(replies: list[Any]) -> list[SessionInfo | None]:
         return [
             session_of(name, fields_of(replies[2 * place]), int(replies[2 * place + 1]))
             for place, name in enumerate(names)
         ]
 
-    return Query(tuple(commands), parse)
+    return Query(tuple(commands), _parse)
 
 
 def session_of(name: str, record: Mapping[str, str], pending: int) -> SessionInfo | None:

@@ -127,13 +127,13 @@ def _since(fields: Mapping[str, str], name: str, now: float) -> str:
 def _job(keys: Keys, job: str) -> Query[tuple[float, dict[str, str], str | None]]:
     """Redis' time, the job's fields, and the reason of a retry if that is the newest event."""
 
-    def parse(replies: list[Any]) -> tuple[float, dict[str, str], str | None]:
+    def _parse(replies: list[Any]) -> tuple[float, dict[str, str], str | None]:
         (seconds, micros), values, newest = replies
         fields = {name: text_of(v) for name, v in zip(_FIELDS, values, strict=True) if v is not None}
         return int(seconds) + int(micros) / 1e6, fields, _reads.retried_reason(newest)
 
     commands = (("TIME",), ("HMGET", keys.job(job), *_FIELDS), ("XREVRANGE", keys.events(job), "+", "-", "COUNT", 1))
-    return Query(commands, parse)
+    return Query(commands, _parse)
 
 
 def _line(keys: Keys, tenant: str, job: str, fields: Mapping[str, str]) -> Query[tuple[int, str | None, int, bool]]:
@@ -147,8 +147,8 @@ def _line(keys: Keys, tenant: str, job: str, fields: Mapping[str, str]) -> Query
         ("HGET", keys.session(tenant, session), "closing"),
     )
 
-    def parse(replies: list[Any]) -> tuple[int, str | None, int, bool]:
+    def _parse(replies: list[Any]) -> tuple[int, str | None, int, bool]:
         rank, place, head, closing = replies
         return int(place or 0), text_of(head) if head else None, int(rank or 0), bool(closing)
 
-    return Query(commands, parse)
+    return Query(commands, _parse)

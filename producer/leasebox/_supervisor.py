@@ -274,12 +274,12 @@ def _dying_with(parent: int) -> Callable[[], None]:
     """Make the child get SIGTERM when the supervisor dies, however it dies (prctl(2), PR_SET_PDEATHSIG)."""
     libc = ctypes.CDLL(None, use_errno=True)
 
-    def before_exec() -> None:
+    def _before_exec() -> None:
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
         if os.getppid() != parent:
             os._exit(1)
 
-    return before_exec
+    return _before_exec
 
 
 def _say(text: str) -> None:

@@ -42,6 +42,7 @@ class _SecretFiles(PydanticBaseSettingsSource):
     """Reads `LEASEBOX_<NAME>_FILE`: the value is what the file holds, without the line end."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
+        """The secret that the file of this field holds, if there is one."""
         path = os.environ.get(f"{_ENV_PREFIX}{field_name.upper()}_FILE")
         if field_name not in _SECRET_FIELDS or not path:
             return None, field_name, False
@@ -62,6 +63,7 @@ class _TomlFile(PydanticBaseSettingsSource):
     """Reads the file that `LEASEBOX_CONFIG` names; its keys are the field names, those of the worker are passed by."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
+        """Nothing: the file is read as a whole."""
         return None, field_name, False
 
     def __call__(self) -> dict[str, Any]:

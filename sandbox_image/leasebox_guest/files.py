@@ -96,13 +96,8 @@ def put(workspace: str, source: int = 0) -> int:
             if length > _HEADER_LIMIT_BYTES:
                 raise FileError(f"failed header of {length} bytes")
             entry = json.loads(_read_exactly(source, length))
-            try:
-                if entry.get("folder"):
-                    os.close(open_folder(workspace, entry["path"], makes=True))
-                    continue
-                _put_one(workspace, source, entry["path"], entry["size"], entry.get("mode", 0o644))
-            except OSError as exc:
-                raise explained(exc, entry["path"]) from exc
+            size_bytes = None if entry.get("folder") else entry["size"]
+            _put_entry(workspace, source, entry["path"], size_bytes, entry.get("mode", 0o644))
     except (FileError, ValueError, KeyError, TypeError, AttributeError) as exc:
         return refuse(exc)
     return 0
@@ -164,6 +159,17 @@ def _make_folder(name: str, parent: int) -> None:
         os.mkdir(name, 0o755, dir_fd=parent)
     except FileExistsError:
         return
+
+
+def _put_entry(workspace: str, source: int, path: str, size: int | None, mode: int) -> None:
+    """Make a file, or a folder if `size` is None."""
+    try:
+        if size is None:
+            os.close(open_folder(workspace, path, makes=True))
+        else:
+            _put_one(workspace, source, path, size, mode)
+    except OSError as exc:
+        raise explained(exc, path) from exc
 
 
 def _put_one(workspace: str, source: int, path: str, size: int, mode: int) -> None:

@@ -103,9 +103,11 @@ class _Changed:
         self._display = display
 
     def create_module(self, spec: ModuleSpec) -> Any:
+        """As the real loader."""
         return self._loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
+        """As the real loader, then with our `display`."""
         self._loader.exec_module(module)
         module.display = self._display  # type: ignore[attr-defined]
 
@@ -115,9 +117,10 @@ class _StandIn:
         self._display = display
 
     def create_module(self, _spec: ModuleSpec) -> None:
-        return None
+        """An ordinary module."""
 
     def exec_module(self, module: ModuleType) -> None:
+        """Fill it with the few names that a notebook's code asks for."""
         if module.__name__ == figures.BACKEND_MODULE:
             figures.fill_backend(module, self._display)
         elif module.__name__ == "IPython":

@@ -17,6 +17,18 @@ from leasebox.server.service import Service
 
 _ABOUT = "Run untrusted code from a queue in sandboxes. Errors are problem documents (RFC 9457) with a `code`."
 
+_ROUTERS = (
+    jobs.router,
+    jobs.session_router,
+    events.router,
+    stdin.router,
+    files.router,
+    files.operations,
+    batches.router,
+    sessions.router,
+    installation.router,
+)
+
 
 def create_app(settings: ApiSettings | None = None) -> FastAPI:
     """Make the application; it connects when it is first asked.
@@ -50,17 +62,7 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
     )
     app.state.service, app.state.meter = service, meter
     problems.install(app)
-    for router in (
-        jobs.router,
-        jobs.session_router,
-        events.router,
-        stdin.router,
-        files.router,
-        files.operations,
-        batches.router,
-        sessions.router,
-        installation.router,
-    ):
+    for router in _ROUTERS:
         app.include_router(router)
     if settings.cors_origins:
         app.add_middleware(

@@ -71,7 +71,7 @@ class Gate:
         scope.setdefault("state", {})["request_id"] = request_id
         began, status = time.perf_counter(), 0
 
-        async def send_named(message: Message) -> None:
+        async def _send_named(message: Message) -> None:
             nonlocal status
             if message["type"] in ("http.response.start", "websocket.http.response.start", "websocket.accept"):
                 status = message.get("status", 101)
@@ -79,7 +79,7 @@ class Gate:
             await send(message)
 
         try:
-            await self._enter(scope, headers, receive, send_named)
+            await self._enter(scope, headers, receive, _send_named)
         finally:
             self._meter.count(scope, status, time.perf_counter() - began)
 

@@ -190,14 +190,14 @@ async def desk(connection: HTTPConnection, *scopes: str) -> Desk:
 
 
 def _desk_for(*scopes: str) -> Any:
-    async def found(
+    async def _found(
         connection: HTTPConnection,
         _bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
         _header: Annotated[str | None, Security(_header)],
     ) -> Desk:
         return await desk(connection, *scopes)
 
-    return Depends(found)
+    return Depends(_found)
 
 
 ReadJobs = Annotated[Desk, _desk_for("jobs:read")]

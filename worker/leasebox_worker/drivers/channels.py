@@ -24,6 +24,7 @@ class _CrashTail:
         self._tail = b""
 
     def add(self, data: bytes) -> None:
+        """Take more; what is too old falls out."""
         self._tail = (self._tail + data)[-CRASH_BYTES:]
 
     def __str__(self) -> str:

@@ -83,7 +83,7 @@ def _start(launch: Launch) -> Spawned:
     joins = [os.open(group / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC) for group in launch.groups]
     limits = [(RLIMITS[name], (value, value)) for name, value in launch.ulimits.items()]
 
-    def prepare() -> None:
+    def _prepare() -> None:
         for join in joins:
             os.write(join, b"0")
         for number, pair in limits:
@@ -109,7 +109,7 @@ def _start(launch: Launch) -> Spawned:
             env=dict(launch.environment),
             cwd=launch.folder,
             start_new_session=True,
-            preexec_fn=prepare,
+            preexec_fn=_prepare,
         )
     except (OSError, subprocess.SubprocessError) as exc:
         raise StartFailed(f"cannot run {launch.command[0]}: {exc}") from exc

@@ -76,12 +76,14 @@ class _Fields:
         return bool(self._data)
 
     def take(self, size: int) -> bytes:
+        """The next bytes; raises `RefusedError` if there are not as many."""
         if size > len(self._data):
             raise RefusedError(Refusal.NOT_TLS)
         taken, self._data = self._data[:size], self._data[size:]
         return taken
 
     def number(self, size: int) -> int:
+        """The next bytes as a big-endian number; raises as `take`."""
         return int.from_bytes(self.take(size), "big")
 
     def vector(self, size: int) -> bytes:

@@ -250,11 +250,11 @@ def _runtime(attempt: Attempt) -> str | None:
 
 
 def _publisher(work: a.Work, deps: Deps, kept_bytes: int, secrets: Collection[bytes] = ()) -> Publisher:
-    def emit(chunks: list[Chunk]) -> None:
+    def _emit(chunks: list[Chunk]) -> None:
         if deps.tracker.emit(work, chunks):
             deps.running.cancel(work.job, deps.cancel_grace_s)
 
-    return Publisher(emit, kept_bytes=kept_bytes, secrets=secrets)
+    return Publisher(_emit, kept_bytes=kept_bytes, secrets=secrets)
 
 
 def _ours(outcome: Outcome, error: LeaseboxError) -> Ended:

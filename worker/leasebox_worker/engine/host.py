@@ -215,13 +215,13 @@ def _standing(host: Host, pulse: redis.Redis, keys: Keys, pools: Pools, stop: Ca
     """What keeps this node in service, and its agents alive."""
     deps, timers = host.deps, host.settings.timers
 
-    def lose_name() -> None:
+    def _lose_name() -> None:
         host.is_name_lost = True
         stop()
 
     orders = Orders(cancel=lambda job: cancel(job, deps), disown=lambda job, lease: disown(job, lease, deps))
     holder = Holder(deps, held_max_s=timers.held_max_s)
-    service = Service(pulse, keys, host.node, deps, holder, orders, timers.reclaim_s, lose_name, pools.renew)
+    service = Service(pulse, keys, host.node, deps, holder, orders, timers.reclaim_s, _lose_name, pools.renew)
     return [
         Beat("heartbeat", service.beat, timers.heartbeat_s),
         Beat("fence", holder.watch, WATCH_S),
@@ -232,7 +232,7 @@ def _standing(host: Host, pulse: redis.Redis, keys: Keys, pools: Pools, stop: Ca
 def _duties(host: Host, runner: Runner, keys: Keys, stop: Callable[[], None]) -> list[Beat]:
     client, deps, settings, timers = host.client, host.deps, host.settings, host.settings.timers
 
-    def leave(is_destroying: bool) -> None:
+    def _leave(is_destroying: bool) -> None:
         if is_destroying:
             host.keeps_sandboxes = False
         stop()
@@ -249,7 +249,7 @@ def _duties(host: Host, runner: Runner, keys: Keys, stop: Callable[[], None]) ->
         deps.sandboxes,
         lambda line, sandbox, found: runner.run(metrics.measured(keys, line=line, sandbox=sandbox, json=found)),
     )
-    control = Control(client, keys, settings.node, deps, leave, measurer.ask)
+    control = Control(client, keys, settings.node, deps, _leave, measurer.ask)
 
     return [
         Beat("control", control.read, 0.0),

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import redis
 import structlog
@@ -44,21 +45,36 @@ def _forward(work: a.Work, link: GuestLink, inputs: Inputs, is_over: threading.E
     The cursor moves when the guest has accepted an entry, and only in this process: a read that is repeated after
     Redis was away begins where it stood, so that nothing is passed on twice.
     """
-    cursor = told = START
-    has_ended = False
+    place = _Place()
     while not is_over.is_set():
         try:
-            if told != cursor:
-                inputs.taken(work, cursor)
-                told = cursor
-            if has_ended:
+            if not _pass_on(place, work, link, inputs):
                 return
-            for entry in inputs.after(work.job, cursor):
-                if not link.feed(work.lease, entry.data, is_end=entry.is_end):
-                    return
-                cursor, has_ended = entry.id, entry.is_end
         except redis.RedisError as exc:
             log.warning("input_waits", reason=str(exc))
             is_over.wait(PAUSE_S)
         except (SandboxDied, LeaseLost):
             return  # told by whoever carries the job out
+
+
+@dataclass(slots=True)
+class _Place:
+    """How far a job's input has come: what the guest has accepted, and what Redis knows of that."""
+
+    cursor: str = START
+    told: str = START
+    has_ended: bool = False
+
+
+def _pass_on(place: _Place, work: a.Work, link: GuestLink, inputs: Inputs) -> bool:
+    """Pass on what is there; whether more may come."""
+    if place.told != place.cursor:
+        inputs.taken(work, place.cursor)
+        place.told = place.cursor
+    if place.has_ended:
+        return False
+    for entry in inputs.after(work.job, place.cursor):
+        if not link.feed(work.lease, entry.data, is_end=entry.is_end):
+            return False
+        place.cursor, place.has_ended = entry.id, entry.is_end
+    return True
