@@ -136,6 +136,25 @@ def _wait_until_healthy(url: str, child: subprocess.Popen[bytes], log: Path) -> 
         time.sleep(0.05)
 
 
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A state folder that sandboxes can reach."""
+    with tempfile.TemporaryDirectory(prefix="lba-", dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@pytest.fixture
+def durable(home: Path) -> Iterator[ValkeyServer]:
+    """A server with AOF that the test may kill and start again."""
+    made = ValkeyServer(
+        port=0, unix_socket_path=home / "s", data_dir=home / "data", persist=True, config={"appendonly": "yes"}
+    )
+    made.start()
+    yield made
+    made.terminate()
+
+
 @pytest.fixture(scope="session")
 def api(live: Live) -> Iterator[str]:
     """The address of an API over the live system."""

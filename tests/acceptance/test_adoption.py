@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,14 +19,6 @@ if not os.path.exists("tried"):
     time.sleep(600)
 print(open("f").read())
 """
-
-
-@pytest.fixture
-def home() -> Iterator[Path]:
-    """A state folder that sandboxes can reach."""
-    with tempfile.TemporaryDirectory(prefix="lba-", dir="/tmp") as folder:
-        Path(folder).chmod(0o755)
-        yield Path(folder)
 
 
 @pytest.fixture

@@ -5,12 +5,9 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 import redis as redis_py
 from tests.acceptance.conftest import Live, wait_until_registered, worker_process
 from tests.conftest import Eventually
@@ -25,25 +22,6 @@ from leasebox.contract.result import Outcome
 WAIT_S = 240.0
 SESSIONS = 4
 FAST_REPAIR = {"LEASEBOX_TIMERS__RESEND_S": "0.5", "LEASEBOX_TIMERS__RESEND_GRACE_S": "2"}
-
-
-@pytest.fixture
-def home() -> Iterator[Path]:
-    """A state folder that sandboxes can reach."""
-    with tempfile.TemporaryDirectory(prefix="lba-", dir="/tmp") as folder:
-        Path(folder).chmod(0o755)
-        yield Path(folder)
-
-
-@pytest.fixture
-def server(home: Path) -> Iterator[ValkeyServer]:
-    """A server with AOF that the test may kill and start again."""
-    made = ValkeyServer(
-        port=0, unix_socket_path=home / "s", data_dir=home / "data", persist=True, config={"appendonly": "yes"}
-    )
-    made.start()
-    yield made
-    made.terminate()
 
 
 def ends(batch: Batch) -> tuple[list[JobDone], BatchFinished]:
@@ -101,7 +79,7 @@ def test_cancel_ends_what_runs_and_what_waits(either_client: Client) -> None:
 
 
 def test_counters_are_exact_when_worker_and_redis_are_killed_in_the_midst(
-    home: Path, server: ValkeyServer, bwrap: Path, eventually: Eventually
+    home: Path, durable: ValkeyServer, bwrap: Path, eventually: Eventually
 ) -> None:
     """Test 14 of the protocol, for batches."""
     url = f"redis+socket://{home / 's'}"
@@ -118,8 +96,8 @@ def test_counters_are_exact_when_worker_and_redis_are_killed_in_the_midst(
             wait_until_registered(url, "n", child, home / "n.log")
             eventually(lambda: batch.progress().done >= 80, WAIT_S)
             os.kill(int(redis_at(home).info("server")["process_id"]), signal.SIGKILL)
-            server.terminate()
-            server.start()
+            durable.terminate()
+            durable.start()
             assert_exact(batch, len(specs))
             assert child.poll() is None
 

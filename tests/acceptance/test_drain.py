@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,8 @@ from tests.acceptance.relay import Relay
 from tests.conftest import Eventually, RedisServer
 
 from leasebox.client import Client, JobHandle
+
+pytestmark = pytest.mark.usefixtures("bwrap")
 
 WAIT_S = 60.0
 FAST = {
@@ -27,14 +28,6 @@ FAST = {
 LEAVE_S = 45.0
 """What a worker may take at most beyond its drain timeout, when nobody answers: `tasks.LEAVE_WITHIN_S`,
 `tasks.END_WITHIN_S`, and the kill of what runs. Every thread that waits for Redis by itself would take it to 70 s."""
-
-
-@pytest.fixture
-def home(bwrap: Path) -> Iterator[Path]:
-    """A state folder that sandboxes can reach."""
-    with tempfile.TemporaryDirectory(prefix="lba-", dir="/tmp") as folder:
-        Path(folder).chmod(0o755)
-        yield Path(folder)
 
 
 @pytest.fixture

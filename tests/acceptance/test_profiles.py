@@ -3,9 +3,8 @@
 import json
 import socket
 import subprocess
-import tempfile
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -19,14 +18,6 @@ from leasebox.client import Client
 pytestmark = pytest.mark.slow
 WAIT_S = 60.0
 NewRedis = Callable[[], RedisServer]
-
-
-@pytest.fixture
-def home() -> Iterator[Path]:
-    """A state folder that sandboxes can reach."""
-    with tempfile.TemporaryDirectory(prefix="lba-", dir="/tmp") as folder:
-        Path(folder).chmod(0o755)
-        yield Path(folder)
 
 
 def _warm(server: RedisServer, node: str, profile: str) -> list[str]:

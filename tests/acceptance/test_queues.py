@@ -1,6 +1,5 @@
 """What becomes of jobs whose messages are revoked, purged or lost? A real worker, and Celery as others use it."""
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,14 +18,6 @@ FAST_REPAIR = {
     "LEASEBOX_SLOTS": "3",
 }
 FOR_EVER = "import time\nprint('on', flush=True)\ntime.sleep(600)"
-
-
-@pytest.fixture
-def home() -> Iterator[Path]:
-    """A state folder that sandboxes can reach."""
-    with tempfile.TemporaryDirectory(prefix="lba-", dir="/tmp") as folder:
-        Path(folder).chmod(0o755)
-        yield Path(folder)
 
 
 @pytest.fixture

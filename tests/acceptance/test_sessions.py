@@ -3,9 +3,7 @@
 import json
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -177,14 +175,6 @@ def test_an_operators_sweep_ends_what_is_due_now(live: Live, client: Client, eve
     assert done.returncode == 0, done.stderr
     assert all(line.endswith("\tidle") for line in done.stdout.splitlines())
     eventually(lambda: session.info().close_reason == "idle", within_s=20)
-
-
-@pytest.fixture
-def home() -> Iterator[Path]:
-    """A state folder that sandboxes can reach."""
-    with tempfile.TemporaryDirectory(prefix="lba-", dir="/tmp") as folder:
-        Path(folder).chmod(0o755)
-        yield Path(folder)
 
 
 def test_a_retried_job_tells_its_attempts_and_why(new_redis, home: Path, bwrap, eventually: Eventually) -> None:

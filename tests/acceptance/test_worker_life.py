@@ -2,8 +2,6 @@
 
 import signal
 import subprocess
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,14 +11,6 @@ from tests.conftest import Eventually
 from leasebox.client import Client
 
 WAIT_S = 60.0
-
-
-@pytest.fixture
-def home() -> Iterator[Path]:
-    """A state folder that sandboxes can reach."""
-    with tempfile.TemporaryDirectory(prefix="lba-", dir="/tmp") as folder:
-        Path(folder).chmod(0o755)
-        yield Path(folder)
 
 
 def test_a_job_submitted_while_no_worker_runs_waits_for_one(new_redis, home: Path, bwrap) -> None:
