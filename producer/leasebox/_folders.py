@@ -1,9 +1,11 @@
 """How do whole folders travel? Small files together, large ones alone; and nothing that comes back leads elsewhere."""
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import NoReturn
 
 from leasebox import _files
 from leasebox._content import Source, path_source
@@ -30,7 +32,8 @@ class _Local:
 
 
 def uploads(source: Path, path: str) -> Iterator[Request[None]]:
-    """The operations that put what is below a folder; links to folders are left out.
+    """The operations that put what is below a folder; links to folders, links that lead nowhere, and what
+    is neither file nor folder are left out.
 
     Raises:
         InvalidSpec: There is no such folder, or a file cannot be read.
@@ -54,16 +57,28 @@ def uploads(source: Path, path: str) -> Iterator[Request[None]]:
 
 
 def _walk(source: Path, root: PurePosixPath) -> Iterator[_Local]:
-    for host in sorted(source.rglob("*")):
-        path = str(root / host.relative_to(source).as_posix())
-        try:
-            about = host.stat()
-        except OSError:
-            continue  # a link that leads nowhere
-        if host.is_dir() and not host.is_symlink():
-            yield _Local(host, path, 0, 0o755, is_folder=True)
-        elif host.is_file():
-            yield _Local(host, path, about.st_size, about.st_mode & 0o777, is_folder=False)
+    for folder, folders, names in os.walk(source, onerror=_refuse):
+        folders.sort()
+        for name in sorted([*folders, *names]):
+            host = Path(folder, name)
+            if one := _local(host, str(root / host.relative_to(source).as_posix())):
+                yield one
+
+
+def _local(host: Path, path: str) -> _Local | None:
+    try:
+        if host.is_dir():
+            return None if host.is_symlink() else _Local(host, path, 0, 0o755, is_folder=True)
+        if not host.is_file():
+            return None
+        about = host.stat()
+    except OSError as exc:
+        _refuse(exc)
+    return _Local(host, path, about.st_size, about.st_mode & 0o777, is_folder=False)
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise InvalidSpec(f"cannot read {error.filename}: {error.strerror}") from error
 
 
 def _together(group: Sequence[_Local]) -> Source:
