@@ -72,16 +72,17 @@ def test_a_running_job_is_measured_and_not_disturbed(worker_node: Any, deps: Dep
     job = worker_node.submit("s", {"code": SPIN})
     with running(job, deps):
         eventually(lambda: b"began" in str(worker_node.redis.xrange(worker_node.keys.events(job))).encode(), 20.0)
-        found = [measured(worker_node, deps, "s") for _ in range(3)]
+        first = measured(worker_node, deps, "s")
+        eventually(lambda: measured(worker_node, deps, "s").cpu_percent > 1, 20.0)  # a busy machine may leave it little
+        last = measured(worker_node, deps, "s")
         assert worker_node.job(job)["state"] == "running"
 
-    assert max(each.cpu_percent for each in found) > 1  # a busy machine may leave it little
-    assert found[0].cpu_s < found[1].cpu_s < found[2].cpu_s
-    assert found[0].processes >= 2
-    assert found[0].memory_bytes > 3 * MIB
-    assert (found[0].health, found[0].health_failures) == (Health.HEALTHY, 0)
+    assert last.cpu_s > first.cpu_s
+    assert first.processes >= 2
+    assert first.memory_bytes > 3 * MIB
+    assert (first.health, first.health_failures) == (Health.HEALTHY, 0)
     if os.geteuid() == 0:  # the workspace of a rootless sandbox cannot be seen from outside
-        assert 3 * MIB <= found[0].disk_bytes < 4 * MIB
+        assert 3 * MIB <= first.disk_bytes < 4 * MIB
 
 
 def test_an_idle_sandbox_uses_no_processor_and_keeps_what_it_holds(worker_node: Any, deps: Deps) -> None:

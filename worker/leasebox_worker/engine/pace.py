@@ -11,8 +11,8 @@ import time
 from leasebox_worker.egress.caps import TokenBucket
 
 BURST_BYTES = 8 << 20
-BYTES_PER_S = 32 << 20
-"""Two processors have an honest session of one, a flood of a half, and what worker and Redis need for 32 MiB/s."""
+BYTES_PER_S = 16 << 20
+"""Two processors have an honest session of one, a flood of a half, and what worker and Redis need for 16 MiB/s."""
 
 
 class Pace:
