@@ -17,7 +17,7 @@ from leasebox.contract.result import SessionInfo, State
 from leasebox.server.models import JobId
 from leasebox.server.page.entry import Guest, forget, form_of, guest, keep, own_path
 from leasebox.server.page.rendering import PageRoute, document, key_form, static_file
-from leasebox.server.page.transcript import transcript
+from leasebox.server.page.transcript import Transcript, transcript
 from leasebox.server.page.wording import took
 from leasebox.server.service import service_of
 
@@ -54,15 +54,15 @@ async def _sessions(found: Guest) -> list[SessionInfo] | None:
 
 
 @router.get("/page/jobs/{job}")
-async def show_job(request: Request, job: JobId) -> Response:
-    """One job with its output."""
+async def show_job(request: Request, job: JobId, output: bool = True) -> Response:
+    """One job with its output; a page that follows it already asks again for the rest alone."""
     found = await guest(request, "jobs:read")
     desk = found.desk
     status = await desk.run(desk.backend.status(job))
     is_over = status.state is State.FINISHED
     result = await desk.run(desk.backend.result(job)) if is_over else None
     why = [] if is_over else await desk.run(desk.backend.why(job))
-    written = await transcript(desk, job, result)
+    written = await transcript(desk, job, result) if output else Transcript((), None)
     return _shown(found, "job.html", job=status, result=result, why=why, written=written)
 
 
@@ -135,5 +135,6 @@ def _shown(found: Guest, template: str, /, **values: object) -> Response:
         tenant=found.desk.tenant,
         took=lambda job: took(job, time.time()),
         max_sessions=MAX_SESSIONS,
+        max_jobs=MAX_JOBS,
         **values,
     )

@@ -20,7 +20,9 @@ function visible(text) {
 
 // Put each part that is marked live in place of its older self; what somebody is using stays as it is.
 async function renew() {
-  const answer = await fetch(location.href, { cache: "no-store" }).catch(() => null);
+  // What a job wrote comes by its events; once is enough.
+  const address = output === null ? location.href : `${location.pathname}?output=false`;
+  const answer = await fetch(address, { cache: "no-store" }).catch(() => null);
   if (answer === null) return;
   if (answer.status === 401) location.reload();
   if (!answer.ok) return;
@@ -38,11 +40,12 @@ function keepFresh() {
   }, RENEW_MS);
 }
 
-function follow(output) {
+function follow() {
   const live = document.getElementById("live");
   let cursor = output.dataset.after;
   let shown = output.textContent.length;
   let isDone = false;
+  let source = null;
 
   function say(text, isOn) {
     if (live.textContent !== text) live.textContent = text;
@@ -67,7 +70,7 @@ function follow(output) {
     if (isAtEnd) output.scrollTop = output.scrollHeight;
   }
 
-  function hear(source, type, tell) {
+  function hear(type, tell) {
     source.addEventListener(type, (event) => {
       cursor = event.lastEventId;
       tell(JSON.parse(event.data));
@@ -75,7 +78,7 @@ function follow(output) {
   }
 
   function open() {
-    const source = new EventSource(`${output.dataset.events}?after=${encodeURIComponent(cursor)}`);
+    source = new EventSource(`${output.dataset.events}?after=${encodeURIComponent(cursor)}`);
     source.onopen = () => say("live", true);
     source.onerror = () => {
       if (isDone) return;
@@ -84,18 +87,18 @@ function follow(output) {
       if (source.readyState === EventSource.CLOSED) setTimeout(again, AGAIN_MS);
     };
     const text = (data) => data.decoded ?? data.text ?? "";
-    hear(source, "stdout", (data) => write("out", text(data)));
-    hear(source, "stderr", (data) => write("err", text(data)));
-    hear(source, "queued", () => {});
-    hear(source, "started", (data) => {
+    hear("stdout", (data) => write("out", text(data)));
+    hear("stderr", (data) => write("err", text(data)));
+    hear("queued", () => {});
+    hear("started", (data) => {
       write("note", `started on ${data.node}${data.attempt > 1 ? `, attempt ${data.attempt}` : ""}`);
       renew();
     });
-    hear(source, "retried", (data) => write("note", `given up and tried again: ${data.reason}`));
-    hear(source, "session_restarted", (data) => write("note", `the session began anew: ${data.reason}`));
-    hear(source, "display", (data) => write("note", `displayed ${Object.keys(data.bundle).join(", ") || "nothing"}`));
-    hear(source, "input", (data) => write("note", `asks for input: ${data.prompt}`));
-    hear(source, "finished", () => {
+    hear("retried", (data) => write("note", `given up and tried again: ${data.reason}`));
+    hear("session_restarted", (data) => write("note", `the session began anew: ${data.reason}`));
+    hear("display", (data) => write("note", `displayed ${Object.keys(data.bundle).join(", ") || "nothing"}`));
+    hear("input", (data) => write("note", `asks for input: ${data.prompt}`));
+    hear("finished", () => {
       isDone = true;
       source.close();
       say("ended", false);
@@ -106,6 +109,7 @@ function follow(output) {
 
   async function again() {
     await renew();
+    if (document.hidden) return;
     if (document.getElementById("facts").dataset.state === "finished") {
       say("ended; load the page again for its output", false);
     } else {
@@ -113,10 +117,16 @@ function follow(output) {
     }
   }
 
+  // A browser has six connections to one host: tabs that nobody looks at must not hold them.
+  document.addEventListener("visibilitychange", () => {
+    if (isDone) return;
+    source.close();
+    if (!document.hidden) open();
+  });
   output.scrollTop = output.scrollHeight;
   open();
 }
 
-const output = document.querySelector("#output[data-events]");
-if (output !== null) follow(output);
+const output = document.getElementById("output");
+if (output?.dataset.events) follow();
 if (document.querySelector("[data-live]") !== null) keepFresh();

@@ -15,6 +15,7 @@ from tests.producer.leasebox.server.conftest import Keyed
 from tests.producer.leasebox.server.page.test_routes import EVIL, SEEN
 
 from leasebox.config import ClientSettings
+from leasebox.contract.keys import Keys
 
 pytestmark = pytest.mark.long
 FLAGS = [
@@ -125,6 +126,46 @@ def test_live_output_is_followed_cut_and_taken_up_again(browser: Browser, settin
         assert [text for text in browser.told if "net::ERR_" not in text] == []
 
 
+def test_a_tab_that_nobody_looks_at_lets_go_and_comes_back_behind_what_it_has(
+    browser: Browser, http: httpx2.Client, played: Any, eventually: Any
+):
+    job = http.post("/v1/jobs", json={"code": "1"}).json()["id"]
+    work = played.begin(job)
+    browser.page.goto(f"{http.base_url}/page/jobs/{job}")
+    browser.wait("() => document.getElementById('live').textContent === 'live'")
+    turn = """(hidden) => {
+      Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+
+    browser.page.evaluate(turn, True)
+    eventually(lambda: "leasebox_http_watchers 0.0" in http.get("/metrics").text, within_s=30)
+    played.write(work, ("stdout", b"meanwhile\n"))
+    browser.page.evaluate(turn, False)
+    browser.wait_for_output("meanwhile\n")
+    played.write(work, ("stdout", b"since\n"))
+    browser.wait_for_output("meanwhile\nsince\n")
+
+    assert browser.page.text_content("#output") == f"started on {played.name}meanwhile\nsince\n"
+
+
+def test_where_the_events_are_gone_meanwhile_the_page_says_that_the_job_has_ended(
+    browser: Browser, settings: ClientSettings, played: Any, redis: Any
+):
+    with served(settings) as url:
+        job = httpx2.post(f"{url}/v1/jobs", json={"code": "1"}).json()["id"]
+        work = played.begin(job)
+        browser.page.goto(f"{url}/page/jobs/{job}")
+        browser.wait("() => document.getElementById('live').textContent === 'live'")
+    played.end(work, stdout="kept")
+    redis.delete(Keys(settings.prefix).events(job))
+
+    with served(settings, port=int(urlsplit(url).port or 0)):
+        browser.wait("() => document.getElementById('live').textContent.startsWith('ended')")
+        browser.page.reload()
+        assert browser.page.text_content("#output") == "kept"
+
+
 def test_what_a_guest_wrote_is_text_when_it_comes_live_as_well(browser: Browser, http: httpx2.Client, played: Any):
     job = http.post("/v1/jobs", json={"code": "1", "metadata": {"note": EVIL}}).json()["id"]
     browser.page.goto(f"{http.base_url}/page/jobs/{job}")
@@ -170,12 +211,14 @@ def test_with_a_key_one_signs_in_cancels_and_signs_out(playwright: Any, tmp_path
     page = browser.page
     try:
         page.goto(keyed.url)
+        page.screenshot(path=tmp_path / "key.png")
         page.fill("#key", key)
         page.keyboard.press("Enter")
         page.click(f'#jobs a[href="/page/jobs/{job}"]')
         if has_script:
             # The events come by the cookie.
             browser.wait("() => document.getElementById('live').textContent === 'live'")
+        page.screenshot(path=tmp_path / "job.png")
         page.click("text=Cancel job")
         page.wait_for_selector("h1 .badge:text('cancelled')")
         page.click("text=Sign out")

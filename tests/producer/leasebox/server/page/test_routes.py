@@ -4,12 +4,15 @@ import json
 import re
 from collections.abc import Iterator
 from html import unescape
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+from tests.producer.leasebox.served import served
 from tests.producer.leasebox.server.conftest import Keyed
 
+from leasebox.config import ClientSettings
 from leasebox.contract.keys import Keys
 from leasebox.server.page import rendering
 from leasebox.server.page.rendering import POLICY
@@ -195,6 +198,25 @@ def test_what_is_not_there_is_a_page_that_says_so(http: httpx2.Client):
 
     assert answer.status_code == 404
     assert "no job none" in answer.text
+
+
+def test_a_page_that_follows_a_job_is_not_told_its_output_again(http: httpx2.Client, played: Any):
+    job = submit(http)
+    played.write(played.begin(job), ("stdout", b"a line"))
+
+    page = http.get(f"/page/jobs/{job}", params={"output": "false"}).text
+
+    assert (">running</span>" in page, "a line" in page) == (True, False)
+
+
+def test_without_redis_the_page_says_so(settings: ClientSettings, tmp_path: Path):
+    nowhere = settings.model_copy(update={"url": f"redis+socket://{tmp_path}/none"})
+    with served(nowhere) as url, httpx2.Client(base_url=url, timeout=60) as http:
+        answer = http.get("/")
+
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert (answer.headers["content-security-policy"], "does not answer" in answer.text) == (POLICY, True)
+    assert str(tmp_path) not in answer.text
 
 
 def test_without_keys_the_page_changes_nothing(http: httpx2.Client):
