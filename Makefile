@@ -28,8 +28,9 @@ test: $(TOOLS) ## set up and start what the tests need, then run them
 	ops/dev/services.sh start
 	$(BIN)/pytest $(PARALLEL) $(ARGS)
 
-test-slow: $(TOOLS) ## the tests with real timers, all images and long chaos
+test-slow: $(TOOLS) ## the tests with real timers, all images, a browser and long chaos
 	ops/dev/services.sh start
+	ops/dev/browser.sh $(VENV)
 	$(BIN)/pytest -n 3 --dist loadgroup -m long $(WAITING) $(ARGS)
 	$(BIN)/pytest -m long tests $(WAITING:%=--ignore %) $(ARGS)
 

@@ -10,7 +10,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from leasebox import __version__
 from leasebox.config import ApiSettings, load_api
-from leasebox.server import batches, events, files, installation, jobs, problems, sessions, stdin
+from leasebox.server import batches, events, files, installation, jobs, page, problems, sessions, stdin
 from leasebox.server.gate import Gate
 from leasebox.server.meter import Meter
 from leasebox.server.service import Service
@@ -27,6 +27,7 @@ _ROUTERS = (
     batches.router,
     sessions.router,
     installation.router,
+    page.router,
 )
 
 

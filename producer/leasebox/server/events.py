@@ -20,7 +20,7 @@ from leasebox.server.feed import Told, Write
 from leasebox.server.models import Documented, JobId, problems
 from leasebox.server.problems import answer as refused
 from leasebox.server.problems import problem_of
-from leasebox.server.service import Desk, ReadJobs
+from leasebox.server.service import Desk, FollowJobs
 from leasebox.server.service import desk as desk_of
 from leasebox.server.stdin import Typing
 
@@ -98,7 +98,7 @@ class Following:
 @router.get("/v1/jobs/{job}/events", response_class=Response, responses=_EVENTS | problems(404, 410, 422))
 async def follow_job(
     job: JobId,
-    desk: ReadJobs,
+    desk: FollowJobs,
     after: After = None,
     last_event_id: Annotated[str | None, Header(max_length=64, description="As `after`, and before it.")] = None,
     accept: Annotated[str, Header()] = "",

@@ -32,6 +32,8 @@ ANSWER_S = 5.0
 KEY_FRESH_S = 2.0
 """So long a key is taken for what it was; a revoked one ends within it."""
 _MAX_KNOWN = 4096
+KEY_COOKIE = "leasebox_key"
+"""Where a browser keeps the key that was given to the page."""
 
 _bearer = HTTPBearer(auto_error=False, description="A key of `leasebox keys create`.")
 _header = APIKeyHeader(name="X-API-Key", auto_error=False, description="The same key, without `Bearer`.")
@@ -174,8 +176,8 @@ def service_of(connection: HTTPConnection) -> Service:
     return found
 
 
-async def desk(connection: HTTPConnection, *scopes: str) -> Desk:
-    """A desk for whoever shows a key with these scopes, by either header.
+async def desk(connection: HTTPConnection, *scopes: str, by_cookie: bool = False) -> Desk:
+    """A desk for whoever shows a key with these scopes, by either header, or where it is said by the page's cookie.
 
     Raises:
         Unauthorized: No good key.
@@ -184,23 +186,27 @@ async def desk(connection: HTTPConnection, *scopes: str) -> Desk:
     service = service_of(connection)
     kind, _, token = connection.headers.get("authorization", "").partition(" ")
     shown = token.strip() if kind.lower() == "bearer" else connection.headers.get("x-api-key")
+    if shown is None and by_cookie:
+        shown = connection.cookies.get(KEY_COOKIE)
     caller = await service.caller(shown)
     caller.needs(*scopes)
     return Desk(service, caller, service.backend(caller.tenant))
 
 
-def _desk_for(*scopes: str) -> Any:
+def _desk_for(*scopes: str, by_cookie: bool = False) -> Any:
     async def _found(
         connection: HTTPConnection,
         _bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
         _header: Annotated[str | None, Security(_header)],
     ) -> Desk:
-        return await desk(connection, *scopes)
+        return await desk(connection, *scopes, by_cookie=by_cookie)
 
     return Depends(_found)
 
 
 ReadJobs = Annotated[Desk, _desk_for("jobs:read")]
+# A browser's EventSource sends no header of ours; what only reads may take the cookie in its place.
+FollowJobs = Annotated[Desk, _desk_for("jobs:read", by_cookie=True)]
 WriteJobs = Annotated[Desk, _desk_for("jobs:write")]
 ReadSessions = Annotated[Desk, _desk_for("sessions:read")]
 WriteSessions = Annotated[Desk, _desk_for("sessions:write")]

@@ -14,12 +14,16 @@ from leasebox.server import create_app
 
 
 @contextmanager
-def served(settings: ClientSettings, *, at: Path | None = None, **more: object) -> Iterator[str]:
-    """The address of an API over the same Redis and prefix; `at` is a unix socket, `more` are settings of its own."""
+def served(settings: ClientSettings, *, at: Path | None = None, port: int = 0, **more: object) -> Iterator[str]:
+    """The address of an API over the same Redis and prefix; `at` is a unix socket, `more` are settings of its own.
+
+    A `port` is one that an earlier API has left, so that who knew that one finds this.
+    """
     given = {"url": settings.url, "prefix": settings.prefix, "home": settings.home, **more}
     app = create_app(ApiSettings(**given, _env_file=None))  # type: ignore[arg-type]
     with socket.socket(socket.AF_INET if at is None else socket.AF_UNIX) as listening:
-        listening.bind(("127.0.0.1", 0) if at is None else str(at))
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(("127.0.0.1", port) if at is None else str(at))
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
