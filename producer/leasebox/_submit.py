@@ -176,7 +176,7 @@ def record(spec: JobSpec, settings: ClientSettings, template: Template, job: str
         expires_in_s=spec.expires_in_s,
         retries=spec.retries,
         stdin_open=spec.stdin_open,
-        callback=spec.callback_url is not None,
+        callback_url=spec.callback_url,
         blobs=tuple(upload(settings.tenant, blob) for blob in spec.blobs),
         result_ttl_s=settings.result_ttl_s,
         events_ttl_s=settings.events_ttl_s,

@@ -1,5 +1,7 @@
 """Which settings a worker has; the only place of the worker that reads the environment."""
 
+import base64
+import binascii
 import os
 import re
 import socket
@@ -9,7 +11,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.sources import TomlConfigSettingsSource
 
@@ -17,6 +20,8 @@ from leasebox.contract.errors import ConfigError
 from leasebox.contract.faults import told_of
 from leasebox.contract.names import NODE_NAME, PREFIX
 from leasebox.contract.sizes import Seconds
+
+_SECRET_FIELDS = ("webhook_secret",)
 
 
 class DriverName(StrEnum):
@@ -105,6 +110,37 @@ def given_secrets() -> dict[str, str]:
     return {name.removeprefix(start): value for name, value in os.environ.items() if name.startswith(start)}
 
 
+def _webhook_key(secret: SecretStr) -> bytes:
+    # Source: Standard Webhooks, "Signature scheme": 24 to 64 random bytes, as Base64 behind `whsec_`.
+    try:
+        key = base64.b64decode(secret.get_secret_value().removeprefix("whsec_"), validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("must be Base64, with or without whsec_ before it") from None
+    if not 24 <= len(key) <= 64:
+        raise ValueError("must be 24 to 64 bytes in Base64, such as `openssl rand -base64 32` makes")
+    return key
+
+
+class _SecretFiles(PydanticBaseSettingsSource):
+    """Reads `LEASEBOX_<NAME>_FILE` of a secret: the value is what the file holds, without the line end."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[str | None, str, bool]:  # noqa: ARG002
+        variable = f"LEASEBOX_{field_name.upper()}_FILE"
+        path = os.environ.get(variable) if field_name in _SECRET_FIELDS else None
+        if not path:
+            return None, field_name, False
+        try:
+            return Path(path).read_text().rstrip("\r\n"), field_name, False
+        except OSError as exc:
+            raise ConfigError(f"{variable}: cannot read {path}: {exc.strerror}") from exc
+        except UnicodeDecodeError as exc:
+            raise ConfigError(f"{variable}: {path} is not UTF-8 text") from exc
+
+    def __call__(self) -> dict[str, object]:
+        found = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
+        return {name: value for name, value in found.items() if value is not None}
+
+
 def _toml_file(kind: type[BaseSettings], path: Path) -> TomlConfigSettingsSource:
     # pydantic-settings passes by a file that is not there, and the worker would run with other settings than meant.
     try:
@@ -164,6 +200,15 @@ class WorkerSettings(BaseSettings):
     )
     docker_host: str | None = Field(None, description="default: the local engine")
     runtime: str | None = Field(None, description="OCI runtime, for example runsc")
+    webhook_secret: SecretStr | None = Field(
+        None,
+        description="signs webhooks: `whsec_` and 24 to 64 bytes in Base64, the same on all nodes, also as"
+        " `LEASEBOX_WEBHOOK_SECRET_FILE`; none = none is sent",
+    )
+    webhook_allow: Annotated[frozenset[str], NoDecode] = Field(
+        frozenset(),
+        description="hosts, with commas between, that may have private addresses or be plain http",
+    )
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")
     log_format: str = Field("auto", pattern="^(auto|json|console)$", description="auto: console on a terminal")
     timers: Timers = Field(default_factory=Timers, description="`LEASEBOX_TIMERS__HEARTBEAT_S` and so on, see below")
@@ -173,6 +218,20 @@ class WorkerSettings(BaseSettings):
         if self.idle_timeout_s > self.max_idle_timeout_s:
             raise ValueError("idle_timeout_s must not be above max_idle_timeout_s")
         return self
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _is_key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            _webhook_key(value)
+        return value
+
+    @field_validator("webhook_allow", mode="before")
+    @classmethod
+    def _hosts(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return frozenset(filter(None, (part.strip().lower().strip("[]") for part in value.split(","))))
 
     @field_validator("accept_missing", mode="before")
     @classmethod
@@ -192,15 +251,25 @@ class WorkerSettings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Name the sources, the strongest first."""
-        sources = (init_settings, env_settings, dotenv_settings, file_secret_settings)
+        files = _SecretFiles(settings_cls)
+        sources = (init_settings, env_settings, files, dotenv_settings, file_secret_settings)
         named = os.environ.get("LEASEBOX_CONFIG")
         return (*sources, _toml_file(settings_cls, Path(named).expanduser())) if named else sources
 
     @property
-    def published(self) -> dict[str, float]:
-        """What the scripts read of the operator's settings: bounds of sessions and queues, by their names in Redis."""
+    def published(self) -> dict[str, float | str]:
+        """What scripts and clients read of the operator's settings, by their names in Redis.
+
+        Bounds of sessions and queues; `webhook_allow`, where webhooks are sent.
+        """
         names = ("idle_timeout_s", "max_idle_timeout_s", "max_age_s", "queue_max_jobs")
-        return {name: getattr(self, name) for name in names}
+        hooks = {"webhook_allow": ",".join(sorted(self.webhook_allow))} if self.webhook_secret is not None else {}
+        return {name: getattr(self, name) for name in names} | hooks
+
+    @property
+    def webhook_key(self) -> bytes | None:
+        """By which webhooks are signed; None = none is sent."""
+        return None if self.webhook_secret is None else _webhook_key(self.webhook_secret)
 
     @property
     def sandbox_bound(self) -> int:

@@ -35,7 +35,9 @@ No other module and no script writes key text: scripts get `Keys.names` (prefixe
 | `lb:tenant:{t}:submits:{minute}` | string | how many | TTL 2 min |
 | `lb:batch:{id}`, `:jobs`, `:events` | hash, list, stream | a batch | `result_ttl_s` after its end |
 | `lb:batches` | zset | unsealed batches -> last submit, or when they were made | script seal |
-| `lb:webhook:due`, `lb:webhook:log` | zset, stream | the outbox: job id, or a batch's key -> when | the deliverer |
+| `lb:webhook:due` | zset | the outbox: job id, or the key of a batch or test -> when | script webhook_settle |
+| `lb:webhook:log:{member}` | stream | the last 100 deliveries of a member of the outbox | with its record |
+| `lb:webhook:test:{id}` | hash | a delivery that somebody asked for, to try a receiver | TTL 10 min |
 | `lb:profiles`, `lb:tenants`, `lb:settings` | hash | published by nodes | installation |
 | `lb:key:{id}`, `lb:keys` | hash, set | an API key, without its secret; ids of all | installation |
 | `lb:audit` | stream | audit chain | installation |
@@ -82,6 +84,7 @@ class Keys:
                 "tenant": f"{p}:tenant:", "running": ":running", "parked": ":parked", "recent": ":recent",
                 "usage": ":usage:", "submits": ":submits:",
                 "batch": f"{p}:batch:", "batches": f"{p}:batches", "webhook": f"{p}:webhook:due",
+                "webhook_log": f"{p}:webhook:log:",
                 "tenants": f"{p}:tenants", "settings": f"{p}:settings", "bell": f"{p}:bell",
                 "class": f"{q}.", "node_class": f"{q}.node.", "dot": ".", "colon": ":",
                 "binding": "_kombu.binding.", "binding_permanent": "_kombu.binding_permanent.",
@@ -241,9 +244,13 @@ class Keys:
         """The deliveries that are due, and when."""
         return f"{self.prefix}:webhook:due"
 
-    def webhook_log(self) -> str:
-        """The stream of what was delivered."""
-        return f"{self.prefix}:webhook:log"
+    def webhook_log(self, member: str) -> str:
+        """The stream of a delivery's attempts, by its member of the outbox."""
+        return f"{self.prefix}:webhook:log:{member}"
+
+    def webhook_test(self, test: str) -> str:
+        """The record of a delivery that tries a receiver; itself the member of the outbox, as a batch's key is."""
+        return f"{self.prefix}:webhook:test:{test}"
 
     def profiles(self) -> str:
         """The profiles that nodes published."""

@@ -20,6 +20,7 @@ from pydantic import (
 
 from leasebox.contract import names
 from leasebox.contract.blobs import BLOB_ID
+from leasebox.contract.callbacks import target_of
 from leasebox.contract.domains import RULE
 from leasebox.contract.errors import InvalidSpec
 from leasebox.contract.faults import faults_text
@@ -239,6 +240,13 @@ class JobSpec(_Model):
     def _metadata_bounds(cls, value: dict[str, str]) -> dict[str, str]:
         if any(len(n.encode()) > 256 or len(t.encode()) > 256 for n, t in value.items()):
             raise ValueError("a metadata name or value has at most 256 bytes")
+        return value
+
+    @field_validator("callback_url")
+    @classmethod
+    def _callback_form(cls, value: str | None) -> str | None:
+        if value is not None:
+            target_of(value)
         return value
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ import asyncio
 from contextlib import suppress
 from typing import Protocol
 
-from leasebox_worker.egress.addresses import public
+from leasebox.contract.addresses import public
 from leasebox_worker.egress.caps import Caps
 from leasebox_worker.egress.client_hello import HelloReader
 from leasebox_worker.egress.refusal import Refusal, RefusedError, answer

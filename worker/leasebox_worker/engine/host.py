@@ -24,6 +24,7 @@ from leasebox_worker.engine.ground import Ground, check, facts_of
 from leasebox_worker.engine.holder import WATCH_S, Holder
 from leasebox_worker.engine.intake import Gate, Pause
 from leasebox_worker.engine.measure import Measurer
+from leasebox_worker.engine.outbox import outbox
 from leasebox_worker.engine.publication import publish
 from leasebox_worker.engine.refill import Refill, Refilling
 from leasebox_worker.engine.sandboxes import Placement, Sandboxes
@@ -155,6 +156,7 @@ def _start(settings: WorkerSettings, stop: Callable[[], None], *, is_embedded: b
     host = Host(settings, client, deps, [], ground.lock_fd, keeps, node, drain)
     place = Place(ground.installation, ground.identity.node)
     host.beats += _duties(host, runner, keys, stop) + _standing(host, pulse, keys, pools, stop)
+    host.beats += outbox(client, keys, settings)
     host.beats += upkeep(client, runner, keys, place, deps, period_s=settings.sweep_period_s)
     host.beats += [
         Beat("sweep", lambda: sweeper.sweep(settings.node, _ending(deps)), settings.sweep_period_s),

@@ -49,7 +49,7 @@ class NewJob:
     retries: int = 0
     stdin_open: bool = False
     batch: str | None = None
-    callback: bool = False
+    callback_url: str | None = None
     blobs: tuple[str, ...] = ()
     idle_timeout_s: float | None = None
     max_age_s: float | None = None
@@ -64,7 +64,6 @@ class NewJob:
     own_limits: bool = False
     batch_index: int | None = None
     batch_key: str | None = None
-    batch_callback: bool = False
 
 
 def submit(keys: Keys, *, record: NewJob) -> Call[client_answers.SubmitAnswer]:
@@ -72,10 +71,12 @@ def submit(keys: Keys, *, record: NewJob) -> Call[client_answers.SubmitAnswer]:
     r = record
     fields: list[bytes | str | int | float] = [
         "kind", r.kind, "spec", r.spec, "retries", r.retries, "stdin_open", _flag(r.stdin_open),
-        "callback", _flag(r.callback), "events_ttl_s", r.events_ttl_s, "metadata", r.metadata_json,
+        "callback", _flag(r.callback_url is not None), "events_ttl_s", r.events_ttl_s, "metadata", r.metadata_json,
         "language", r.language, "contract_version", r.contract_version, "display_name", r.display_name,
         "own_limits", _flag(r.own_limits),
     ]  # fmt: skip
+    if r.callback_url is not None:
+        fields += ["callback_url", r.callback_url]
     if r.batch_index is not None:
         fields += ["batch_index", r.batch_index]
     if r.batch_key is not None:
@@ -85,7 +86,7 @@ def submit(keys: Keys, *, record: NewJob) -> Call[client_answers.SubmitAnswer]:
         r.digest, r.idempotency_key or "", _or_empty(r.expires_in_s), r.batch or "",
         json.dumps(r.blobs) if r.blobs else "", r.profile or "", _or_empty(r.idle_timeout_s),
         _or_empty(r.max_age_s), r.result_ttl_s,
-        r.priority, r.wake_head, r.wake_tail, _flag(r.batch_callback), *fields,
+        r.priority, r.wake_head, r.wake_tail, *fields,
     )  # fmt: skip
     return Call("submit", (keys.job(r.job),), args, _submit_answer)
 
@@ -117,10 +118,10 @@ def feed(
 
 
 def open_batch(
-    keys: Keys, *, batch: str, tenant: str, name: str | None, result_ttl_s: float
+    keys: Keys, *, batch: str, tenant: str, name: str | None, result_ttl_s: float, callback_url: str | None = None
 ) -> Call[client_answers.OpenBatchAnswer]:
     """Make a batch without jobs; one that is there already stays as it is."""
-    args = (keys.names, batch, tenant, name or "", result_ttl_s)
+    args = (keys.names, batch, tenant, name or "", result_ttl_s, callback_url or "")
     return Call("open_batch", (keys.batch(batch),), args, _batch_opened)
 
 

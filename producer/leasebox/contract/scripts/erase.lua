@@ -13,6 +13,6 @@ local known = idem and call('GET', idem)
 write('ZREM', K.tenant .. j.tenant .. K.recent, j.id)
 write('ZREM', K.webhook, j.id)
 if known and string.match(known, '^%S+') == j.id then write('DEL', idem) end
-write('DEL', j.key, j.key .. K.events, j.key .. K.stdin, KEYS[2])
+write('DEL', j.key, j.key .. K.events, j.key .. K.stdin, K.webhook_log .. j.id, KEYS[2])
 commit()
 return {'ok'}

@@ -3,7 +3,7 @@
 -- ARGV    2 job  3 line  4 tenant  5 session or ''  6 session must exist ('1')  7 digest  8 idempotency key or ''
 --         9 expires_in_s or ''  10 batch or ''  11 blobs (JSON list or '')  12 profile
 --         13 idle_timeout_s or ''  14 max_age_s or ''  15 result_ttl_s  16 priority  17 wake_head  18 wake_tail
---         19 batch: callback  20... further fields of the record, name and value in turn
+--         19... further fields of the record, name and value in turn
 -- answer  accepted job position woken | existing job state batch | conflict job | quota which retry_after | full retry_after
 --         | profile_differs profile | refused reason | blob_gone blob | expired reason | beyond field bound
 -- caller  client
@@ -65,7 +65,7 @@ set(j, 'state', 'queued', 'line', line_id, 'tenant', tenant, 'session', ARGV[5],
   'batch', ARGV[10], 'blobs', ARGV[11], 'profile', profile, 'result_ttl_s', ARGV[15], 'priority', ARGV[16],
   'wake_head', ARGV[17], 'wake_tail', ARGV[18], 'queue', queue_of(line, j), 'submitted_at', NOW,
   'claims', 0, 'starts', 0, 'runs', 0, 'node', '', 'lease', '')
-set(j, unpack(ARGV, 20))
+set(j, unpack(ARGV, 19))
 write('XADD', j.key .. K.events, '0-1', 'type', 'queued', 'at', NOW, 'json',
   string.format('{"queue":%s,"position":%d}', cjson.encode(j.queue), position))
 if idem then write('SET', idem, id .. ' ' .. ARGV[7]) end
@@ -80,7 +80,7 @@ for _, blob in ipairs(blobs) do
 end
 if batch then
   if not batch.tenant then set(batch, 'tenant', tenant, 'created_at', NOW, 'done', 0, 'sealed', '', 'cancelled', '') end
-  set(batch, 'total', num(batch.total) + 1, 'result_ttl_s', ARGV[15], 'callback', ARGV[19])
+  set(batch, 'total', num(batch.total) + 1, 'result_ttl_s', ARGV[15])
   write('HSETNX', j.key, 'batch_index', num(batch.total) - 1)
   write('RPUSH', batch.key .. K.jobs, id)
   write('ZADD', K.batches, now, ARGV[10])

@@ -48,7 +48,7 @@ def test_a_job_that_has_not_ended_is_not_forgotten(desk, state):
 def test_a_forgotten_job_leaves_nothing_and_takes_nothing_of_others(desk):
     other = desk.new(session="s")
     desk.settle(desk_started(desk, other))
-    job = desk.new(session="s", idempotency_key="k", callback=True)
+    job = desk.new(session="s", idempotency_key="k", callback_url="https://h.test/")
     desk.settle(desk_started(desk, job))
 
     assert desk.run(client.erase(desk.keys, job=job, tenant="other")) == answers.Gone()

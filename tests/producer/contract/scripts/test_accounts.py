@@ -162,8 +162,10 @@ def test_each_end_in_a_batch_rings_its_bell(desk):
 
 
 def test_a_sealed_batch_is_finished_with_its_last_job(desk):
-    first, second = desk.new(batch="b", batch_callback=True), desk.new(batch="b", batch_key="row 2")
-    desk.new(batch="b", batch_callback=True)
+    given = {"batch": "b", "tenant": "acme", "name": None, "result_ttl_s": 60, "callback_url": "https://h.test/"}
+    desk.run(client.open_batch(desk.keys, **given))
+    first, second = desk.new(batch="b"), desk.new(batch="b", batch_key="row 2")
+    desk.new(batch="b")
     desk.cancel(first)
     run(desk, second)
     seal = client.seal(desk.keys, batch="b", tenant="acme")
@@ -261,7 +263,7 @@ def test_a_stream_that_has_expired_stays_away(desk):
 
 
 def test_a_job_with_a_callback_is_put_into_the_outbox(desk):
-    job = desk.new(callback=True)
+    job = desk.new(callback_url="https://h.test/")
     desk.cancel(job)
 
     assert desk.redis.zscore(desk.keys.webhook_due(), job) is not None

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 from redis.exceptions import ResponseError
 
-from leasebox.contract.scripts import access, answers, client, metrics, node, worker
+from leasebox.contract.scripts import access, answers, client, metrics, node, webhooks, worker
 
 
 def session_job(desk, **fields):
-    return desk.new(session="s", batch="b", callback=True, idempotency_key="k", expires_in_s=60, **fields)
+    return desk.new(
+        session="s", batch="b", callback_url="https://h.test/", idempotency_key="k", expires_in_s=60, **fields
+    )
 
 
 def running(desk, **fields):
@@ -228,12 +230,44 @@ def key_revoke(desk):
     return lambda: desk.run(access.revoke(desk.keys, key="k"))
 
 
+def ended_with_callback(desk):
+    job = desk.new(callback_url="https://h.test/")
+    desk.cancel(job)
+    return job
+
+
+@call
+def webhook_claim(desk):
+    ended_with_callback(desk)
+    return lambda: type(desk.run(webhooks.claim(desk.keys, limit=1, lease_s=60)))
+
+
+@call
+def webhook_settle(desk):
+    ended_with_callback(desk)
+    (claim,) = desk.run(webhooks.claim(desk.keys, limit=1, lease_s=60))
+    return lambda: desk.run(webhooks.settle(desk.keys, claim=claim, status=500, error="no", wait_s=5))
+
+
+@call
+def webhook_replay(desk):
+    job = ended_with_callback(desk)
+    return lambda: desk.run(webhooks.replay_job(desk.keys, job=job, tenant="acme"))
+
+
+@call
+def webhook_test(desk):
+    given = {"test": "t", "tenant": "acme", "url": "https://h.test/"}
+    return lambda: desk.run(webhooks.try_out(desk.keys, **given))
+
+
 TIMED = (
     "heartbeat_that_disowns",
     "touch",
     "open_batch",
     "measure",
     "measured",
+    "webhook_replay",
 )  # each call notes the time, or asks
 
 

@@ -20,7 +20,7 @@ _NAT64 = IPv6Network("64:ff9b::/96")
 
 
 def is_public(text: str) -> bool:
-    """Whether a job may be connected to this address; False for what is no address."""
+    """Whether a job or a webhook may be connected to this address; False for what is no address."""
     try:
         address = ip_address(text)
     except ValueError:
