@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from redis.exceptions import ResponseError
 
-from leasebox.contract.scripts import access, answers, client, metrics, node, worker
+from leasebox.contract.audit import START, Door, Record, Signer
+from leasebox.contract.scripts import access, answers, audit, client, metrics, node, worker
 
 
 def session_job(desk, **fields):
@@ -226,6 +227,12 @@ def key_rotate(desk):
 def key_revoke(desk):
     key_create(desk)()
     return lambda: desk.run(access.revoke(desk.keys, key="k"))
+
+
+@call
+def audit_append(desk):
+    entries = Signer().chained(START, [Record(1.0, Door.CLI, "a"), Record(2.0, Door.CLI, "b")])
+    return lambda: desk.run(audit.append(desk.keys, head=START, entries=entries, keep=100))
 
 
 TIMED = (
