@@ -22,7 +22,7 @@ S = TypeVar("S", bound="ClientSettings")
 _ENV_PREFIX = "LEASEBOX_"
 # redis-py and Celery take them as options of a URL too. As far as the next option: a password may hold any `@`.
 _SECRET_PARTS = re.compile(r"([?&;][^=&#]*(?:password|username)[^=&#]*=)[^&#]*", re.IGNORECASE)
-_SECRET_FIELDS = ("url", "api_key", "key_pepper")
+_SECRET_FIELDS = ("url", "api_key", "key_pepper", "audit_key")
 
 
 def _state_home() -> Path:
@@ -133,6 +133,9 @@ class ApiSettings(ClientSettings):
     """Port to listen on."""
     key_pepper: SecretStr | None = None
     """Secret under which keys are kept, at least 16 bytes; with it every request needs a key."""
+    audit_key: SecretStr | None = None
+    """Secret under which entries of the audit log are chained, at least 16 bytes, the same for workers; none = plain
+    SHA-256. Further ones behind commas are earlier keys, which `leasebox audit verify` needs."""
     cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)] = ()
     """Origins whose pages may ask, separated by commas; none = no other origin."""
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$")

@@ -40,7 +40,8 @@ No other module and no script writes key text: scripts get `Keys.names` (prefixe
 | `lb:webhook:test:{id}` | hash | a delivery that somebody asked for, to try a receiver | TTL 10 min |
 | `lb:profiles`, `lb:tenants`, `lb:settings` | hash | published by nodes | installation |
 | `lb:key:{id}`, `lb:keys` | hash, set | an API key, without its secret; ids of all | installation |
-| `lb:audit` | stream | audit chain | installation |
+| `lb:audit` | stream | audit chain | installation; the newest 100,000 entries |
+| `lb:audit:head` | hash | its last entry, and the last one that was cut off | installation |
 | `lb:installation` | string | id, in the labels of sandboxes | installation |
 | `lb:bell` | channel | id of a job or batch that has new events | - |
 | `leasebox.{class}`, `leasebox.node.{n}.{class}` | list | wake-ups, in Celery's format | consumed; script forget |
@@ -275,6 +276,10 @@ class Keys:
     def audit(self) -> str:
         """The stream of the audit chain."""
         return f"{self.prefix}:audit"
+
+    def audit_head(self) -> str:
+        """Where the audit chain ends, and where what is kept of it begins."""
+        return f"{self.prefix}:audit:head"
 
     def installation(self) -> str:
         """The id of this installation; made by the first node."""

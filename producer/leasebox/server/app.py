@@ -10,7 +10,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from leasebox import __version__
 from leasebox.config import ApiSettings, load_api
-from leasebox.server import batches, events, files, installation, jobs, page, problems, sessions, stdin
+from leasebox.server import audit, batches, events, files, installation, jobs, page, problems, sessions, stdin
 from leasebox.server.gate import Gate
 from leasebox.server.meter import Meter
 from leasebox.server.service import Service
@@ -28,6 +28,7 @@ _ROUTERS = (
     sessions.router,
     installation.router,
     page.router,
+    audit.router,
 )
 
 
@@ -73,7 +74,8 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
             allow_headers=["Authorization", "X-API-Key", "Content-Type", "Idempotency-Key", "Last-Event-ID"],
             expose_headers=["ETag", "Location", "Retry-After", "X-Request-Id"],
         )
-    app.add_middleware(Gate, has_keys=service.pepper is not None, origins=settings.cors_origins, meter=meter)
+    has_keys, trail = service.pepper is not None, service.trail
+    app.add_middleware(Gate, has_keys=has_keys, origins=settings.cors_origins, meter=meter, trail=trail)
     app.openapi = lambda: document(app)  # type: ignore[method-assign]
     return app
 

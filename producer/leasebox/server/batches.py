@@ -137,6 +137,7 @@ async def _submitted(desk: Desk, items: Sequence[Item], batch: str, *, is_last: 
         await desk.run(desk.backend.seal_batch(batch))
     stands = await desk.run(desk.backend.batch(batch))
     told = [_told(item, given) for item, given in zip(items, answers, strict=True)]
+    desk.notes.update(target=batch, jobs=len(told), refused=sum(one.error is not None for one in told))
     wrong = [ItemError(index=one.index, code=one.error.code, detail=one.error.detail) for one in told if one.error]
     made = BatchAnswer(**stands.model_dump(), errors=wrong, jobs=told)
     return answer(made, 202, {"Location": f"/v1/batches/{batch}"})

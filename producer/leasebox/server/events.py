@@ -191,17 +191,18 @@ async def _hear(socket: WebSocket, desk: Desk, job: str, typing: Typing) -> None
         if said["type"] == "websocket.disconnect":
             return
         try:
-            await _obey(*_command(said), desk, job, typing)
+            await _obey(*_command(said), desk, job, typing, socket)
         except LeaseboxError as exc:
             await socket.send_json(_told(exc, socket))
 
 
-async def _obey(kind: str, text: str, desk: Desk, job: str, typing: Typing) -> None:
+async def _obey(kind: str, text: str, desk: Desk, job: str, typing: Typing, socket: WebSocket) -> None:
     if kind not in ("cancel", "stdin", "eof"):
         raise InvalidSpec(f"type: one of cancel, stdin, eof, in a message of at most {_MAX_SAID} characters")
     desk.caller.needs("jobs:write")
     if kind == "cancel":
         await desk.run(desk.backend.cancel(job))
+        desk.service.trail.done(socket.scope, "job.cancel", job)
     else:
         typing.put(None if kind == "eof" else text)
 

@@ -35,7 +35,9 @@ FilePath = Annotated[str, Path(min_length=1, max_length=1024, description="Path 
 @router.post("/v1/blobs", status_code=201, response_model=Blob, responses=problems(408, 413, 422), openapi_extra=_RAW)
 async def upload(request: Request, desk: WriteJobs) -> Response:
     """Upload a content for `{"blob": id}`; it stays for an hour, and for as long as a job needs it."""
-    return answer(await receive(desk, request), 201)
+    received = await receive(desk, request)
+    desk.notes["target"] = received.id
+    return answer(received, 201)
 
 
 @router.get("/v1/jobs/{job}/artifacts/{path:path}", response_model=None, responses=_BYTES | problems(404, 409, 422))
@@ -63,6 +65,7 @@ async def operate(
     """Queue an operation on a session's files; its answer is the Result's stdout, a large one its artifact."""
     plan = SessionPlan(name, profile, idle_timeout_s, max_age_s)
     made = await desk.run(desk.backend.operate(operation, plan, {}))
+    desk.notes.update(target=f"{name}/{operation.path}", verb=operation.verb.value)
     return answer(await job_within(desk, made.job, 0.0), 202, {"Location": f"/v1/jobs/{made.job}"})
 
 

@@ -1,4 +1,4 @@
-"""What does every request pass before its route? An id, the guard of an API without keys, and a count.
+"""What does every request pass before its route? An id, the guard of an API without keys, a count, the audit log.
 
 An API without keys listens on loopback, where any page that the user's browser shows could reach it: by a form, by a
 WebSocket (CORS does not cover either), or under a name of its own that it points at 127.0.0.1. So it answers only to
@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from leasebox._ids import new_job_id
 from leasebox.server.meter import Meter
 from leasebox.server.problems import answer, refusal
+from leasebox.server.trail import Trail
 
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
@@ -54,11 +55,12 @@ def objection(headers: Headers, client: str | None, *, has_keys: bool, origins: 
 class Gate:
     """The outermost layer of the application."""
 
-    def __init__(self, app: ASGIApp, *, has_keys: bool, origins: Sequence[str], meter: Meter) -> None:
+    def __init__(self, app: ASGIApp, *, has_keys: bool, origins: Sequence[str], meter: Meter, trail: Trail) -> None:
         self._app = app
         self._has_keys = has_keys
         self._origins = tuple(origins)
         self._meter = meter
+        self._trail = trail
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request in, under its id."""
@@ -82,6 +84,7 @@ class Gate:
             await self._enter(scope, headers, receive, _send_named)
         finally:
             self._meter.count(scope, status, time.perf_counter() - began)
+            self._trail.answered(scope, status)
 
     async def _enter(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
         client = scope["client"][0] if scope.get("client") else None

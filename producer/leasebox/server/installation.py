@@ -81,7 +81,9 @@ async def create_key(wanted: NewKey, desk: Admin) -> Response:
     """Make a key; its text is told this once."""
     expires_at = None if wanted.expires_in_s is None else time.time() + wanted.expires_in_s
     made = _access.create(desk.service.keys, _pepper(desk), wanted.tenant, wanted.scopes, expires_at)
-    return answer(Issued(**asdict(await desk.run(made))), 201)
+    issued = await desk.run(made)
+    desk.notes.update(target=issued.id, of=issued.tenant, scopes=" ".join(issued.scopes))
+    return answer(Issued(**asdict(issued)), 201)
 
 
 @router.post("/v1/keys/{key}/rotate", response_model=Issued, responses=problems(404, 409, 422), tags=["keys"])

@@ -50,6 +50,12 @@ def request_id(scope: Any) -> str | None:
     return found if isinstance(found, str) else None
 
 
+def _noted(problem: Problem, scope: Any) -> Problem:
+    # For the audit log, which is told of a request when it has been answered.
+    scope.setdefault("state", {})["refused"] = problem.code
+    return problem
+
+
 def problem_of(error: LeaseboxError, scope: Any, status: int | None = None) -> Problem:
     """The document for one of our errors; of what is behind the API it says no more than that it failed."""
     status = status or error.http_status
@@ -60,7 +66,7 @@ def problem_of(error: LeaseboxError, scope: Any, status: int | None = None) -> P
     retry_after_s = error.retry_after_s if isinstance(error, QueueError) else None
     if status in (429, 503) and retry_after_s is None:
         retry_after_s = _BACK_IN_S
-    return Problem(
+    made = Problem(
         type=f"urn:leasebox:error:{error.code}",
         title=HTTPStatus(status).phrase,
         status=status,
@@ -70,11 +76,12 @@ def problem_of(error: LeaseboxError, scope: Any, status: int | None = None) -> P
         request_id=request_id(scope),
         retry_after_s=retry_after_s,
     )
+    return _noted(made, scope)
 
 
 def refusal(status: int, detail: str, scope: Any, *, hint: str | None = None, code: str | None = None) -> Problem:
     """The document for what HTTP itself refuses."""
-    return Problem(
+    made = Problem(
         type=f"urn:leasebox:error:{code or _CODES.get(status, 'leasebox_error')}",
         title=HTTPStatus(status).phrase,
         status=status,
@@ -83,6 +90,7 @@ def refusal(status: int, detail: str, scope: Any, *, hint: str | None = None, co
         hint=hint,
         request_id=request_id(scope),
     )
+    return _noted(made, scope)
 
 
 def answer(problem: Problem) -> Response:

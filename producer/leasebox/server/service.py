@@ -5,7 +5,7 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar
 from weakref import WeakValueDictionary
 
@@ -20,9 +20,11 @@ from leasebox._reads import Flow
 from leasebox._redis import AsyncRedisTransport
 from leasebox._redis_backend import RedisBackend
 from leasebox.config import ApiSettings
+from leasebox.contract.audit import signer_of
 from leasebox.contract.errors import BrokerUnavailable, ConfigError, Forbidden, Unauthorized
 from leasebox.contract.keys import Keys
 from leasebox.server.feed import Feed
+from leasebox.server.trail import Trail
 from leasebox.server.watch import Watch
 
 A = TypeVar("A")
@@ -69,6 +71,10 @@ class Service:
         self.settings = settings
         self.keys = Keys(settings.prefix)
         self.pepper = _access.checked_pepper(pepper.get_secret_value()) if pepper is not None else None
+        audit_key = settings.audit_key
+        self.trail = Trail(
+            self.keys, signer_of(audit_key.get_secret_value() if audit_key is not None else None), self.run
+        )
         self._transport = AsyncRedisTransport(settings.url, retries=2)
         self.watch = Watch(self._transport, self.keys, self._do)
         self._places = asyncio.Semaphore(MAX_REQUESTS)
@@ -79,13 +85,15 @@ class Service:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Listen while the block lasts."""
-        listening = asyncio.create_task(self.watch.keep())
+        tasks = [asyncio.create_task(self.watch.keep()), asyncio.create_task(self.trail.keep())]
         try:
             yield
         finally:
-            listening.cancel()
-            with suppress(asyncio.CancelledError):
-                await listening
+            for task in tasks:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+            await self.trail.end()
             await self._transport.close()
 
     async def run(self, flow: Flow[A]) -> A:
@@ -153,11 +161,16 @@ def _kept(known: "OrderedDict[str, A]", name: str, value: A) -> A:
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """One request's way to the queue: the service as its caller may use it."""
+    """One request's way to the queue: the service as its caller may use it.
+
+    Attributes:
+        notes: What the audit log says of it beside its route: `target`, names and counts.
+    """
 
     service: Service
     caller: Caller
     backend: RedisBackend
+    notes: dict[str, str | int] = field(default_factory=dict)
 
     @property
     def tenant(self) -> str:
@@ -188,9 +201,11 @@ async def desk(connection: HTTPConnection, *scopes: str, by_cookie: bool = False
     shown = token.strip() if kind.lower() == "bearer" else connection.headers.get("x-api-key")
     if shown is None and by_cookie:
         shown = connection.cookies.get(KEY_COOKIE)
-    caller = await service.caller(shown)
+    caller = connection.state.caller = await service.caller(shown)
     caller.needs(*scopes)
-    return Desk(service, caller, service.backend(caller.tenant))
+    made = Desk(service, caller, service.backend(caller.tenant))
+    connection.state.notes = made.notes
+    return made
 
 
 def _desk_for(*scopes: str, by_cookie: bool = False) -> Any:

@@ -25,6 +25,7 @@ async def open_session(wanted: NewSession, desk: WriteSessions) -> Response:
         stateful=False,
         env=None,
     )
+    desk.notes["target"] = plan.name
     found = await desk.run(desk.backend.open_session(plan, must_exist=wanted.must_exist))
     return answer(found, headers={"Location": f"/v1/sessions/{found.name}"})
 

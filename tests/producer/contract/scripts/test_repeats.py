@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from redis.exceptions import ResponseError
 
-from leasebox.contract.scripts import access, answers, client, metrics, node, webhooks, worker
+from leasebox.contract.audit import START, Door, Record, Signer
+from leasebox.contract.scripts import access, answers, audit, client, metrics, node, webhooks, worker
 
 
 def session_job(desk, **fields):
@@ -259,6 +260,12 @@ def webhook_replay(desk):
 def webhook_test(desk):
     given = {"test": "t", "tenant": "acme", "url": "https://h.test/"}
     return lambda: desk.run(webhooks.try_out(desk.keys, **given))
+
+
+@call
+def audit_append(desk):
+    entries = Signer().chained(START, [Record(1.0, Door.CLI, "a"), Record(2.0, Door.CLI, "b")])
+    return lambda: desk.run(audit.append(desk.keys, head=START, entries=entries, keep=100))
 
 
 TIMED = (
