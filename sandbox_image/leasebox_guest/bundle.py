@@ -40,7 +40,7 @@ def bundle_of(value: object) -> dict[str, object]:
         if mime not in bundle and (content := _content(mime, _call(value, method))) is not None:
             bundle[mime] = content
     if "text/plain" not in bundle:
-        bundle["text/plain"] = cut(_plain(value))
+        bundle["text/plain"] = _plain(value)
     return bundle
 
 
@@ -57,12 +57,15 @@ def cut(text: str) -> str:
     return f"{text[:TEXT_LIMIT]}\n... {len(text) - TEXT_LIMIT} characters left out"
 
 
-def encoded(bundle: dict[str, object]) -> bytes:
-    """A bundle as JSON; what cannot be written as JSON is left out."""
-    try:
-        return json.dumps(bundle).encode()
-    except (TypeError, ValueError, RecursionError):
-        return json.dumps({mime: part for mime, part in bundle.items() if isinstance(part, str)}).encode()
+def encoded(bundle: dict[str, object]) -> dict[str, bytes]:
+    """The parts of a bundle, each as JSON; what cannot be written as JSON is left out."""
+    parts = {}
+    for mime, part in bundle.items():
+        try:
+            parts[mime] = json.dumps(part).encode()
+        except (TypeError, ValueError, RecursionError):
+            continue
+    return parts
 
 
 def _plain(value: object) -> str:
@@ -96,6 +99,4 @@ def _content(mime: str, part: object) -> object:
         return None
     if isinstance(part, bytes | bytearray):
         return base64.b64encode(part).decode()
-    if mime == "text/plain":
-        return cut(str(part))
     return part if isinstance(part, str) or mime.endswith("json") else str(part)

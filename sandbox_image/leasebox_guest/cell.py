@@ -34,6 +34,7 @@ class Cell:
         self.wants_restart = False
         self._decoder = Decoder()
         self._meter = DisplayMeter()
+        self._apart = DisplayMeter(is_apart=True)
 
     def hear(self, data: bytes) -> list[tuple[Kind, bytes]]:
         """Take what was read; what is to go on to the host, as (kind, payload). Nothing counts behind the end.
@@ -53,21 +54,22 @@ class Cell:
                 elif kind is Kind.EXITED:
                     self._end(payload)
                 else:
-                    size_bytes, is_last = self._size(kind, payload)
-                    self._meter.add(size_bytes, is_last=is_last)
+                    self._count(kind, payload)
                     onward.append((kind, payload))
         except (FrameError, ValueError, KeyError, TypeError, RecursionError) as exc:
             raise ChannelBroken(str(exc)[:200]) from exc
         return onward
 
-    def _size(self, kind: Kind, payload: bytes) -> tuple[int, bool]:
+    def _count(self, kind: Kind, payload: bytes) -> None:
         if kind is Kind.INPUT:
             if not isinstance(json.loads(payload)["prompt"], str):
                 raise ValueError("a prompt that is no text")
-            return len(payload), True
-        if kind is not Kind.DISPLAY or payload[:1] not in (b"\0", b"\1"):
+            self._meter.add(len(payload))
+            return
+        if kind is not Kind.DISPLAY or payload[:1] not in (b"\0", b"\1", b"\2", b"\3"):
             raise ValueError(f"a frame of kind {kind}")
-        return len(payload) - 1, payload[:1] == b"\0"
+        meter = self._apart if payload[0] & 2 else self._meter
+        meter.add(len(payload) - 1, is_last=not payload[0] & 1)
 
     def _end(self, payload: bytes) -> None:
         fields = json.loads(payload)

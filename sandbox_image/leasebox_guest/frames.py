@@ -10,8 +10,10 @@ Rules that the table of `Kind` cannot say:
   the agent waiting for the rest: no READY then, until the host has been silent for the dead-man time.
 * STDIN has a window of `STDIN_WINDOW` bytes which opens anew with each EXEC; CREDIT of that job adds to it. STDIN that
   arrives after the job's end is dropped. An empty STDIN is the end of the program's input.
-* DISPLAY carries a part of a MIME bundle's JSON behind one byte: 1 = more of it follows, 0 = its end. `DisplayMeter`
-  has the bounds. What an interpreter says on its own channel to the agent has the same form and kinds.
+* DISPLAY carries a part of a MIME bundle's JSON behind one byte: 1 = more of it follows, 0 = its end. What is too large
+  for the bundle goes before it, one content behind the other: 3 = more of it follows, 2 = its end; the bundle has the
+  list of their MIME types under `APART`. `DisplayMeter` has the bounds. What an interpreter says on its own channel to
+  the agent has the same form and kinds.
 """
 
 from __future__ import annotations
@@ -54,11 +56,18 @@ class Kind(IntEnum):
     REFUSED = 75
 
 
+APART = "leasebox/apart"
+"""Under this name a bundle has the MIME types of what went before it, in order."""
 MAX_BUNDLE_BYTES = 8 << 20
 """Most bytes of one MIME bundle's JSON."""
 MAX_CELL_BYTES = 32 << 20
 """Most bytes of all bundles and prompts of one cell."""
 _LEAST_CHARGE = 1024
+MAX_APART_BYTES = 32 << 20
+"""Most bytes of one content that goes before its bundle."""
+MAX_CELL_APART_BYTES = 64 << 20
+"""Most bytes of all such contents of one cell."""
+_LEAST_APART_CHARGE = 1 << 20
 
 
 class FrameError(ValueError):
@@ -139,18 +148,24 @@ class Decoder:
 
 
 class DisplayMeter:
-    """Counts what one cell shows; a bundle or prompt counts at least 1 KiB, so that their number is bounded too."""
+    """Counts what one cell shows; a bundle or prompt counts at least 1 KiB, so that their number is bounded too.
 
-    __slots__ = ("_bundle_bytes", "_total_bytes")
+    Args:
+        is_apart: It counts what goes before the bundles: that has bounds of its own, and counts at least 1 MiB each.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_bundle_bytes", "_least", "_most", "_most_in_all", "_total_bytes")
+
+    def __init__(self, *, is_apart: bool = False) -> None:
         self._bundle_bytes = 0
         self._total_bytes = 0
+        self._most, self._most_in_all, self._least = MAX_BUNDLE_BYTES, MAX_CELL_BYTES, _LEAST_CHARGE
+        if is_apart:
+            self._most, self._most_in_all, self._least = MAX_APART_BYTES, MAX_CELL_APART_BYTES, _LEAST_APART_CHARGE
 
     def has_room(self, size_bytes: int) -> bool:
         """Whether one more bundle of this size may be shown."""
-        charge = max(size_bytes, _LEAST_CHARGE)
-        return size_bytes <= MAX_BUNDLE_BYTES and self._total_bytes + charge <= MAX_CELL_BYTES
+        return size_bytes <= self._most and self._total_bytes + max(size_bytes, self._least) <= self._most_in_all
 
     def add(self, size_bytes: int, *, is_last: bool = True) -> None:
         """Count a part of a bundle, or a prompt.
@@ -162,5 +177,5 @@ class DisplayMeter:
         if not self.has_room(self._bundle_bytes):
             raise FrameError("a cell shows more than it may")
         if is_last:
-            self._total_bytes += max(self._bundle_bytes, _LEAST_CHARGE)
+            self._total_bytes += max(self._bundle_bytes, self._least)
             self._bundle_bytes = 0

@@ -14,11 +14,12 @@ import json
 import os
 import struct
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from types import ModuleType
 from typing import Any, NoReturn
 
-from leasebox_guest import bundle, figures, frames, magics, shell, tracebacks, variables
+from leasebox_guest import apart, bundle, figures, frames, magics, shell, tracebacks, variables
 from leasebox_guest.cellcode import CellCode
 from leasebox_guest.frames import Kind
 from leasebox_guest.notebook import Finder
@@ -26,7 +27,6 @@ from leasebox_guest.notebook import Finder
 CONTROL_FD = 3
 PROMPT_LIMIT = 4096
 _BROKEN = 70
-_PART_BYTES = 60 << 10
 _PORTION_BYTES = 65536
 _FDS = 4
 _LENGTHS = struct.Struct(">II")
@@ -49,6 +49,7 @@ class Repl:
         self._is_sending = False
         self._is_interrupted = False
         self._meter = frames.DisplayMeter()
+        self._apart = frames.DisplayMeter(is_apart=True)
         self._given_env: dict[str, str] = {}
         self._stdin: Any = None
         self._cells = 0
@@ -113,6 +114,7 @@ class Repl:
         os.environ.update({name: text for name, text in given.items() if self._given_env.get(name) != text})
         self._given_env = given
         self._meter = frames.DisplayMeter()
+        self._apart = frames.DisplayMeter(is_apart=True)
         self._cells += 1
         self._open_streams()
         self._is_interrupted = False  # one that was meant for the last cell
@@ -187,35 +189,29 @@ class Repl:
             EOFError: There is none.
         """
         _flush()
-        text = str(prompt)
-        self._tell(Kind.INPUT, [json.dumps({"prompt": text[:PROMPT_LIMIT]}).encode()], len(text[:PROMPT_LIMIT]))
+        told = json.dumps({"prompt": str(prompt)[:PROMPT_LIMIT]}).encode()
+        self._tell(Kind.INPUT, lambda: apart.Divided(told, []))
         line = sys.stdin.readline()
         if not line:
             raise EOFError("there is no more standard input")
         return line.removesuffix("\n")
 
     def _send_bundle(self, shown: dict[str, object]) -> None:
-        data = bundle.encoded(shown)
-        if not self._meter.has_room(len(data)):
-            note = f"[{' '.join(shown)}: {len(data)} bytes left out]"
-            data = bundle.encoded({"text/plain": f"{bundle.cut(str(shown.get('text/plain', '')))}\n{note}".strip()})
+        parts = bundle.encoded(shown)  # here, since code of the cell's own may run in it
         _flush()
-        last = (len(data) - 1) // _PART_BYTES * _PART_BYTES
-        parts = [
-            (b"\1" if at < last else b"\0") + data[at : at + _PART_BYTES] for at in range(0, len(data), _PART_BYTES)
-        ]
-        self._tell(Kind.DISPLAY, parts, len(data))
+        self._tell(Kind.DISPLAY, lambda: apart.divide(parts, self._meter, self._apart))
 
-    def _tell(self, kind: int, payloads: list[bytes], size_bytes: int) -> None:
+    def _tell(self, kind: int, divided: Callable[[], apart.Divided]) -> None:
         """Send frames in one piece, and count them; beyond the cell's bound they are dropped."""
         if os.getpid() != self._pid:
             return
         with self._lock:
             is_main = _thread.get_ident() == self._main_thread
             self._is_sending = is_main
-            if self._meter.has_room(size_bytes):
-                self._meter.add(size_bytes)
-                for payload in payloads:
+            told = divided()
+            if self._meter.has_room(len(told.json)):
+                self._meter.add(len(told.json))
+                for payload in [told.json] if kind is Kind.INPUT else told.payloads():
                     self._send_frame(kind, payload)
             if is_main:
                 self._is_sending = False

@@ -11,8 +11,10 @@ import pytest
 from tests.acceptance.conftest import Live
 
 from leasebox.client import Client
+from leasebox.contract.result import ARTIFACTS_MIME
 
 WAIT_S = 120.0
+LARGE = 10_000_000
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "plots-and-tables.md"
 CELLS = re.findall(r"```py\n(.*?)```", PAGE.read_text(), re.DOTALL)[:3]
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -66,3 +68,29 @@ def test_every_mime_type_comes_back_and_is_saved(client: Client, live: Live, tmp
     assert sorted(bundle) == sorted([mime, "text/plain"])
     assert files.pop("") == b"T\n"
     assert list(files.values()) == [content]
+
+
+def test_what_is_too_large_for_a_bundle_is_an_artifact_that_the_bundle_names(
+    client: Client, live: Live, tmp_path: Path
+) -> None:
+    code = (
+        f"class T:\n def _repr_html_(self): return 'é' * {LARGE // 2}\n def _repr_png_(self): return b'png'\n"
+        " def __repr__(self): return 'T' * 70_000\nT()"
+    )
+    handle = client.submit(code, session=f"m-{uuid.uuid4().hex[:8]}", stateful=True)
+    (event,) = (event for event in handle.events(timeout_s=WAIT_S) if event.type == "display")
+    result = handle.result()
+    files = saved(live, code, tmp_path / "o")
+
+    assert result.results == [event.bundle]
+    assert event.bundle[ARTIFACTS_MIME] == {"text/plain": "result-1.txt", "text/html": "result-1.html"}
+    assert event.bundle["text/plain"].endswith("... 4464 characters left out")
+    assert sorted(event.bundle) == sorted(["image/png", "text/plain", ARTIFACTS_MIME])
+    assert [(one.path, one.size_bytes, one.content_type) for one in result.artifacts] == [
+        ("result-1.txt", 70_000, "text/plain"),
+        ("result-1.html", LARGE, "text/html"),
+    ]
+    assert handle.artifact("result-1.html").decode() == "é" * (LARGE // 2)
+    assert sorted(name for name in files if name) == ["result-1.html", "result-1.png", "result-1.txt"]
+    assert files["result-1.html"] == handle.artifact("result-1.html")
+    assert files["result-1.txt"] == b"T" * 70_000

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from leasebox.contract.errors import FileError
-from leasebox.contract.result import Result
+from leasebox.contract.result import ARTIFACTS_MIME, Result
 
 _ENDINGS = {
     "image/png": ".png",
@@ -24,7 +24,11 @@ _BINARY = ("image/png", "image/jpeg")
 def as_text(bundle: Mapping[str, Any]) -> str:
     """The plain form of what was shown; without one, its types."""
     plain = bundle.get("text/plain")
-    return plain if isinstance(plain, str) else f"[{', '.join(bundle)}]"
+    if isinstance(plain, str):
+        return plain
+    inline = [mime for mime in bundle if mime != ARTIFACTS_MIME]
+    apart = bundle.get(ARTIFACTS_MIME) or {}
+    return f"[{', '.join([*inline, *(f'{mime}: {path}' for mime, path in apart.items())])}]"
 
 
 def save(result: Result, folder: Path) -> list[Path]:

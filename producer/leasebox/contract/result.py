@@ -11,6 +11,9 @@ from leasebox.contract import errors
 from leasebox.contract.queues import Priority
 from leasebox.contract.spec import Limits
 
+ARTIFACTS_MIME = "application/vnd.leasebox.artifacts+json"
+"""Under this type a bundle says which artifact holds which of its parts: those that were too large for it."""
+
 
 class Outcome(StrEnum):
     """How the user's code ended."""

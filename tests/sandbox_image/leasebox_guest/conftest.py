@@ -34,11 +34,19 @@ class Ended:
     refused: str | None = None
     fields: dict[str, Any] = field(default_factory=dict)
     shown: list[dict[str, Any]] = field(default_factory=list)
+    apart: list[bytes] = field(default_factory=list)
     prompts: list[str] = field(default_factory=list)
     restarted: str | None = None
 
     def __getattr__(self, name: str) -> Any:
         return self.fields[name]
+
+    def has_shown(self, flag: int, data: bytes) -> None:
+        """Take a whole bundle (flag 0), or a content that goes before one (flag 2)."""
+        if flag:
+            self.apart.append(data)
+        else:
+            self.shown.append(json.loads(data))
 
 
 class Host:
@@ -129,7 +137,7 @@ class Host:
         """Read up to EXITED or REFUSED."""
         stdout, stderr = bytearray(), bytearray()
         seen = Ended()
-        part = b""
+        part = bytearray()
         while True:
             kind, payload = self.next()
             if kind is Kind.STDOUT:
@@ -142,9 +150,9 @@ class Host:
                 seen.prompts.append(json.loads(payload)["prompt"])
             elif kind is Kind.DISPLAY:
                 part += payload[1:]
-                if payload[:1] == b"\0":
-                    seen.shown.append(json.loads(part))
-                    part = b""
+                if not payload[0] & 1:
+                    seen.has_shown(payload[0], bytes(part))
+                    part.clear()
             elif kind is Kind.EXITED:
                 seen.stdout, seen.stderr, seen.fields = bytes(stdout), bytes(stderr), json.loads(payload)
                 return seen

@@ -6,7 +6,17 @@ from typing import Any
 import pytest
 
 from leasebox_guest.cell import Cell, ChannelBroken
-from leasebox_guest.frames import MAX_BUNDLE_BYTES, MAX_CELL_BYTES, DisplayMeter, FrameError, Kind, pack, pack_json
+from leasebox_guest.frames import (
+    MAX_APART_BYTES,
+    MAX_BUNDLE_BYTES,
+    MAX_CELL_APART_BYTES,
+    MAX_CELL_BYTES,
+    DisplayMeter,
+    FrameError,
+    Kind,
+    pack,
+    pack_json,
+)
 
 END: dict[str, Any] = {"status": 0, "error": None, "restart": False}
 
@@ -47,7 +57,7 @@ def test_nothing_counts_behind_the_end() -> None:
         pack_json(Kind.EXITED, {**END, "cell": "ID", "error": "text"}),
         pack_json(Kind.EXITED, {**END, "cell": "ID", "status": "x"}),
         pack(Kind.DISPLAY),
-        pack(Kind.DISPLAY, b"\2"),
+        pack(Kind.DISPLAY, b"\4"),
         pack(Kind.INPUT, b"{}"),
         pack_json(Kind.INPUT, {"prompt": 1}),
         pack(Kind.STDOUT, b"x"),
@@ -86,3 +96,21 @@ def test_the_number_of_empty_bundles_is_bounded_too() -> None:
         meter.add(2)
 
     assert not meter.has_room(2)
+
+
+def test_what_goes_before_its_bundle_passes_and_has_bounds_of_its_own() -> None:
+    cell = Cell()
+    half = pack(Kind.DISPLAY, b"\3" + bytes(MAX_APART_BYTES // 64))
+
+    for _ in range(64):
+        assert cell.hear(half)[0][0] is Kind.DISPLAY
+    with pytest.raises(ChannelBroken):
+        cell.hear(pack(Kind.DISPLAY, b"\2x"))
+
+
+def test_the_number_of_contents_apart_is_bounded_too() -> None:
+    meter = DisplayMeter(is_apart=True)
+    for _ in range(MAX_CELL_APART_BYTES >> 20):
+        meter.add(1)
+
+    assert not meter.has_room(1)

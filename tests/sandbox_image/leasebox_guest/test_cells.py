@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tests.sandbox_image.leasebox_guest.conftest import eventually
 
-from leasebox_guest.frames import MAX_BUNDLE_BYTES, Kind
+from leasebox_guest.frames import APART, MAX_APART_BYTES, MAX_BUNDLE_BYTES, Kind
 
 Spawn = Callable[..., Any]
 MIB = 1 << 20
@@ -445,7 +445,9 @@ def test_printed_text_that_looks_like_an_end_is_text(kept: Any) -> None:
         "send(67, b'stdout')",
         "send(200, b'?')",
         "send(66, b'other')",
-        "send(69, b'\\2{}')",
+        "send(69, b'\\4{}')",
+        "while 1: send(69, b'\\3' + b'x' * 60000)",
+        "while 1: send(69, b'\\2')",
         "send(70, b'[1]')",
         "os.write(repl._results, b'\\xff\\xff\\xff\\xff\\1')",
         "while 1: send(69, b'\\1' + b'x' * 60000)",
@@ -484,7 +486,7 @@ def test_a_closed_result_channel_ends_with_the_interpreter(box: Any) -> None:
     assert box.cell("1").restarted == "exited"
 
 
-def test_a_bundle_larger_than_a_frame_comes_whole_and_one_beyond_the_bound_is_named(kept: Any) -> None:
+def test_a_bundle_larger_than_a_frame_comes_whole_and_what_is_beyond_the_bounds_comes_apart(kept: Any) -> None:
     kept.cell(
         "class H:\n def __init__(s, n): s.n = n\n def _repr_html_(s): return 'h' * s.n\n def __repr__(s): return 'H'"
     )
@@ -494,9 +496,25 @@ def test_a_bundle_larger_than_a_frame_comes_whole_and_one_beyond_the_bound_is_na
     many = kept.cell(f"for _ in range(6): display(H({MAX_BUNDLE_BYTES - 1000}))")
 
     assert len(whole.shown[0]["text/html"]) == MAX_BUNDLE_BYTES - 1000
-    assert list(beyond.shown[0]) == ["text/plain"]
-    assert "bytes left out" in beyond.shown[0]["text/plain"]
+    assert (whole.apart, beyond.apart) == ([], [b"h" * MAX_BUNDLE_BYTES])
+    assert beyond.shown == [{"text/plain": "H", APART: ["text/html"]}]
     assert ["text/html" in bundle for bundle in many.shown] == [True] * 4 + [False] * 2
+    assert [len(content) for content in many.apart] == [MAX_BUNDLE_BYTES - 1000] * 2
+    assert is_kept(kept)
+
+
+def test_what_goes_apart_has_bounds_beyond_which_it_is_named_in_the_text(kept: Any) -> None:
+    kept.cell(
+        "class H:\n def __init__(s, n): s.n = n\n def _repr_html_(s): return 'h' * s.n\n def __repr__(s): return 'H'"
+    )
+
+    beyond = kept.cell(f"H({MAX_APART_BYTES + 1})")
+    many = kept.cell(f"for _ in range(3): display(H({MAX_APART_BYTES}))")
+
+    assert beyond.shown == [{"text/plain": f"H\n[text/html: {MAX_APART_BYTES + 1} bytes left out]"}]
+    assert beyond.apart == []
+    assert [APART in bundle for bundle in many.shown] == [True, True, False]
+    assert [len(content) for content in many.apart] == [MAX_APART_BYTES] * 2
     assert is_kept(kept)
 
 

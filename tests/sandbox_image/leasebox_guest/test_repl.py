@@ -54,6 +54,8 @@ class Interpreter:
             assert data, "the interpreter has ended"
             for kind, payload in cell.hear(data):
                 assert kind is Kind.DISPLAY
+                if payload[0] & 2:  # a content that travels apart
+                    continue
                 parts += payload[1:]
                 if payload[0] == 0:
                     self.shown.append(json.loads(parts))

@@ -2,6 +2,7 @@
 
 from leasebox.contract.blobs import MAX_BLOB_BYTES
 from leasebox.contract.files import MAX_ARTIFACTS, MAX_ARTIFACTS_BYTES
+from leasebox.contract.result import Artifact
 from leasebox_worker.engine.artifacts import choose
 from leasebox_worker.engine.left import Found
 
@@ -38,3 +39,19 @@ def test_together_they_have_a_bound_too_and_a_small_one_may_still_fit() -> None:
 
     assert [one.path for one in chosen] == ["a", "b", "d"]
     assert refused == [f"'c' would make them more than {MAX_ARTIFACTS_BYTES} bytes together"]
+
+
+def test_what_a_cell_has_shown_takes_its_place_in_number_and_bytes_and_keeps_its_name() -> None:
+    def shown(path: str, size_bytes: int) -> Artifact:
+        return Artifact(path=path, size_bytes=size_bytes, sha256="", content_type="text/html")
+
+    files = [found("result-1.html"), *(found(f"{number:04}") for number in range(MAX_ARTIFACTS))]
+    chosen, refused = choose(files, ["*"], [shown("result-1.html", 1)])
+
+    assert chosen == files[1:-1]
+    assert refused == [f"{len(files)} files match, at most {MAX_ARTIFACTS} are kept"]
+    assert choose(files[:1], ["*"], [shown("result-1.html", 1)]) == (
+        [],
+        ["'result-1.html' has the name of what the job has shown"],
+    )
+    assert choose([found("a", 2)], ["*"], [shown("b", MAX_ARTIFACTS_BYTES - 1)])[0] == []

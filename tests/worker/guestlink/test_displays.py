@@ -5,9 +5,10 @@ import json
 import pytest
 
 from leasebox.contract.errors import GuestProtocolError
-from leasebox_guest.frames import MAX_BUNDLE_BYTES, MAX_CELL_BYTES
-from leasebox_worker.guestlink.displays import MAX_TYPES, NOT_A_BUNDLE, Displays, bundle_json
-from leasebox_worker.guestlink.messages import Display, DisplayPart, Input
+from leasebox.contract.result import ARTIFACTS_MIME
+from leasebox_guest.frames import APART, MAX_APART_BYTES, MAX_BUNDLE_BYTES, MAX_CELL_APART_BYTES, MAX_CELL_BYTES
+from leasebox_worker.guestlink.displays import MAX_TYPES, NOT_A_BUNDLE, Displays, display_of
+from leasebox_worker.guestlink.messages import ApartPart, Display, DisplayPart, Input
 
 
 def test_parts_become_a_bundle_with_the_last_one() -> None:
@@ -44,7 +45,7 @@ def test_prompts_count_too() -> None:
     ],
 )
 def test_a_bundle_is_passed_on(bundle: dict[str, object]) -> None:
-    assert json.loads(bundle_json(json.dumps(bundle).encode())) == bundle
+    assert json.loads(display_of(json.dumps(bundle).encode()).bundle_json) == bundle
 
 
 @pytest.mark.parametrize(
@@ -65,8 +66,50 @@ def test_a_bundle_is_passed_on(bundle: dict[str, object]) -> None:
     ],
 )
 def test_what_is_no_bundle_becomes_a_note(data: bytes) -> None:
-    assert bundle_json(data) == NOT_A_BUNDLE
+    assert display_of(data) == Display(NOT_A_BUNDLE)
 
 
 def test_text_that_is_no_utf8_can_still_be_stored() -> None:
-    assert bundle_json(b'{"text/plain": "\\ud800\\udc00 \\ud800"}').decode() == '{"text/plain":"\U00010000 ?"}'
+    assert (
+        display_of(b'{"text/plain": "\\ud800\\udc00 \\ud800"}').bundle_json.decode() == '{"text/plain":"\U00010000 ?"}'
+    )
+
+
+def test_what_comes_before_a_bundle_is_bounded_each_and_in_all() -> None:
+    one, many = Displays(), Displays()
+    one.add_apart(ApartPart(bytes(MAX_APART_BYTES), is_last=False))
+    for _ in range(MAX_CELL_APART_BYTES // MAX_APART_BYTES):
+        many.add_apart(ApartPart(bytes(MAX_APART_BYTES), is_last=True))
+
+    for displays in (one, many):
+        with pytest.raises(GuestProtocolError):
+            displays.add_apart(ApartPart(b"x", is_last=True))
+
+
+@pytest.mark.parametrize(
+    ("named", "apart"),
+    [
+        (["text/html", "a/b"], ("text/html", "a/b")),
+        (["text/html", "text/html"], ()),
+        (["no type"], ()),
+        ([1], ()),
+        ([["a/b"]], ()),
+        ("a/b", ()),
+        ([f"a/{n}" for n in range(MAX_TYPES + 1)], ()),
+    ],
+)
+def test_a_bundle_names_what_came_before_it(named: object, apart: tuple[str, ...]) -> None:
+    bundle = {"text/plain": "x", APART: named}
+
+    assert display_of(json.dumps(bundle).encode()) == Display(b'{"text/plain":"x"}', apart)
+
+
+def test_a_bundle_may_have_nothing_but_what_came_before_it() -> None:
+    assert display_of(json.dumps({APART: ["a/b"]}).encode()) == Display(b"{}", ("a/b",))
+
+
+def test_a_cell_cannot_say_which_artifacts_hold_its_parts() -> None:
+    forged = {"text/plain": "x", ARTIFACTS_MIME: {"text/html": "../../etc/passwd"}}
+
+    assert display_of(json.dumps(forged).encode()) == Display(b'{"text/plain":"x"}')
+    assert display_of(json.dumps({ARTIFACTS_MIME: {"a/b": "x"}}).encode()) == Display(NOT_A_BUNDLE)

@@ -7,7 +7,16 @@ import pytest
 
 from leasebox.contract.errors import GuestProtocolError
 from leasebox_guest.frames import Kind
-from leasebox_worker.guestlink.messages import CellError, DisplayPart, Exited, Input, Output, Restarted, decode
+from leasebox_worker.guestlink.messages import (
+    ApartPart,
+    CellError,
+    DisplayPart,
+    Exited,
+    Input,
+    Output,
+    Restarted,
+    decode,
+)
 
 EXITED: dict[str, Any] = {
     "id": "j", "code": 0, "signal": None, "limit": None, "cancelled": False, "wall_s": 0.1, "cpu_s": 0.1,
@@ -88,6 +97,8 @@ def test_the_words_of_a_cell_are_understood() -> None:
     assert decode(Kind.INPUT, b'{"prompt": "name? "}') == Input("name? ")
     assert decode(Kind.DISPLAY, b"\1ab") == DisplayPart(b"ab", is_last=False)
     assert decode(Kind.DISPLAY, b"\0") == DisplayPart(b"", is_last=True)
+    assert decode(Kind.DISPLAY, b"\3ab") == ApartPart(b"ab", is_last=False)
+    assert decode(Kind.DISPLAY, b"\2") == ApartPart(b"", is_last=True)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +108,7 @@ def test_the_words_of_a_cell_are_understood() -> None:
         (Kind.INPUT, b"{}"),
         (Kind.INPUT, b'{"prompt": "' + b"p" * 4097 + b'"}'),
         (Kind.DISPLAY, b""),
-        (Kind.DISPLAY, b"\2{}"),
+        (Kind.DISPLAY, b"\4{}"),
     ],
 )
 def test_words_that_no_agent_lets_pass_are_refused(kind: Kind, payload: bytes) -> None:

@@ -41,7 +41,7 @@ def collect(attempt: Attempt, ended: Ended, before: Mapping[str, Found], deps: D
             return
         changed = [path for path, found in after.items() if before.get(path) != found]
         left.new_files = [shown(path) for path in changed[:MAX_NEW_FILES]]
-        wanted, refused = choose(list(after.values()), attempt.spec.artifacts)
+        wanted, refused = choose(list(after.values()), attempt.spec.artifacts, left.artifacts)
         if len(changed) > MAX_NEW_FILES:
             refused = [f"{len(changed)} files are new or changed, {MAX_NEW_FILES} are listed", *refused]
         refused += _keep(attempt, wanted, deps)
@@ -52,17 +52,26 @@ def collect(attempt: Attempt, ended: Ended, before: Mapping[str, Found], deps: D
         left.message = f"artifacts: {exc}"
 
 
-def choose(files: Sequence[Found], globs: Sequence[str]) -> tuple[list[Found], list[str]]:
-    """Which files are kept, in order of their paths, and what to say of those that are meant but beyond a bound."""
+def choose(
+    files: Sequence[Found], globs: Sequence[str], kept: Sequence[Artifact] = ()
+) -> tuple[list[Found], list[str]]:
+    """Which files are kept, in order of their paths, and what to say of those that are meant but beyond a bound.
+
+    Args:
+        kept: What the job has shown, which has its place among the artifacts already.
+    """
     is_meant = matcher(globs)
     chosen: list[Found] = []
     refused: list[str] = []
-    total_bytes = 0
+    total_bytes = sum(artifact.size_bytes for artifact in kept)
+    taken = {artifact.path for artifact in kept}
     meant = sorted((found for found in files if is_meant(found.path)), key=lambda found: found.path)
     for found in meant:
         if found.size_bytes > MAX_BLOB_BYTES:
             refused.append(f"{found.path!r} has {found.size_bytes} bytes, at most {MAX_BLOB_BYTES} are kept")
-        elif len(chosen) == MAX_ARTIFACTS:
+        elif shown(found.path) in taken:
+            refused.append(f"{found.path!r} has the name of what the job has shown")
+        elif len(chosen) + len(kept) == MAX_ARTIFACTS:
             refused.append(f"{len(meant)} files match, at most {MAX_ARTIFACTS} are kept")
             break
         elif total_bytes + found.size_bytes > MAX_ARTIFACTS_BYTES:

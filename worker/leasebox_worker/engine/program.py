@@ -13,7 +13,7 @@ from leasebox_worker.engine.live_input import live_input
 from leasebox_worker.engine.network import network
 from leasebox_worker.engine.outcome import Ended, name_ending
 from leasebox_worker.engine.sandboxes import Sandbox
-from leasebox_worker.guestlink.messages import Display, Exited, Input, Output, Refused, Restarted
+from leasebox_worker.guestlink.messages import ApartPart, Display, Exited, Input, Output, Refused, Restarted
 from leasebox_worker.guestlink.orders import Exec
 from leasebox_worker.policy.admit import Grant
 from leasebox_worker.policy.languages import Program
@@ -179,13 +179,18 @@ def _pump(attempt: Attempt, sandbox: Sandbox, deps: Deps, deadline: float) -> Ex
     """
     publisher = attempt.publisher
     while (now := time.monotonic()) < deadline + sandbox.link.held_s:
-        taken_bytes = 0
+        taken_bytes, redis_s = 0, 0.0
         for message in sandbox.link.read(publisher.wait_s(now, POLL_S)):
             match message:
                 case Output():
                     publisher.add(message)
                     taken_bytes += len(message.data)
-                case Display() | Input() | Restarted():
+                case ApartPart():
+                    redis_s += _keep_apart(attempt, message, deps)
+                    taken_bytes += len(message.data)
+                case Display():
+                    attempt.told.show(message, publisher, attempt.left)
+                case Input() | Restarted():
                     attempt.told.publish(message, publisher, sandbox)
                 case Exited():
                     return message
@@ -193,12 +198,19 @@ def _pump(attempt: Attempt, sandbox: Sandbox, deps: Deps, deadline: float) -> Ex
                     raise GuestProtocolError(f"the agent refused the job: {reason}")
         before = time.monotonic()
         publisher.flush_if_due()
-        redis_s = time.monotonic() - before
+        redis_s += time.monotonic() - before
         deadline += redis_s
         attempt.times.redis_s += redis_s
         if len(deps.running) > 1:
             sandbox.pace.keep(taken_bytes)
     return None
+
+
+def _keep_apart(attempt: Attempt, part: ApartPart, deps: Deps) -> float:
+    """Write a part of what becomes an artifact; how long that took."""
+    before = time.monotonic()
+    attempt.told.apart.add(part, lambda: deps.tracker.blobs.writers(attempt.work))
+    return time.monotonic() - before
 
 
 def _without_secrets(text: str, secrets: dict[str, str]) -> str:

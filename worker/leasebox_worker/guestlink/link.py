@@ -10,6 +10,7 @@ from leasebox_guest.frames import Decoder, FrameError, Kind, find_ready, pack, p
 from leasebox_worker.drivers.base import Channel, ChannelClosed
 from leasebox_worker.guestlink.displays import Displays
 from leasebox_worker.guestlink.messages import (
+    ApartPart,
     Credit,
     DisplayPart,
     Exited,
@@ -351,10 +352,12 @@ class GuestLink:
 
     def _whole(self, message: Message | None) -> Message | None:
         """Put what is shown together; None while parts are missing."""
-        if self._running is None and isinstance(message, DisplayPart | Input | Restarted):
+        if self._running is None and isinstance(message, DisplayPart | ApartPart | Input | Restarted):
             raise GuestProtocolError("a cell spoke that does not run")
         if isinstance(message, Input):
             self._displays.add_prompt(message)
+        if isinstance(message, ApartPart):
+            self._displays.add_apart(message)
         return self._displays.add(message) if isinstance(message, DisplayPart) else message
 
     def _accept(self, message: Message) -> bool:

@@ -54,10 +54,23 @@ class DisplayPart:
 
 
 @dataclass(frozen=True, slots=True)
+class ApartPart:
+    """A part of a content that is too large for its bundle, which follows."""
+
+    data: bytes
+    is_last: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Display:
-    """A MIME bundle that a cell shows, as JSON that Redis can hold."""
+    """A MIME bundle that a cell shows, as JSON that Redis can hold.
+
+    Attributes:
+        apart: MIME types of the contents that came before it, in order.
+    """
 
     bundle_json: bytes
+    apart: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +137,7 @@ class Held:
     """Every process of the job is stopped."""
 
 
-Message = Ready | Output | Credit | Exited | Refused | Held | Restarted | DisplayPart | Display | Input
+Message = Ready | Output | Credit | Exited | Refused | Held | Restarted | DisplayPart | ApartPart | Display | Input
 
 INTERPRETER = ("none", "kept", "lost")
 LOST_BY = (
@@ -202,10 +215,11 @@ def _failure(fields: object) -> CellError:
     )
 
 
-def _display_part(payload: bytes) -> DisplayPart:
-    if payload[:1] not in (b"\0", b"\1"):
+def _display_part(payload: bytes) -> DisplayPart | ApartPart:
+    if payload[:1] not in (b"\0", b"\1", b"\2", b"\3"):
         raise GuestProtocolError("a part of a display that neither goes on nor ends")
-    return DisplayPart(payload[1:], is_last=payload[:1] == b"\0")
+    is_last = not payload[0] & 1
+    return ApartPart(payload[1:], is_last) if payload[0] & 2 else DisplayPart(payload[1:], is_last)
 
 
 def _one_of(data: dict[str, Any], name: str, known: tuple[str, ...]) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from leasebox.cli.saved import as_text, save, save_artifacts
 from leasebox.contract.errors import FileError
-from leasebox.contract.result import Artifact, Failure, Outcome, Result
+from leasebox.contract.result import ARTIFACTS_MIME, Artifact, Failure, Outcome, Result
 
 RESULT = Result(
     job="j",
@@ -40,6 +40,7 @@ def test_no_folder_is_made_for_nothing(tmp_path: Path) -> None:
 
 def test_a_terminal_gets_the_plain_form_or_the_types() -> None:
     assert [as_text(bundle) for bundle in RESULT.results] == ["42", "P", "[application/json, image/jpeg]"]
+    assert as_text({"a/b": "", ARTIFACTS_MIME: {"text/html": "result-1.html"}}) == "[a/b, text/html: result-1.html]"
 
 
 def test_a_result_shows_itself_as_text_outside_of_notebooks(capsys: pytest.CaptureFixture[str]) -> None:
