@@ -13,6 +13,7 @@ import resource
 import socket
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from contextlib import ExitStack
@@ -80,7 +81,7 @@ def wait_until_healthy(port: int) -> None:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz"):
                 return
         except OSError:
-            time.sleep(0.05)
+            threading.Event().wait(0.05)
     raise SystemExit("the API did not start")
 
 
