@@ -18,9 +18,10 @@ from leasebox._backend import Flow
 from leasebox._carry import carry_out, carry_out_async
 from leasebox._content import Source
 from leasebox._http_backend import EventStream, Listen, Release, Request, unreachable
+from leasebox._quota import restored
 from leasebox.config import hide_password
 from leasebox.contract import CONTRACT_VERSION
-from leasebox.contract.errors import BrokerUnavailable, ConfigError, LeaseboxError, QueueError, rebuild
+from leasebox.contract.errors import BrokerUnavailable, ConfigError, LeaseboxError
 from leasebox.contract.events import Event
 
 A = TypeVar("A")
@@ -83,10 +84,7 @@ def error_of(status: int, data: object, url: str) -> LeaseboxError:
     """The error that a refusal means; one that is no problem document comes from something between us and the API."""
     if not isinstance(data, dict) or "code" not in data:
         return unreachable(url, f"something answered with status {status}")
-    error = rebuild(str(data["code"]), str(data.get("detail", "")), data.get("hint"))
-    if isinstance(error, QueueError):
-        error.retry_after_s = data.get("retry_after_s")
-    return error
+    return restored(data)
 
 
 @contextmanager

@@ -45,6 +45,9 @@ class ItemProblem(BaseModel):
     detail: str
     hint: str | None = None
     retry_after_s: float | None = None
+    quota: str | None = None
+    bound: float | None = None
+    position: int | None = None
 
 
 class QueuedItem(BaseModel):
