@@ -32,6 +32,8 @@ _ANSWER_S = 30.0
 # Even for a shorter wait an answer gets this time to begin.
 _LEAST_S = 1.0
 _PASSING = (502, 503, 504)
+_MAX_ASKED_S = 10.0
+"""Longer than this no request is held back: who made it is told."""
 
 
 @dataclass(slots=True)
@@ -78,6 +80,21 @@ def pause_s(tried: int, asked_s: float | None, draw: float) -> float:
     """
     drawn: float = draw * min(_MAX_PAUSE_S, _PAUSE_S * 2**tried)
     return drawn if asked_s is None else max(drawn, min(asked_s, _MAX_PAUSE_S))
+
+
+def limited_pause_s(method: str, asked_s: float | None, draw: float) -> float | None:
+    """How long to rest before asking again what was refused for its rate; None: not at all.
+
+    Reads alone are asked again: a submit beyond a quota is the caller's to hear of, as over Redis, and `map` and
+    batches pace themselves by it. The rest is longer than asked for, so that not all who were refused come at once.
+
+    Args:
+        asked_s: Of `Retry-After`.
+        draw: Uniform in [0, 1).
+    """
+    if method != "GET" or asked_s is None or asked_s > _MAX_ASKED_S:
+        return None
+    return asked_s * (1 + draw / 2)
 
 
 def error_of(status: int, data: object, url: str) -> LeaseboxError:
@@ -135,6 +152,15 @@ def _json(response: httpx2.Response) -> Any:
         return None
 
 
+def _rest_s(request: Request[Any], response: httpx2.Response, tried: int) -> float | None:
+    """How long to rest before asking again; None: the answer stands."""
+    if tried == TRIES:
+        return None
+    if response.status_code == 429:
+        return limited_pause_s(request.method, _asked_s(response), random.random())
+    return pause_s(tried, _asked_s(response), random.random()) if response.status_code in _PASSING else None
+
+
 def _asked_s(response: httpx2.Response) -> float | None:
     text = response.headers.get("retry-after", "")
     return float(text) if text.isdigit() else None
@@ -168,17 +194,18 @@ class HttpTransport:
 
     def _ask(self, request: Request[A]) -> A:
         for tried in range(1, TRIES + 1):
-            asked_s = None
+            rest_s = pause_s(tried, None, random.random())
             try:
                 with _translated(self._place.url):
                     response = self._http.send(self._made(request, _ANSWER_S + request.wait_s))
-                if response.status_code not in _PASSING or tried == TRIES:
+                asked_s = _rest_s(request, response, tried)
+                if asked_s is None:
                     return _value(self._place.url, request, response)
-                asked_s = _asked_s(response)
+                rest_s = asked_s
             except BrokerUnavailable:
                 if tried == TRIES:
                     raise
-            time.sleep(pause_s(tried, asked_s, random.random()))
+            time.sleep(rest_s)
         raise AssertionError("unreachable")
 
     def _made(self, request: Request[A], read_s: float) -> httpx2.Request:
@@ -263,17 +290,18 @@ class AsyncHttpTransport:
 
     async def _ask(self, request: Request[A]) -> A:
         for tried in range(1, TRIES + 1):
-            asked_s = None
+            rest_s = pause_s(tried, None, random.random())
             try:
                 with _translated(self._place.url):
                     response = await self._http.send(self._made(request, _ANSWER_S + request.wait_s))
-                if response.status_code not in _PASSING or tried == TRIES:
+                asked_s = _rest_s(request, response, tried)
+                if asked_s is None:
                     return _value(self._place.url, request, response)
-                asked_s = _asked_s(response)
+                rest_s = asked_s
             except BrokerUnavailable:
                 if tried == TRIES:
                     raise
-            await asyncio.sleep(pause_s(tried, asked_s, random.random()))
+            await asyncio.sleep(rest_s)
         raise AssertionError("unreachable")
 
     def _made(self, request: Request[A], read_s: float) -> httpx2.Request:

@@ -43,6 +43,7 @@ No other module and no script writes key text: scripts get `Keys.names` (prefixe
 | `lb:key:{id}`, `lb:keys` | hash, set | an API key, without its secret; ids of all | installation |
 | `lb:audit` | stream | audit chain | installation; the newest 100,000 entries |
 | `lb:audit:head` | hash | its last entry, and the last one that was cut off | installation |
+| `lb:requests/...` | string | requests of an API key in a minute, of the library `limits` | TTL 2 min |
 | `lb:installation` | string | id, in the labels of sandboxes | installation |
 | `lb:bell` | channel | id of a job or batch that has new events | - |
 | `leasebox.{class}`, `leasebox.node.{n}.{class}` | list | wake-ups, in Celery's format | consumed; script forget |
@@ -277,6 +278,10 @@ class Keys:
     def api_keys(self) -> str:
         """The ids of all API keys."""
         return f"{self.prefix}:keys"
+
+    def requests(self) -> str:
+        """What the library `limits` puts before its keys, which count the requests of API keys."""
+        return f"{self.prefix}:requests"
 
     def audit(self) -> str:
         """The stream of the audit chain."""

@@ -136,17 +136,20 @@ async def _submitted(desk: Desk, items: Sequence[Item], batch: str, *, is_last: 
     if is_last:
         await desk.run(desk.backend.seal_batch(batch))
     stands = await desk.run(desk.backend.batch(batch))
-    told = [_told(item, given) for item, given in zip(items, answers, strict=True)]
+    told = [_told(desk, item, given) for item, given in zip(items, answers, strict=True)]
     desk.notes.update(target=batch, jobs=len(told), refused=sum(one.error is not None for one in told))
     wrong = [ItemError(index=one.index, code=one.error.code, detail=one.error.detail) for one in told if one.error]
     made = BatchAnswer(**stands.model_dump(), errors=wrong, jobs=told)
     return answer(made, 202, {"Location": f"/v1/batches/{batch}"})
 
 
-def _told(item: Item, given: Submitted | LeaseboxError) -> QueuedItem:
+def _told(desk: Desk, item: Item, given: Submitted | LeaseboxError) -> QueuedItem:
     if isinstance(given, Submitted):
+        desk.rates.submitted(given.pace)
         return QueuedItem(index=item.index, job=given.job, existing=given.is_existing, batch=given.batch)
-    problem = ItemProblem(code=given.code, detail=given.detail, hint=given.hint, **_quota.members(given))
+    members = _quota.members(given)
+    desk.rates.refused(members)
+    problem = ItemProblem(code=given.code, detail=given.detail, hint=given.hint, **members)
     return QueuedItem(index=item.index, error=problem)
 
 

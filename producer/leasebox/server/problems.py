@@ -15,6 +15,7 @@ from starlette.responses import Response
 from leasebox import _quota
 from leasebox.contract.errors import BrokerUnavailable, ConfigError, LeaseboxError, StreamError
 from leasebox.contract.faults import faults_text, fields_of, meant, told_of
+from leasebox.server.rates import rates_of
 
 MEDIA_TYPE = "application/problem+json"
 log = logging.getLogger("leasebox.server")
@@ -73,6 +74,7 @@ def problem_of(error: LeaseboxError, scope: Any, status: int | None = None) -> P
     members = _quota.members(error)
     if status in (429, 503) and members.get("retry_after_s") is None:
         members["retry_after_s"] = _BACK_IN_S
+    rates_of(scope).refused(members)
     made = Problem(
         type=f"urn:leasebox:error:{error.code}",
         title=HTTPStatus(status).phrase,
