@@ -18,22 +18,18 @@ from leasebox._backend import Flow
 from leasebox._carry import carry_out, carry_out_async
 from leasebox._content import Source
 from leasebox._http_backend import EventStream, Listen, Release, Request, unreachable
+from leasebox._pauses import TRIES, pause_s, rest_s_of, sat_out_s
 from leasebox._quota import restored
 from leasebox.config import hide_password
 from leasebox.contract import CONTRACT_VERSION
-from leasebox.contract.errors import BrokerUnavailable, ConfigError, LeaseboxError
+from leasebox.contract.errors import BrokerUnavailable, ConfigError, LeaseboxError, QuotaExceeded
 from leasebox.contract.events import Event
 
 A = TypeVar("A")
-TRIES = 8
-_PAUSE_S, _MAX_PAUSE_S = 0.05, 2.0
 _CONNECT_S = 5.0
 _ANSWER_S = 30.0
 # Even for a shorter wait an answer gets this time to begin.
 _LEAST_S = 1.0
-_PASSING = (502, 503, 504)
-_MAX_ASKED_S = 10.0
-"""Longer than this no request is held back: who made it is told."""
 
 
 @dataclass(slots=True)
@@ -66,35 +62,6 @@ def _place(url: str, key: str | None) -> _Place:
     if key is not None:
         headers["Authorization"] = f"Bearer {key}"
     return _Place(url.rstrip("/"), headers)
-
-
-def pause_s(tried: int, asked_s: float | None, draw: float) -> float:
-    """How long to rest before the next try: full jitter, doubling; never less than the server asked for.
-
-    Args:
-        tried: How many tries have failed, from 1 on.
-        asked_s: Of `Retry-After`.
-        draw: Uniform in [0, 1).
-
-    Source: M. Brooker, "Exponential Backoff And Jitter".
-    """
-    drawn: float = draw * min(_MAX_PAUSE_S, _PAUSE_S * 2**tried)
-    return drawn if asked_s is None else max(drawn, min(asked_s, _MAX_PAUSE_S))
-
-
-def limited_pause_s(method: str, asked_s: float | None, draw: float) -> float | None:
-    """How long to rest before asking again what was refused for its rate; None: not at all.
-
-    Reads alone are asked again: a submit beyond a quota is the caller's to hear of, as over Redis, and `map` and
-    batches pace themselves by it. The rest is longer than asked for, so that not all who were refused come at once.
-
-    Args:
-        asked_s: Of `Retry-After`.
-        draw: Uniform in [0, 1).
-    """
-    if method != "GET" or asked_s is None or asked_s > _MAX_ASKED_S:
-        return None
-    return asked_s * (1 + draw / 2)
 
 
 def error_of(status: int, data: object, url: str) -> LeaseboxError:
@@ -152,20 +119,6 @@ def _json(response: httpx2.Response) -> Any:
         return None
 
 
-def _rest_s(request: Request[Any], response: httpx2.Response, tried: int) -> float | None:
-    """How long to rest before asking again; None: the answer stands."""
-    if tried == TRIES:
-        return None
-    if response.status_code == 429:
-        return limited_pause_s(request.method, _asked_s(response), random.random())
-    return pause_s(tried, _asked_s(response), random.random()) if response.status_code in _PASSING else None
-
-
-def _asked_s(response: httpx2.Response) -> float | None:
-    text = response.headers.get("retry-after", "")
-    return float(text) if text.isdigit() else None
-
-
 class HttpTransport:
     """Carries out the flows of an `HttpBackend`, blocking; safe to share between threads."""
 
@@ -198,7 +151,7 @@ class HttpTransport:
             try:
                 with _translated(self._place.url):
                     response = self._http.send(self._made(request, _ANSWER_S + request.wait_s))
-                asked_s = _rest_s(request, response, tried)
+                asked_s = rest_s_of(request.method, response, tried)
                 if asked_s is None:
                     return _value(self._place.url, request, response)
                 rest_s = asked_s
@@ -221,6 +174,9 @@ class HttpTransport:
         try:
             with _translated(self._place.url):
                 found = self._next(stream, block_s)
+        except QuotaExceeded as exc:
+            time.sleep(sat_out_s(exc, block_s))
+            return []
         except BrokerUnavailable as exc:
             self._drop(stream)
             if isinstance(exc.__cause__, httpx2.ReadTimeout):
@@ -294,7 +250,7 @@ class AsyncHttpTransport:
             try:
                 with _translated(self._place.url):
                     response = await self._http.send(self._made(request, _ANSWER_S + request.wait_s))
-                asked_s = _rest_s(request, response, tried)
+                asked_s = rest_s_of(request.method, response, tried)
                 if asked_s is None:
                     return _value(self._place.url, request, response)
                 rest_s = asked_s
@@ -317,6 +273,9 @@ class AsyncHttpTransport:
         try:
             with _translated(self._place.url):
                 found = await self._next(stream, block_s)
+        except QuotaExceeded as exc:
+            await asyncio.sleep(sat_out_s(exc, block_s))
+            return []
         except BrokerUnavailable as exc:
             await self._drop(stream)
             if isinstance(exc.__cause__, httpx2.ReadTimeout):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from leasebox import AsyncClient, Client, _quota, errors
-from leasebox._http import limited_pause_s
+from leasebox._pauses import limited_pause_s
 from leasebox.config import ClientSettings
 from leasebox.contract.keys import Keys
 from leasebox.contract.scripts import client_answers
@@ -122,9 +122,11 @@ class _Busy(BaseHTTPRequestHandler):
         is_refused = seen.count(self.command) == 1
         self.rfile.read(int(self.headers.get("content-length") or 0))
         body = {"code": "quota_exceeded", "detail": "d", "quota": "requests_per_minute", "bound": 1, "retry_after_s": 1}
-        sent = json.dumps(body if is_refused else []).encode()
-        self.send_response(429 if is_refused else 200)
-        self.send_header("Content-Length", str(len(sent)))
+        is_stream = "/events" in self.path
+        sent = json.dumps(body).encode() if is_refused else b"" if is_stream else b"[]"
+        self.send_response(429 if is_refused else 204 if is_stream else 200)
+        if sent:
+            self.send_header("Content-Length", str(len(sent)))
         if is_refused:
             self.send_header("Retry-After", "1")
         self.end_headers()
@@ -136,22 +138,36 @@ class _Busy(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-@pytest.mark.slow
-def test_a_read_that_is_refused_for_its_rate_is_asked_again_and_a_submit_is_not(settings: ClientSettings):
+@pytest.fixture
+def busy(settings: ClientSettings) -> Iterator[tuple[ClientSettings, list[str]]]:
+    """Settings of a client of such an API, and the methods that it was asked."""
     server = HTTPServer(("127.0.0.1", 0), _Busy)
     server.seen = []  # type: ignore[attr-defined]
-    serving = threading.Thread(target=server.serve_forever, daemon=True)
-    serving.start()
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_port}"
-    try:
-        with Client(settings=ClientSettings(url=url, home=settings.home, _env_file=None)) as client:
-            assert client.queues() == []
-            with pytest.raises(errors.QuotaExceeded) as found:
-                client.submit("1")
-    finally:
-        server.shutdown()
-        server.server_close()
+    yield ClientSettings(url=url, home=settings.home, _env_file=None), server.seen  # type: ignore[attr-defined]
+    server.shutdown()
+    server.server_close()
 
-    assert server.seen.count("GET") == 2  # type: ignore[attr-defined]
-    assert server.seen.count("POST") == 1  # type: ignore[attr-defined]
+
+@pytest.mark.slow
+def test_a_read_that_is_refused_for_its_rate_is_asked_again_and_a_submit_is_not(
+    busy: tuple[ClientSettings, list[str]],
+):
+    settings, seen = busy
+    with Client(settings=settings) as client:
+        assert client.queues() == []
+        with pytest.raises(errors.QuotaExceeded) as found:
+            client.submit("1")
+
+    assert (seen.count("GET"), seen.count("POST")) == (2, 1)
     assert (found.value.quota, found.value.bound, found.value.retry_after_s) == ("requests_per_minute", 1.0, 1.0)
+
+
+@pytest.mark.slow
+async def test_a_stream_that_is_refused_for_its_rate_is_opened_again(busy: tuple[ClientSettings, list[str]]):
+    settings, seen = busy
+    async with AsyncClient(settings=settings) as client:
+        found = [event async for event in client.job("j").events()]
+
+    assert (found, seen) == ([], ["GET", "GET"])
