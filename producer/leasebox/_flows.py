@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from leasebox import _reads, _sessions
+from leasebox import _quota, _reads, _sessions
 from leasebox._reads import Flow, Place
 from leasebox._stream import START, EventReader
 from leasebox._submit import Profile
@@ -23,12 +23,13 @@ MAX_SCANNED = 10_000
 class Submitted:
     """An accepted job; `is_existing` when an earlier submit with the same idempotency key had made it.
 
-    `batch`: of an existing job, the one that it belongs to.
+    `batch`: of an existing job, the one that it belongs to. `pace`: how often its tenant may submit, if that is bound.
     """
 
     job: str
     is_existing: bool
     batch: str | None = None
+    pace: client_answers.SubmitPace | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ def told(answer: object, record: NewJob) -> Submitted:
     """Turn the script's answer into a value or the error that it means."""
     match answer:
         case client_answers.Accepted():
-            return Submitted(answer.job, False)
+            return Submitted(answer.job, False, pace=answer.pace)
         case client_answers.Existing():
             # A repeat of this very call, whose first reply was lost, is no earlier submit.
             return Submitted(answer.job, answer.job != record.job, answer.batch or None)
@@ -73,11 +74,7 @@ def told(answer: object, record: NewJob) -> Submitted:
                 f"idempotency_key: {record.idempotency_key!r} belongs to job {answer.job}, which has another spec"
             )
         case client_answers.Full():
-            raise errors.QueueFull(
-                f"queue {record.priority} is full",
-                hint=_sessions.later(answer.retry_after),
-                retry_after_s=answer.retry_after,
-            )
+            raise _quota.queue_full(answer, record.priority)
         case (
             client_answers.ProfileDiffers()
             | client_answers.Quota()

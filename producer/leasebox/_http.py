@@ -18,19 +18,18 @@ from leasebox._backend import Flow
 from leasebox._carry import carry_out, carry_out_async
 from leasebox._content import Source
 from leasebox._http_backend import EventStream, Listen, Release, Request, unreachable
+from leasebox._pauses import TRIES, pause_s, rest_s_of, sat_out_s
+from leasebox._quota import restored
 from leasebox.config import hide_password
 from leasebox.contract import CONTRACT_VERSION
-from leasebox.contract.errors import BrokerUnavailable, ConfigError, LeaseboxError, QueueError, rebuild
+from leasebox.contract.errors import BrokerUnavailable, ConfigError, LeaseboxError, QuotaExceeded
 from leasebox.contract.events import Event
 
 A = TypeVar("A")
-TRIES = 8
-_PAUSE_S, _MAX_PAUSE_S = 0.05, 2.0
 _CONNECT_S = 5.0
 _ANSWER_S = 30.0
 # Even for a shorter wait an answer gets this time to begin.
 _LEAST_S = 1.0
-_PASSING = (502, 503, 504)
 
 
 @dataclass(slots=True)
@@ -65,28 +64,11 @@ def _place(url: str, key: str | None) -> _Place:
     return _Place(url.rstrip("/"), headers)
 
 
-def pause_s(tried: int, asked_s: float | None, draw: float) -> float:
-    """How long to rest before the next try: full jitter, doubling; never less than the server asked for.
-
-    Args:
-        tried: How many tries have failed, from 1 on.
-        asked_s: Of `Retry-After`.
-        draw: Uniform in [0, 1).
-
-    Source: M. Brooker, "Exponential Backoff And Jitter".
-    """
-    drawn: float = draw * min(_MAX_PAUSE_S, _PAUSE_S * 2**tried)
-    return drawn if asked_s is None else max(drawn, min(asked_s, _MAX_PAUSE_S))
-
-
 def error_of(status: int, data: object, url: str) -> LeaseboxError:
     """The error that a refusal means; one that is no problem document comes from something between us and the API."""
     if not isinstance(data, dict) or "code" not in data:
         return unreachable(url, f"something answered with status {status}")
-    error = rebuild(str(data["code"]), str(data.get("detail", "")), data.get("hint"))
-    if isinstance(error, QueueError):
-        error.retry_after_s = data.get("retry_after_s")
-    return error
+    return restored(data)
 
 
 @contextmanager
@@ -137,11 +119,6 @@ def _json(response: httpx2.Response) -> Any:
         return None
 
 
-def _asked_s(response: httpx2.Response) -> float | None:
-    text = response.headers.get("retry-after", "")
-    return float(text) if text.isdigit() else None
-
-
 class HttpTransport:
     """Carries out the flows of an `HttpBackend`, blocking; safe to share between threads."""
 
@@ -170,17 +147,18 @@ class HttpTransport:
 
     def _ask(self, request: Request[A]) -> A:
         for tried in range(1, TRIES + 1):
-            asked_s = None
+            rest_s = pause_s(tried, None, random.random())
             try:
                 with _translated(self._place.url):
                     response = self._http.send(self._made(request, _ANSWER_S + request.wait_s))
-                if response.status_code not in _PASSING or tried == TRIES:
+                asked_s = rest_s_of(request.method, response, tried)
+                if asked_s is None:
                     return _value(self._place.url, request, response)
-                asked_s = _asked_s(response)
+                rest_s = asked_s
             except BrokerUnavailable:
                 if tried == TRIES:
                     raise
-            time.sleep(pause_s(tried, asked_s, random.random()))
+            time.sleep(rest_s)
         raise AssertionError("unreachable")
 
     def _made(self, request: Request[A], read_s: float) -> httpx2.Request:
@@ -196,6 +174,9 @@ class HttpTransport:
         try:
             with _translated(self._place.url):
                 found = self._next(stream, block_s)
+        except QuotaExceeded as exc:
+            time.sleep(sat_out_s(exc, block_s))
+            return []
         except BrokerUnavailable as exc:
             self._drop(stream)
             if isinstance(exc.__cause__, httpx2.ReadTimeout):
@@ -265,17 +246,18 @@ class AsyncHttpTransport:
 
     async def _ask(self, request: Request[A]) -> A:
         for tried in range(1, TRIES + 1):
-            asked_s = None
+            rest_s = pause_s(tried, None, random.random())
             try:
                 with _translated(self._place.url):
                     response = await self._http.send(self._made(request, _ANSWER_S + request.wait_s))
-                if response.status_code not in _PASSING or tried == TRIES:
+                asked_s = rest_s_of(request.method, response, tried)
+                if asked_s is None:
                     return _value(self._place.url, request, response)
-                asked_s = _asked_s(response)
+                rest_s = asked_s
             except BrokerUnavailable:
                 if tried == TRIES:
                     raise
-            await asyncio.sleep(pause_s(tried, asked_s, random.random()))
+            await asyncio.sleep(rest_s)
         raise AssertionError("unreachable")
 
     def _made(self, request: Request[A], read_s: float) -> httpx2.Request:
@@ -291,6 +273,9 @@ class AsyncHttpTransport:
         try:
             with _translated(self._place.url):
                 found = await self._next(stream, block_s)
+        except QuotaExceeded as exc:
+            await asyncio.sleep(sat_out_s(exc, block_s))
+            return []
         except BrokerUnavailable as exc:
             await self._drop(stream)
             if isinstance(exc.__cause__, httpx2.ReadTimeout):

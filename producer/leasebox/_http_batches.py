@@ -14,8 +14,9 @@ from leasebox._batches import CHUNK_BYTES, CHUNK_SPECS, Answer, Item
 from leasebox._flows import Submitted
 from leasebox._http_backend import EventStream, HttpBackend, Listen, Release, Request
 from leasebox._ids import new_job_id
+from leasebox._quota import restored
 from leasebox.contract.batches import BatchEvent, BatchInfo, event_of
-from leasebox.contract.errors import LeaseboxError, QueueError, rebuild
+from leasebox.contract.errors import LeaseboxError
 
 Body = dict[str, Any]
 
@@ -88,11 +89,7 @@ def _answer(told: Body, item: Item) -> Answer:
     if told["error"] is None:
         is_made = not isinstance(item.spec, LeaseboxError) and item.spec.idempotency_key is None
         return Submitted(told["job"], told["existing"] and not is_made, told["batch"])
-    problem = told["error"]
-    error = rebuild(problem["code"], problem["detail"], problem["hint"])
-    if isinstance(error, QueueError):
-        error.retry_after_s = problem["retry_after_s"]
-    return error
+    return restored(told["error"])
 
 
 def _chunks(items: Iterable[Item]) -> Iterator[list[tuple[Item, Body | LeaseboxError]]]:

@@ -75,7 +75,7 @@ def feed(keys: Keys, tenant: str, job: str, chunk: InputChunk) -> Flow[None]:
     match answer:
         case answers.Gone():
             raise no_job(job)
-        case client_answers.Full():
+        case client_answers.InputFull():
             raise QueueFull(
                 f"stdin: {scripts.STDIN_MAX_BYTES} bytes wait for job {job} to read them",
                 hint="write more when it has read",

@@ -221,6 +221,11 @@ class AsyncRedisTransport:
             _try_options(self._redis.connection_pool)
         self._runner = AsyncRunner(self._redis)
 
+    @property
+    def pool(self) -> redis.asyncio.ConnectionPool:
+        """Its connections, for a library that speaks to the same Redis."""
+        return self._redis.connection_pool
+
     async def run(self, flow: Flow[A]) -> A:
         """As `RedisTransport.run`."""
         return await carry_out_async(flow, self.do)

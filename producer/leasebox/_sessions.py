@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from leasebox._quota import quota_exceeded
 from leasebox._reads import Argument, Flow, Query, fields_of, text_of
 from leasebox.contract import errors
 from leasebox.contract.keys import Keys
@@ -150,18 +151,9 @@ def refusal(answer: object, tenant: str, name: str | None) -> errors.LeaseboxErr
         case client_answers.Expired():
             return errors.SessionExpired(f"session {name} is gone ({answer.reason}): it {reason_text(answer.reason)}")
         case client_answers.Quota():
-            return errors.QuotaExceeded(
-                f"tenant {tenant} is at its quota ({answer.which})",
-                hint=later(answer.retry_after),
-                retry_after_s=answer.retry_after,
-            )
+            return quota_exceeded(answer, tenant)
         case _:
             raise TypeError(f"no refusal: {answer!r}")
-
-
-def later(retry_after_s: float) -> str:
-    """When to try again, as a hint."""
-    return f"try again in {max(retry_after_s, 0.1):.3g} s"
 
 
 def info(keys: Keys, tenant: str, name: str) -> Flow[SessionInfo]:

@@ -136,6 +136,8 @@ class ApiSettings(ClientSettings):
     audit_key: SecretStr | None = None
     """Secret under which entries of the audit log are chained, at least 16 bytes, the same for workers; none = plain
     SHA-256. Further ones behind commas are earlier keys, which `leasebox audit verify` needs."""
+    api_requests_per_minute: int | None = Field(None, ge=1, le=10**9)
+    """Requests of one key in any minute, all API processes together; none = no bound."""
     cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)] = ()
     """Origins whose pages may ask, separated by commas; none = no other origin."""
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$")

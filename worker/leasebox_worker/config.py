@@ -184,6 +184,9 @@ class WorkerSettings(BaseSettings):
     sweep_period_s: Seconds = Field(60.0, gt=0, description="how often idle sessions are looked for")
     drain_timeout_s: Seconds = Field(60.0, ge=0, description="how long a stopping worker waits for what runs")
     profiles_file: Path | None = Field(None, description="TOML, see `ops/profiles.toml`; default the built-in profiles")
+    tenants_file: Path | None = Field(
+        None, description="TOML with the quotas of tenants, see `ops/tenants.toml`; default there are none"
+    )
     metrics_port: int | None = Field(
         None, ge=1, le=65535, description="of Prometheus metrics on 127.0.0.1; default none are offered"
     )

@@ -135,19 +135,31 @@ class BrokerUnavailable(QueueError):
 
 
 class QueueFull(QueueError):
-    """The queue holds as many jobs as its operator allows, or Redis is at its memory limit."""
+    """The queue holds as many jobs as its operator allows, or Redis is at its memory limit.
+
+    Attributes:
+        position: How many jobs the queue holds, all before the refused one; None where it is not a queue that is full.
+    """
 
     code = "queue_full"
     retryable = True
     http_status = 429
+    position: int | None = None
 
 
 class QuotaExceeded(QueueError):
-    """The tenant has as many jobs or sessions as it may have."""
+    """The tenant has or does as much as its operator allows.
+
+    Attributes:
+        quota: The field of the operator's file that is reached, or `requests_per_minute`; None where it is not told.
+        bound: Its value; seconds, bytes or a number.
+    """
 
     code = "quota_exceeded"
     retryable = True
     http_status = 429
+    quota: str | None = None
+    bound: float | None = None
 
 
 class IdempotencyConflict(QueueError):

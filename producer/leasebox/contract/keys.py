@@ -29,7 +29,8 @@ No other module and no script writes key text: scripts get `Keys.names` (prefixe
 | `lb:node:{n}:pools` | set | `{inc}:{profile}` of each pool | scripts adopt, forget |
 | `lb:node:{n}:control` | stream | cancel, close, measure, drain | script forget; 1,000 entries |
 | `lb:tenant:{t}:queued`, `:running`, `:sessions` | set | what counts against quotas | jobs, sessions |
-| `lb:tenant:{t}:parked` | zset | runnable lines of a full tenant -> since | the lines |
+| `lb:tenant:{t}:parked` | zset | runnable lines of a full tenant -> when their heads were submitted | the lines |
+| `lb:parking` | set | tenants that may have parked lines | script expire |
 | `lb:tenant:{t}:recent` | zset | last 10,000 jobs -> `submitted_at` | bounded |
 | `lb:tenant:{t}:usage:{day}` | hash | `cpu_s`, `bytes` of a UTC day | TTL 2 days |
 | `lb:tenant:{t}:submits:{minute}` | string | how many | TTL 2 min |
@@ -42,6 +43,7 @@ No other module and no script writes key text: scripts get `Keys.names` (prefixe
 | `lb:key:{id}`, `lb:keys` | hash, set | an API key, without its secret; ids of all | installation |
 | `lb:audit` | stream | audit chain | installation; the newest 100,000 entries |
 | `lb:audit:head` | hash | its last entry, and the last one that was cut off | installation |
+| `lb:requests/...` | string | requests of an API key in a minute, of the library `limits` | TTL 2 min |
 | `lb:installation` | string | id, in the labels of sandboxes | installation |
 | `lb:bell` | channel | id of a job or batch that has new events | - |
 | `leasebox.{class}`, `leasebox.node.{n}.{class}` | list | wake-ups, in Celery's format | consumed; script forget |
@@ -83,7 +85,7 @@ class Keys:
                 "nodes": f"{p}:nodes", "node": f"{p}:node:", "claims": ":claims", "sessions": ":sessions",
                 "expiry": ":expiry", "pool": ":pool:", "pools": ":pools", "control": ":control",
                 "tenant": f"{p}:tenant:", "running": ":running", "parked": ":parked", "recent": ":recent",
-                "usage": ":usage:", "submits": ":submits:",
+                "usage": ":usage:", "submits": ":submits:", "parking": f"{p}:parking",
                 "batch": f"{p}:batch:", "batches": f"{p}:batches", "webhook": f"{p}:webhook:due",
                 "webhook_log": f"{p}:webhook:log:",
                 "tenants": f"{p}:tenants", "settings": f"{p}:settings", "bell": f"{p}:bell",
@@ -217,6 +219,10 @@ class Keys:
         """The lines of a tenant that wait for its own quota."""
         return f"{self.prefix}:tenant:{tenant}:parked"
 
+    def parking(self) -> str:
+        """The tenants that may have parked lines."""
+        return f"{self.prefix}:parking"
+
     def recent(self, tenant: str) -> str:
         """The newest jobs of a tenant."""
         return f"{self.prefix}:tenant:{tenant}:recent"
@@ -272,6 +278,10 @@ class Keys:
     def api_keys(self) -> str:
         """The ids of all API keys."""
         return f"{self.prefix}:keys"
+
+    def requests(self) -> str:
+        """What the library `limits` puts before its keys, which count the requests of API keys."""
+        return f"{self.prefix}:requests"
 
     def audit(self) -> str:
         """The stream of the audit chain."""

@@ -13,6 +13,7 @@ from leasebox.config import ApiSettings, load_api
 from leasebox.server import audit, batches, events, files, installation, jobs, page, problems, sessions, stdin
 from leasebox.server.gate import Gate
 from leasebox.server.meter import Meter
+from leasebox.server.rates import HEADERS
 from leasebox.server.service import Service
 
 _ABOUT = "Run untrusted code from a queue in sandboxes. Errors are problem documents (RFC 9457) with a `code`."
@@ -72,7 +73,7 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST", "PUT", "DELETE"],
             allow_headers=["Authorization", "X-API-Key", "Content-Type", "Idempotency-Key", "Last-Event-ID"],
-            expose_headers=["ETag", "Location", "Retry-After", "X-Request-Id"],
+            expose_headers=["ETag", "Location", "Retry-After", "X-Request-Id", *HEADERS],
         )
     has_keys, trail = service.pepper is not None, service.trail
     app.add_middleware(Gate, has_keys=has_keys, origins=settings.cors_origins, meter=meter, trail=trail)

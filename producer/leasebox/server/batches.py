@@ -11,13 +11,13 @@ from fastapi import APIRouter, Header, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from leasebox import _batches
+from leasebox import _batches, _quota
 from leasebox._batches import BatchReader, Item
 from leasebox._flows import Submitted
 from leasebox._ids import new_job_id
 from leasebox._stream import Pace
 from leasebox.contract.batches import BATCH_ID, MAX_NAME, BatchEvent, BatchInfo, ItemError, JobDone, event_json
-from leasebox.contract.errors import BrokerUnavailable, LeaseboxError, QueueError
+from leasebox.contract.errors import BrokerUnavailable, LeaseboxError
 from leasebox.server.batch_bodies import LINES, BatchRoute, items_of
 from leasebox.server.events import HEARTBEAT_S, RETRY_MS
 from leasebox.server.models import BODY, BatchAnswer, Documented, ItemProblem, QueuedItem, answer, problems
@@ -136,18 +136,20 @@ async def _submitted(desk: Desk, items: Sequence[Item], batch: str, *, is_last: 
     if is_last:
         await desk.run(desk.backend.seal_batch(batch))
     stands = await desk.run(desk.backend.batch(batch))
-    told = [_told(item, given) for item, given in zip(items, answers, strict=True)]
+    told = [_told(desk, item, given) for item, given in zip(items, answers, strict=True)]
     desk.notes.update(target=batch, jobs=len(told), refused=sum(one.error is not None for one in told))
     wrong = [ItemError(index=one.index, code=one.error.code, detail=one.error.detail) for one in told if one.error]
     made = BatchAnswer(**stands.model_dump(), errors=wrong, jobs=told)
     return answer(made, 202, {"Location": f"/v1/batches/{batch}"})
 
 
-def _told(item: Item, given: Submitted | LeaseboxError) -> QueuedItem:
+def _told(desk: Desk, item: Item, given: Submitted | LeaseboxError) -> QueuedItem:
     if isinstance(given, Submitted):
+        desk.rates.submitted(given.pace)
         return QueuedItem(index=item.index, job=given.job, existing=given.is_existing, batch=given.batch)
-    retry_after_s = given.retry_after_s if isinstance(given, QueueError) else None
-    problem = ItemProblem(code=given.code, detail=given.detail, hint=given.hint, retry_after_s=retry_after_s)
+    members = _quota.members(given)
+    desk.rates.refused(members)
+    problem = ItemProblem(code=given.code, detail=given.detail, hint=given.hint, **members)
     return QueuedItem(index=item.index, error=problem)
 
 

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from leasebox._ids import new_job_id
 from leasebox.server.meter import Meter
 from leasebox.server.problems import answer, refusal
+from leasebox.server.rates import Rates
 from leasebox.server.trail import Trail
 
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
@@ -71,13 +72,16 @@ class Gate:
         given = headers.get("x-request-id", "")
         request_id = given if _ID.fullmatch(given) else new_job_id()
         scope.setdefault("state", {})["request_id"] = request_id
+        rates = scope["state"]["rates"] = Rates()
         began, status = time.perf_counter(), 0
 
         async def _send_named(message: Message) -> None:
             nonlocal status
             if message["type"] in ("http.response.start", "websocket.http.response.start", "websocket.accept"):
                 status = message.get("status", 101)
-                MutableHeaders(scope=message)["X-Request-Id"] = request_id
+                told = MutableHeaders(scope=message)
+                told["X-Request-Id"] = request_id
+                rates.tell(told)
             await send(message)
 
         try:

@@ -95,6 +95,7 @@ async def _submitted(desk: Desk, spec: JobSpec, plan: SessionPlan | None, key: s
     desk.notes["target"] = made.job
     if spec.session is not None:
         desk.notes["session"] = spec.session
+    desk.rates.submitted(made.pace)
     job = await job_within(desk, made.job, wait_s, existing=made.is_existing)
     status = 200 if wait_s > 0 and job.state is State.FINISHED else 202
     return _answered(job, status, {"Location": f"/v1/jobs/{made.job}"})

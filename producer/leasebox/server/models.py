@@ -12,6 +12,7 @@ from leasebox.contract.batches import BatchInfo, ItemError
 from leasebox.contract.names import LABEL, SESSION_NAME
 from leasebox.contract.result import JobStatus, Result, SessionInfo
 from leasebox.contract.spec import PositiveSeconds, ProfileName, SessionName
+from leasebox.server.rates import HEADERS
 
 MAX_WAIT_S = 60.0
 MAX_PAGE = 1000
@@ -45,6 +46,9 @@ class ItemProblem(BaseModel):
     detail: str
     hint: str | None = None
     retry_after_s: float | None = None
+    quota: str | None = None
+    bound: float | None = None
+    position: int | None = None
 
 
 class QueuedItem(BaseModel):
@@ -161,13 +165,15 @@ def tag_of(body: bytes) -> str:
 def problems(*statuses: int) -> Documented:
     """The refusals of a route, for the document; 401, 403, 429 and 503 belong to all."""
     content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    named = {status: {"description": _MEANINGS[status], "content": content} for status in (*statuses, 401, 403, 503)}
-    for status in (429, 503):
-        if status in named:
-            named[status] = {**named[status], "headers": {"Retry-After": {"schema": {"type": "integer"}}}}
+    every = (*statuses, 401, 403, 429, 503)
+    named: Documented = {status: {"description": _MEANINGS[status], "content": content} for status in every}
+    named[429]["headers"] = {"Retry-After": _WHOLE, **RATE_HEADERS}
+    named[503]["headers"] = {"Retry-After": _WHOLE}
     return dict(sorted(named.items()))
 
 
+_WHOLE = {"schema": {"type": "integer"}}
+RATE_HEADERS = {name: {"description": "Of the rate that leaves the least.", **_WHOLE} for name in HEADERS[:3]}
 _MEANINGS = {
     400: "The body is not strict JSON.",
     401: "No key, or one that is unknown, expired or revoked.",
@@ -179,7 +185,7 @@ _MEANINGS = {
     413: "The body is too large.",
     415: "The body is not JSON.",
     422: "A field is wrong; `errors` names it.",
-    429: "Queue or quota is full.",
+    429: "Queue or quota is full, or the key asked too often; `RateLimit-*` where a rate is the bound.",
     503: "The queue does not answer.",
     504: "The jobs before it take longer than a request may wait.",
 }

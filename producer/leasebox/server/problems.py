@@ -12,8 +12,10 @@ from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from leasebox.contract.errors import BrokerUnavailable, ConfigError, LeaseboxError, QueueError, StreamError
+from leasebox import _quota
+from leasebox.contract.errors import BrokerUnavailable, ConfigError, LeaseboxError, StreamError
 from leasebox.contract.faults import faults_text, fields_of, meant, told_of
+from leasebox.server.rates import rates_of
 
 MEDIA_TYPE = "application/problem+json"
 log = logging.getLogger("leasebox.server")
@@ -31,7 +33,10 @@ class FieldError(BaseModel):
 
 
 class Problem(BaseModel):
-    """A refusal; `code` names it for programs, the same as in Python."""
+    """A refusal; `code` names it for programs, the same as in Python.
+
+    Of a 429, `quota` and `bound` name the bound that is reached; `position` is how many jobs a full queue holds.
+    """
 
     type: str
     title: str
@@ -41,6 +46,9 @@ class Problem(BaseModel):
     hint: str | None = None
     request_id: str | None = None
     retry_after_s: float | None = None
+    quota: str | None = None
+    bound: float | None = None
+    position: int | None = None
     errors: list[FieldError] = []
 
 
@@ -63,9 +71,10 @@ def problem_of(error: LeaseboxError, scope: Any, status: int | None = None) -> P
     if isinstance(error, BrokerUnavailable) or (isinstance(error, ConfigError) and status >= 500):
         log.warning("%s %s", error.code, error)
         detail, hint = "the queue does not answer", "try again; repeat a submit with the same Idempotency-Key"
-    retry_after_s = error.retry_after_s if isinstance(error, QueueError) else None
-    if status in (429, 503) and retry_after_s is None:
-        retry_after_s = _BACK_IN_S
+    members = _quota.members(error)
+    if status in (429, 503) and members.get("retry_after_s") is None:
+        members["retry_after_s"] = _BACK_IN_S
+    rates_of(scope).refused(members)
     made = Problem(
         type=f"urn:leasebox:error:{error.code}",
         title=HTTPStatus(status).phrase,
@@ -74,7 +83,7 @@ def problem_of(error: LeaseboxError, scope: Any, status: int | None = None) -> P
         code=error.code,
         hint=hint,
         request_id=request_id(scope),
-        retry_after_s=retry_after_s,
+        **members,
     )
     return _noted(made, scope)
 

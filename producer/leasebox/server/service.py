@@ -24,6 +24,7 @@ from leasebox.contract.audit import signer_of
 from leasebox.contract.errors import BrokerUnavailable, ConfigError, Forbidden, Unauthorized
 from leasebox.contract.keys import Keys
 from leasebox.server.feed import Feed
+from leasebox.server.rates import Rates, RequestLimit, rates_of
 from leasebox.server.trail import Trail
 from leasebox.server.watch import Watch
 
@@ -76,6 +77,8 @@ class Service:
             self.keys, signer_of(audit_key.get_secret_value() if audit_key is not None else None), self.run
         )
         self._transport = AsyncRedisTransport(settings.url, retries=2)
+        per_minute = settings.api_requests_per_minute
+        self._limit = RequestLimit(self._transport, self.keys, per_minute) if per_minute is not None else None
         self.watch = Watch(self._transport, self.keys, self._do)
         self._places = asyncio.Semaphore(MAX_REQUESTS)
         self._backends: OrderedDict[str, RedisBackend] = OrderedDict()
@@ -105,9 +108,14 @@ class Service:
         return await carry_out_async(flow, self._do)
 
     async def _do(self, step: Any) -> Any:
+        async with self._bounded():
+            return await self._transport.do(step)
+
+    @asynccontextmanager
+    async def _bounded(self) -> AsyncIterator[None]:
         try:
             async with self._places, asyncio.timeout(ANSWER_S):
-                return await self._transport.do(step)
+                yield
         except TimeoutError as exc:
             raise BrokerUnavailable(f"Redis did not answer within {ANSWER_S:g} s") from exc
 
@@ -135,6 +143,19 @@ class Service:
             raise Unauthorized("a key is needed", hint="send Authorization: Bearer lbx_... or X-API-Key")
         found = _access.checked(await self._look(shown), self.pepper, shown, time.time())
         return Caller(found.tenant, found)
+
+    async def count(self, caller: Caller, rates: Rates) -> None:
+        """Count a request of the caller, where the operator bounds them.
+
+        Raises:
+            QuotaExceeded: It is one too many.
+            BrokerUnavailable: Redis does not answer in time.
+        """
+        if self._limit is None:
+            return
+        who = f"tenant {caller.tenant}" if caller.key is None else f"key {caller.key.id}"
+        async with self._bounded():
+            rates.note(await self._limit.hit(who))
 
     async def _look(self, shown: str) -> ApiKey | None:
         # What cannot be a key is looked up all the same: how long it takes must not tell which ids there are.
@@ -171,6 +192,7 @@ class Desk:
     caller: Caller
     backend: RedisBackend
     notes: dict[str, str | int] = field(default_factory=dict)
+    rates: Rates = field(default_factory=Rates)
 
     @property
     def tenant(self) -> str:
@@ -194,6 +216,7 @@ async def desk(connection: HTTPConnection, *scopes: str, by_cookie: bool = False
 
     Raises:
         Unauthorized: No good key.
+        QuotaExceeded: It has asked too often.
         Forbidden: A scope is missing.
     """
     service = service_of(connection)
@@ -202,8 +225,10 @@ async def desk(connection: HTTPConnection, *scopes: str, by_cookie: bool = False
     if shown is None and by_cookie:
         shown = connection.cookies.get(KEY_COOKIE)
     caller = connection.state.caller = await service.caller(shown)
+    rates = rates_of(connection.scope)
+    await service.count(caller, rates)
     caller.needs(*scopes)
-    made = Desk(service, caller, service.backend(caller.tenant))
+    made = Desk(service, caller, service.backend(caller.tenant), rates=rates)
     connection.state.notes = made.notes
     return made
 

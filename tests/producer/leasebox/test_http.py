@@ -12,8 +12,9 @@ from tests.relay import Relay
 from leasebox import Client, errors
 from leasebox._connect import backend_of
 from leasebox._event_json import event_json, event_of
-from leasebox._http import error_of, pause_s
+from leasebox._http import error_of
 from leasebox._http_backend import EventStream
+from leasebox._pauses import pause_s
 from leasebox.config import ClientSettings
 from leasebox.contract import events
 from leasebox.contract.result import Outcome, Result

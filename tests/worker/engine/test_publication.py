@@ -1,4 +1,4 @@
-"""All live nodes of an installation serve the same profiles."""
+"""All live nodes of an installation serve the same profiles and hold tenants to the same quotas."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,13 +8,14 @@ import pytest
 from leasebox.contract.errors import ConfigError
 from leasebox_worker.engine.publication import publish
 from leasebox_worker.policy.profiles import BUILT_IN, Profile
+from leasebox_worker.policy.quota import Quota
 
 NewNode = Callable[[str, str], Any]
 OTHER = {"default": Profile("default", pids=64)}
 
 
-def say(node: Any, profiles: dict[str, Profile]) -> None:
-    publish(node.runner, node.keys, node.tracker.identity, profiles, reclaim_s=15.0)
+def say(node: Any, profiles: dict[str, Profile], **quotas: Quota) -> None:
+    publish(node.runner, node.keys, node.tracker.identity, profiles, quotas=quotas, reclaim_s=15.0)
 
 
 def served(node: Any) -> set[str]:
@@ -95,3 +96,28 @@ def test_two_nodes_that_start_at_once_may_change_the_profiles_together(worker_no
         say(node, OTHER)
 
     assert served(worker_node) == {"default"}
+
+
+def test_quotas_are_published_and_a_node_with_others_is_refused_while_this_one_lives(
+    worker_node: Any, other: Any
+) -> None:
+    say(worker_node, BUILT_IN, acme=Quota(queued=1))
+    told = worker_node.redis.hgetall(worker_node.keys.tenants())
+
+    for quotas in ({}, {"acme": Quota(queued=2)}):
+        with pytest.raises(ConfigError, match=r"node 'n' was given other quotas.*LEASEBOX_TENANTS_FILE"):
+            say(other, BUILT_IN, **quotas)
+    assert told == worker_node.redis.hgetall(worker_node.keys.tenants()) == {b"acme": b'{"queued": 1}'}
+
+
+def test_a_tenant_that_is_no_longer_named_is_bound_no_longer(worker_node: Any) -> None:
+    say(worker_node, BUILT_IN, acme=Quota(queued=1), blue=Quota())
+    say(worker_node, BUILT_IN, blue=Quota(running=3))
+
+    assert worker_node.redis.hgetall(worker_node.keys.tenants()) == {b"blue": b'{"running": 3}'}
+
+
+def test_thousands_of_tenants_are_published(worker_node: Any) -> None:
+    say(worker_node, BUILT_IN, **{f"t-{n}": Quota(queued=n) for n in range(9000)})
+
+    assert worker_node.redis.hlen(worker_node.keys.tenants()) == 9000

@@ -27,8 +27,10 @@ from leasebox_worker.engine.publication import publish
 from leasebox_worker.lifecycle.node import Facts
 from leasebox_worker.lifecycle.tracker import Identity
 from leasebox_worker.policy import profiles as policy
+from leasebox_worker.policy import quota
 from leasebox_worker.policy.languages import Toolbox
 from leasebox_worker.policy.profiles import Profile
+from leasebox_worker.policy.quota import Quota
 from leasebox_worker.telemetry import metrics
 
 log = structlog.get_logger()
@@ -50,6 +52,7 @@ class Ground:
     identity: Identity
     installation: str
     profiles: dict[str, Profile]
+    quotas: dict[str, Quota]
     driver: Driver
     agent_dir: Path
     lock_fd: int
@@ -65,11 +68,11 @@ def check(settings: WorkerSettings, *, is_embedded: bool) -> Ground:
     Raises:
         ConfigError, BrokerUnavailable, DriverUnsafe, EngineDown: The worker cannot start; nothing was left behind.
     """
-    profiles = policy.load(settings.profiles_file)
+    profiles, quotas = policy.load(settings.profiles_file), quota.load(settings.tenants_file)
     client = connect(settings.url, is_patient=True)
     keys, runner = Keys(settings.prefix), Runner(client)
     identity = Identity(settings.node, uuid.uuid4().hex[:12])
-    publish(runner, keys, identity, profiles, reclaim_s=settings.timers.reclaim_s)
+    publish(runner, keys, identity, profiles, quotas=quotas, reclaim_s=settings.timers.reclaim_s)
     lock_fd = _lock_state_folder(settings)
     agent_dir = install(settings.home / "agent", platform.python_version())
     installation = installation_of(client, keys)
@@ -77,7 +80,9 @@ def check(settings: WorkerSettings, *, is_embedded: bool) -> Ground:
     if settings.metrics_port is not None:
         metrics.serve(settings.metrics_port)
     found = survey(driver, agent_dir, profiles)
-    return Ground(settings, client, keys, runner, identity, installation, profiles, driver, agent_dir, lock_fd, found)
+    return Ground(
+        settings, client, keys, runner, identity, installation, profiles, quotas, driver, agent_dir, lock_fd, found
+    )
 
 
 def driver_settings(settings: WorkerSettings, installation: str) -> DriverSettings:

@@ -203,8 +203,8 @@ def _join(ground: Ground, deps: Deps, node: Node) -> list[Pooled]:
     if deps.egress:  # before anything makes a sandbox
         deps.egress.sweep(found.handle.name for found in ground.driver.list())
     try:
-        profiles, found = ground.profiles, ground.toolboxes
-        publish(ground.runner, keys, ground.identity, profiles, reclaim_s=reclaim_s, toolboxes=found)
+        profiles, quotas, found = ground.profiles, ground.quotas, ground.toolboxes
+        publish(ground.runner, keys, ground.identity, profiles, quotas=quotas, reclaim_s=reclaim_s, toolboxes=found)
     except ConfigError:
         deps.sandboxes.end_all()
         node.leave()

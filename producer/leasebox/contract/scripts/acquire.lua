@@ -46,7 +46,9 @@ if num(head.not_before) > now then
 end
 if is_full(limits_of(head.tenant).running, K.tenant .. head.tenant .. K.running) then
   leave(line, head)
-  write('ZADD', K.tenant .. head.tenant .. K.parked, now, line.id)
+  -- In the order of submit: a line that was woken and found the tenant full again keeps its place.
+  write('ZADD', K.tenant .. head.tenant .. K.parked, num(head.submitted_at), line.id)
+  write('SADD', K.parking, head.tenant)
   set(head, 'parked', '1')
   return answer('later', 'tenant')
 end

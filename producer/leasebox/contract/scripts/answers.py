@@ -242,9 +242,10 @@ class Published(NamedTuple):
 
 
 class Differs(NamedTuple):
-    """A live node serves other profiles."""
+    """A live node says otherwise; `what`: profiles or quotas."""
 
     node: str
+    what: str
 
 
 # By script.

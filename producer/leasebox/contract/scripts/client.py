@@ -200,17 +200,27 @@ def _session_record(created: bool, *fields: bytes | int) -> client_answers.Sessi
     )
 
 
+def _pace(bound: bytes, left: bytes, reset_s: bytes) -> client_answers.SubmitPace | None:
+    return client_answers.SubmitPace(int(bound), int(left), float(reset_s)) if bound else None
+
+
+def _quota(which: bytes, after: bytes, bound: bytes) -> client_answers.Quota:
+    return client_answers.Quota(text(which), float(after), float(bound))
+
+
 def _text(value: bytes | int) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
 _submit_answer: Reader[client_answers.SubmitAnswer] = reader(
     {
-        b"accepted": lambda job, place, queue: client_answers.Accepted(text(job), place, bool(queue)),
+        b"accepted": lambda job, place, queue, *pace: client_answers.Accepted(
+            text(job), place, bool(queue), pace=_pace(*pace)
+        ),
         b"existing": lambda job, state, batch: client_answers.Existing(text(job), text(state), text(batch)),
         b"conflict": lambda job: client_answers.Conflict(text(job)),
-        b"quota": lambda which, after: client_answers.Quota(text(which), float(after)),
-        b"full": lambda after: client_answers.Full(float(after)),
+        b"quota": _quota,
+        b"full": lambda after, queued, bound: client_answers.Full(float(after), queued, int(bound)),
         b"profile_differs": lambda profile: client_answers.ProfileDiffers(text(profile)),
         b"refused": lambda reason: client_answers.Refused(text(reason)),
         b"blob_gone": lambda blob: client_answers.BlobGone(text(blob)),
@@ -224,7 +234,7 @@ _open_answer: Reader[client_answers.OpenAnswer] = reader(
         b"found": lambda *fields: _session_record(False, *fields),
         b"profile_differs": lambda profile: client_answers.ProfileDiffers(text(profile)),
         b"expired": lambda reason: client_answers.Expired(text(reason) or "lost"),
-        b"quota": lambda which, after: client_answers.Quota(text(which), float(after)),
+        b"quota": _quota,
         b"beyond": lambda field, bound: client_answers.Beyond(text(field), float(bound)),
     }
 )
@@ -232,7 +242,7 @@ _feed_answer: Reader[client_answers.FeedAnswer] = reader(
     {
         b"ok": client_answers.Fed,
         b"wrong_state": lambda state: client_answers.WrongState(text(state)),
-        b"full": lambda after: client_answers.Full(float(after)),
+        b"full": lambda after: client_answers.InputFull(float(after)),
         b"gone": answers.Gone,
     }
 )

@@ -7,13 +7,25 @@ from typing import NamedTuple, TypeAlias
 from leasebox.contract.scripts.answers import Cancelled, Gone
 
 
+class SubmitPace(NamedTuple):
+    """A tenant's `submits_per_minute`, how many are left of it, and seconds until the next minute begins."""
+
+    bound: int
+    left: int
+    reset_s: float
+
+
 class Accepted(NamedTuple):
-    """`position`: jobs before it, an estimate. `woken`: a wake-up was sent; else it is parked behind others."""
+    """`position`: jobs before it, an estimate. `woken`: a wake-up was sent; else it is parked behind others.
+
+    `pace`: None where the tenant may submit as often as it likes.
+    """
 
     job: str
     position: int
     woken: bool
     existing: bool = False
+    pace: SubmitPace | None = None
 
 
 class Existing(NamedTuple):
@@ -39,10 +51,19 @@ class Quota(NamedTuple):
 
     which: str
     retry_after: float
+    bound: float
 
 
 class Full(NamedTuple):
-    """The queue, or the job's input, takes no more for now."""
+    """The queue takes no more for now: it holds `queued` jobs, `bound` being the most."""
+
+    retry_after: float
+    queued: int
+    bound: int
+
+
+class InputFull(NamedTuple):
+    """The job's input takes no more for now."""
 
     retry_after: float
 
@@ -174,7 +195,7 @@ SubmitAnswer: TypeAlias = (
     Accepted | Existing | Conflict | Quota | Full | ProfileDiffers | Refused | BlobGone | Expired | Beyond
 )  # fmt: skip
 OpenAnswer: TypeAlias = SessionRecord | ProfileDiffers | Expired | Quota | Beyond
-FeedAnswer: TypeAlias = Fed | WrongState | Full | Gone
+FeedAnswer: TypeAlias = Fed | WrongState | InputFull | Gone
 SealAnswer: TypeAlias = Sealed | Gone
 CancelAnswer: TypeAlias = Cancelled | Requested | AlreadyFinished | Gone
 EraseAnswer: TypeAlias = Erased | NotFinished | Gone

@@ -103,7 +103,7 @@ end
 
 local unparked = {}
 
--- A slot of the tenant is free: its line that waits longest may try again.
+-- A slot of the tenant is free: its line whose head was submitted first may try again.
 local function unpark(tenant)
   local key, place = K.tenant .. tenant .. K.parked, num(unparked[tenant])
   local oldest = call('ZRANGE', key, place, place)[1]

@@ -1,5 +1,6 @@
 #!lua flags=allow-oom
--- expire: end what is due (jobs not started in time, sessions that never had a sandbox), wake lines after back-off.
+-- expire: end what is due (jobs not started in time, sessions that never had a sandbox), wake lines after back-off, and
+-- parked ones whose tenant has room: its bound was raised, or the line that its last end woke has ended without a claim.
 -- KEYS    none
 -- ARGV    2 endings
 -- answer  expired jobs sessions woken more ('1' or '')
@@ -37,6 +38,15 @@ for _, id in ipairs(unbound) do
     closed = closed + 1
   else
     write('ZREM', K.unbound, id)
+  end
+end
+for _, tenant in ipairs(call('SRANDMEMBER', K.parking, BOUND)) do
+  local parked, bound = call('ZCARD', K.tenant .. tenant .. K.parked), limits_of(tenant).running
+  local room = type(bound) == 'number' and bound - call('SCARD', K.tenant .. tenant .. K.running) or BOUND
+  if parked == 0 then write('SREM', K.parking, tenant) end
+  for _ = 1, math.min(parked, room, BOUND - woken) do
+    unpark(tenant)
+    woken = woken + 1
   end
 end
 local roused = {}

@@ -181,16 +181,23 @@ def pool_drop(keys: Keys, *, node: str, incarnation: str, profile: str, sandbox:
 
 
 def publish(
-    keys: Keys, *, node: str, incarnation: str, profiles: Mapping[str, str], digest: str, reclaim_s: float = RECLAIM_S
+    keys: Keys,
+    *,
+    node: str,
+    incarnation: str,
+    profiles: Mapping[str, str],
+    digest: str,
+    quotas: Mapping[str, str],
+    quotas_digest: str,
+    reclaim_s: float = RECLAIM_S,
 ) -> Call[answers.PublishAnswer]:
-    """Say which profiles are served, name to JSON; `Differs` while a live node serves others.
+    """Say which profiles are served and what bounds tenants, name to JSON; `Differs` while a live node says otherwise.
 
     Writes nothing before the incarnation has registered.
     """
-    flat = [text for pair in profiles.items() for text in pair]
-    return Call(
-        "publish", (keys.profiles(),), (keys.names, node, incarnation, reclaim_s, digest, *flat), _publish_answer
-    )
+    flat = [text for given in (profiles, quotas) for pair in given.items() for text in pair]
+    head = (keys.names, node, incarnation, reclaim_s, digest, quotas_digest, 2 * len(profiles))
+    return Call("publish", (keys.profiles(), keys.tenants()), (*head, *flat), _publish_answer)
 
 
 def _texts(items: Sequence[bytes]) -> tuple[str, ...]:
@@ -230,5 +237,5 @@ _sweep_answer: Reader[answers.SweepAnswer] = reader(
 _pool_answer: Reader[answers.PoolPushAnswer] = reader({b"ok": answers.Pooled, b"fenced": answers.Fenced})
 _drop_answer: Reader[answers.PoolDropAnswer] = reader({b"dropped": answers.Dropped, b"kept": answers.Kept})
 _publish_answer: Reader[answers.PublishAnswer] = reader(
-    {b"published": answers.Published, b"differs": lambda node: answers.Differs(text(node))}
+    {b"published": answers.Published, b"differs": lambda node, what: answers.Differs(text(node), text(what))}
 )

@@ -2,7 +2,7 @@
 -- open: make or find a session.
 -- KEYS    1 the session
 -- ARGV    2 line  3 tenant  4 profile or ''  5 idle_timeout_s or ''  6 max_age_s or ''  7 must exist ('1')
--- answer  created fields... | found fields... | profile_differs profile | expired reason | quota which retry_after
+-- answer  created fields... | found fields... | profile_differs profile | expired reason | quota which retry_after bound
 --         | beyond field bound
 -- caller  client
 
@@ -14,8 +14,8 @@ if is_live and ARGV[4] ~= '' and line.profile ~= ARGV[4] then return {'profile_d
 local idle_timeout_s, max_age_s, beyond = session_times(ARGV[5], ARGV[6])
 if beyond then return beyond end
 if not is_live then
-  local which, retry_after = over_quota(ARGV[3], true, false)
-  if which then return {'quota', which, tostring(retry_after)} end
+  local which, retry_after, bound = over_quota(ARGV[3], true, false)
+  if which then return refused(which, retry_after, bound) end
   open_session(line, ARGV[3], ARGV[4] ~= '' and ARGV[4] or 'default', idle_timeout_s, max_age_s)
 end
 local pending = call('LLEN', line.pending)

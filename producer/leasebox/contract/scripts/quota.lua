@@ -24,28 +24,40 @@ local function usage_key(tenant) return K.tenant .. tenant .. K.usage .. math.fl
 
 local function minute_key(tenant) return K.tenant .. tenant .. K.submits .. math.floor(now / 60) end
 
--- The first bound that is reached, and seconds until it makes sense to try again; nil if none is.
+local PER_DAY = {{'cpu_s_per_day', 'cpu_s'}, {'bytes_per_day', 'bytes'}}
+
+-- The first bound that is reached: its name, seconds until it makes sense to try again, the bound; nil if none is.
 local function over_quota(tenant, is_new_session, is_submit)
   local limits, base = limits_of(tenant), K.tenant .. tenant
-  if is_new_session and is_full(limits.sessions, base .. K.sessions) then return 'sessions', 1 end
+  if is_new_session and is_full(limits.sessions, base .. K.sessions) then return 'sessions', 1, limits.sessions end
   if not is_submit then return nil end
-  if is_full(limits.queued, base .. K.queued) then return 'queued', 1 end
+  if is_full(limits.queued, base .. K.queued) then return 'queued', 1, limits.queued end
   local per_minute = limits.submits_per_minute
   if type(per_minute) == 'number' and num(call('GET', minute_key(tenant))) >= per_minute then
-    return 'submits_per_minute', 60 - now % 60
+    return 'submits_per_minute', 60 - now % 60, per_minute
   end
-  for name, field in pairs({cpu_s_per_day = 'cpu_s', bytes_per_day = 'bytes'}) do
-    if type(limits[name]) == 'number' and num(call('HGET', usage_key(tenant), field)) >= limits[name] then
-      return name, DAY_S - now % DAY_S
+  for _, day in ipairs(PER_DAY) do
+    local bound = limits[day[1]]
+    if type(bound) == 'number' and num(call('HGET', usage_key(tenant), day[2])) >= bound then
+      return day[1], DAY_S - now % DAY_S, bound
     end
   end
   return nil
 end
 
+-- A refusal, as scripts answer it; a number would lose its fraction on its way through Redis.
+local function refused(which, retry_after, bound)
+  return {'quota', which, tostring(retry_after), string.format('%.17g', bound)}
+end
+
+-- Count an accepted submit. Answers the bound of the minute, what is left of it and seconds until it begins anew; or ''.
 local function count_submit(tenant)
-  if type(limits_of(tenant).submits_per_minute) ~= 'number' then return end
-  write('INCRBY', minute_key(tenant), 1)
-  write('EXPIRE', minute_key(tenant), 120)
+  local bound = limits_of(tenant).submits_per_minute
+  if type(bound) ~= 'number' then return '', '', '' end
+  local key = minute_key(tenant)
+  write('INCRBY', key, 1)
+  write('EXPIRE', key, 120)
+  return string.format('%.0f', bound), string.format('%.0f', bound - num(call('GET', key)) - 1), tostring(60 - now % 60)
 end
 
 -- A session begins, or begins anew: its generation goes on, so that no old sandbox is taken for the new one's.

@@ -4,7 +4,8 @@
 --         9 expires_in_s or ''  10 batch or ''  11 blobs (JSON list or '')  12 profile
 --         13 idle_timeout_s or ''  14 max_age_s or ''  15 result_ttl_s  16 priority  17 wake_head  18 wake_tail
 --         19... further fields of the record, name and value in turn
--- answer  accepted job position woken | existing job state batch | conflict job | quota which retry_after | full retry_after
+-- answer  accepted job position woken submits_per_minute left reset_s (the last three '' without such a bound)
+--         | existing job state batch | conflict job | quota which retry_after bound | full retry_after queued bound
 --         | profile_differs profile | refused reason | blob_gone blob | expired reason | beyond field bound
 -- caller  client
 -- Not allow-oom: at maxmemory nothing new is accepted (PROTOCOL.md flaw 24).
@@ -42,11 +43,12 @@ if is_session and not is_live then idle_timeout_s, max_age_s, beyond = session_t
 if beyond then return beyond end
 local profile = ARGV[12] ~= '' and ARGV[12] or (is_live and line.profile) or 'default'
 
-local which, retry_after = over_quota(tenant, is_session and not is_live, true)
-if which then return {'quota', which, tostring(retry_after)} end
+local which, retry_after, bound = over_quota(tenant, is_session and not is_live, true)
+if which then return refused(which, retry_after, bound) end
 j.priority, j.tenant, j.line = ARGV[16], tenant, line_id
 local backlog = K.queue .. class_of(j) .. K.queued
-if is_full(allowed('queue_max_jobs'), backlog) then return {'full', '1'} end
+local queue_max = allowed('queue_max_jobs')
+if is_full(queue_max, backlog) then return {'full', '1', call('SCARD', backlog), string.format('%.0f', queue_max)} end
 local blobs = ARGV[11] ~= '' and cjson.decode(ARGV[11]) or {}
 for _, blob in ipairs(blobs) do
   if call('EXISTS', K.blob .. blob) == 0 then return {'blob_gone', blob} end
@@ -73,7 +75,7 @@ write('SADD', K.tenant .. tenant .. K.queued, id)
 write('SADD', backlog, id)
 write('ZADD', K.tenant .. tenant .. K.recent, now, id)
 write('ZREMRANGEBYRANK', K.tenant .. tenant .. K.recent, 0, -10001)
-count_submit(tenant)
+local per_minute, left, reset_s = count_submit(tenant)
 for _, blob in ipairs(blobs) do
   write('PERSIST', K.blob .. blob)
   write('SADD', K.blob .. blob .. K.jobs, id)
@@ -96,4 +98,4 @@ end
 j.wake = {ARGV[17], ARGV[18]}
 local queue = was_empty and rouse(line) or ''
 commit()
-return {'accepted', id, position, queue}
+return {'accepted', id, position, queue, per_minute, left, reset_s}

@@ -29,46 +29,97 @@ def test_a_tenant_may_queue_so_many_jobs_and_no_more(desk):
     first = desk.new()
     desk.new()
 
-    assert desk.submit() == client_answers.Quota("queued", 1.0)
+    assert desk.submit() == client_answers.Quota("queued", 1.0, 2.0)
     desk.claim(first)
     assert isinstance(desk.submit(), client_answers.Accepted)
 
 
-def test_a_tenant_may_submit_so_often(desk):
-    limit(desk, submits_per_minute=1)
-    desk.new()
-
+def test_a_tenant_may_submit_so_often_and_is_told_what_is_left(desk, eventually):
+    eventually(lambda: desk.redis.time()[0] % 60 < 55, within_s=30)  # no minute ends while submits are counted
+    limit(desk, submits_per_minute=2)
+    first, second = desk.submit(), desk.submit()
     answer = desk.submit()
 
-    assert isinstance(answer, client_answers.Quota)
-    assert 0 < answer.retry_after <= 60
+    assert [(one.pace.bound, one.pace.left) for one in (first, second)] == [(2, 1), (2, 0)]
+    assert (answer.which, answer.bound) == ("submits_per_minute", 2.0)
+    assert 0 < answer.retry_after <= second.pace.reset_s <= 60
+    assert desk.submit(tenant="other").pace is None
+
+
+def test_a_repeat_is_no_further_submit(desk):
+    limit(desk, submits_per_minute=2)
+    job = desk.new(idempotency_key="k")
+    for _ in range(3):
+        assert desk.submit(idempotency_key="k") == client_answers.Existing(job, "queued")
+
+    assert isinstance(desk.submit(), client_answers.Accepted)
+
+
+def test_a_minute_begins_anew_on_the_clock_of_redis(desk):
+    limit(desk, submits_per_minute=1)
+    this = int(desk.redis.time()[0]) // 60
+    desk.redis.set(f"{desk.keys.prefix}:tenant:acme:submits:{this - 1}", 1)
+
+    assert isinstance(desk.submit(), client_answers.Accepted)
 
 
 def test_a_tenant_may_have_so_many_sessions(desk):
     limit(desk, sessions=1)
     desk.new(session="a")
 
-    assert desk.submit(session="b") == client_answers.Quota("sessions", 1.0)
+    assert desk.submit(session="b") == client_answers.Quota("sessions", 1.0, 1.0)
     assert isinstance(desk.submit(session="a"), client_answers.Accepted)
     desk.close("a")
     assert isinstance(desk.submit(session="b"), client_answers.Accepted)
 
 
-def test_the_cpu_time_of_a_day_is_counted(desk):
-    limit(desk, cpu_s_per_day=0.1)
-    run(desk, desk.new())
+@pytest.mark.parametrize(("quota", "bound"), [("cpu_s_per_day", 0.1), ("bytes_per_day", 7)])
+def test_what_the_jobs_of_a_day_used_is_counted(desk, quota, bound):
+    limit(desk, **{quota: bound})
+    work = desk.claim(desk.new())
+    desk.start(work)
+    desk.settle(work, end=desk.ending(work.job)._replace(output_bytes=7))
 
     answer = desk.submit()
 
-    assert isinstance(answer, client_answers.Quota)
-    assert answer.which == "cpu_s_per_day"
+    assert (answer.which, answer.bound) == (quota, bound)
+
+
+@pytest.mark.parametrize(("quota", "field"), [("cpu_s_per_day", "cpu_s"), ("bytes_per_day", "bytes")])
+def test_a_day_ends_at_midnight_utc_and_not_24_hours_after_the_use(desk, quota, field):
+    limit(desk, **{quota: 5})
+    day, since_s = divmod(float(desk.redis.time()[0]), 86400)
+    desk.redis.hset(desk.keys.usage("acme", int(day) - 1), field, 5)
+    desk.redis.hset(desk.keys.usage("acme", int(day)), field, 4.9)
+
+    assert isinstance(desk.submit(), client_answers.Accepted)
+    desk.redis.hset(desk.keys.usage("acme", int(day)), field, 5)
+    answer = desk.submit()
+    assert (answer.which, answer.bound) == (quota, 5.0)
+    assert answer.retry_after == pytest.approx(86400 - since_s, abs=30)
+
+
+def test_use_is_kept_until_its_day_is_over_and_not_for_ever(desk):
+    limit(desk, cpu_s_per_day=1)
+    run(desk, desk.new())
+    day = int(desk.redis.time()[0]) // 86400
+
+    assert 86400 < desk.redis.ttl(desk.keys.usage("acme", day)) <= 172800
+
+
+def test_a_tenant_of_its_own_is_not_bound_by_what_holds_for_all_others(desk):
+    limit(desk, sessions=9)
+    desk.redis.hset(desk.keys.tenants(), "default", '{"queued": 0}')
+
+    assert isinstance(desk.submit(), client_answers.Accepted)
+    assert desk.submit(tenant="other") == client_answers.Quota("queued", 1.0, 0.0)
 
 
 def test_a_full_queue_takes_no_more(desk):
     desk.redis.hset(desk.keys.settings(), "queue_max_jobs", 1)
     desk.new()
 
-    assert desk.submit() == client_answers.Full(1.0)
+    assert desk.submit() == client_answers.Full(1.0, 1, 1)
     assert desk.submit(priority="batch").job
 
 
@@ -191,10 +242,10 @@ def test_input_is_taken_once_in_order_up_to_a_bound(desk):
 
     assert [feed(1), feed(1), feed(1, writer="v")] == [client_answers.Fed()] * 3
     assert desk.redis.xlen(desk.keys.stdin(job)) == 2
-    assert feed(2, b"y" * client.STDIN_MAX_BYTES) == client_answers.Full(0.05)
+    assert feed(2, b"y" * client.STDIN_MAX_BYTES) == client_answers.InputFull(0.05)
     assert feed(2, b"y" * (client.STDIN_MAX_BYTES - 2)) == client_answers.Fed()
     desk.redis.xtrim(desk.keys.stdin(job), maxlen=1)
-    assert isinstance(feed(3, b"zzz"), client_answers.Full)
+    assert isinstance(feed(3, b"zzz"), client_answers.InputFull)
     desk.redis.xtrim(desk.keys.stdin(job), maxlen=0)
     assert feed(3, b"z", eof=True) == client_answers.Fed()
     assert feed(4) == client_answers.WrongState("eof")
@@ -208,7 +259,7 @@ def test_input_is_bound_by_its_pieces_too(desk, monkeypatch):
     job = desk.new(stdin_open=True)
 
     found = [desk.run(client.feed(desk.keys, job=job, tenant="acme", writer="w", n=n, data=b"x")) for n in (1, 2, 3)]
-    assert found == [client_answers.Fed(), client_answers.Fed(), client_answers.Full(0.05)]
+    assert found == [client_answers.Fed(), client_answers.Fed(), client_answers.InputFull(0.05)]
 
 
 def test_what_the_guest_has_taken_makes_room_for_more(desk):
@@ -225,7 +276,7 @@ def test_what_the_guest_has_taken_makes_room_for_more(desk):
     assert [feed(1, half), feed(2, half), feed(3, b"y")] == [
         client_answers.Fed(),
         client_answers.Fed(),
-        client_answers.Full(0.05),
+        client_answers.InputFull(0.05),
     ]
     first, _ = (entry.decode() for entry, _ in desk.redis.xrange(desk.keys.stdin(job)))
     before = desk.dump()

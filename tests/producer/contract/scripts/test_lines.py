@@ -87,6 +87,69 @@ def test_a_full_tenant_parks_its_lines_and_each_end_rouses_the_oldest(desk):
     assert desk.redis.exists(desk.keys.parked("acme")) == 0
 
 
+def test_a_line_that_was_woken_in_vain_keeps_its_place_among_the_parked(desk):
+    tenants(desk, running=1)
+    first, second, third = desk.new(), desk.new(), desk.new()
+    work = desk.claim(first)
+    desk.acquire(third)
+    desk.acquire(second)
+    desk.settle(work)
+    work = desk.claim(desk.new())  # another one was faster than the line that was woken
+    assert desk.acquire(second) == answers.Later("tenant")
+
+    desk.settle(work)
+
+    assert desk.messages()[-1] == second
+    assert [line.decode() for line in desk.redis.zrange(desk.keys.parked("acme"), 0, -1)] == [third]
+
+
+@pytest.mark.parametrize("end", ["cancelled", "expired"])
+def test_the_end_of_a_woken_line_that_nobody_claimed_holds_no_parked_one_up(desk, end):
+    tenants(desk, running=1)
+    first, second, third = desk.new(), desk.new(expires_in_s=60), desk.new()
+    work = desk.claim(first)
+    for job in (second, third):
+        desk.acquire(job)
+    desk.settle(work)  # wakes the second
+    if end == "cancelled":
+        desk.cancel(second)
+    else:
+        desk.redis.zadd(desk.keys.expiring(), {second: 1})
+
+    desk.expire()
+
+    assert desk.messages()[-1] == third
+    assert desk.waiting() == [third]
+    desk.expire()
+    assert not desk.redis.exists(desk.keys.parking())
+
+
+def test_a_bound_that_is_raised_wakes_so_many_parked_lines_more(desk):
+    tenants(desk, running=0)
+    parked = [desk.new() for _ in range(3)]
+    for job in parked:
+        assert desk.acquire(job) == answers.Later("tenant")
+    assert desk.expire().woken == 0
+
+    tenants(desk, running=2)
+
+    assert desk.expire().woken == 2
+    assert desk.waiting() == parked[:2]
+    for job in parked[:2]:
+        desk.claim(job)
+    assert desk.expire().woken == 0
+
+
+def test_a_bound_that_is_taken_away_wakes_all_parked_lines_in_turns_of_64(desk):
+    tenants(desk, running=0)
+    for job in [desk.new() for _ in range(70)]:
+        desk.acquire(job)
+    desk.redis.delete(desk.keys.tenants())
+
+    assert [desk.expire().woken for _ in range(3)] == [64, 6, 0]
+    assert len(desk.waiting()) == 70
+
+
 def test_a_parked_job_can_be_cancelled(desk):
     tenants(desk, running=1)
     desk.claim(desk.new())

@@ -210,6 +210,7 @@ def measured(desk):
 @call
 def publish(desk):
     given = {"node": "n", "incarnation": "n-1", "profiles": {"default": '{"digest":"d"}'}, "digest": "d"}
+    given |= {"quotas": {"acme": '{"queued":1}'}, "quotas_digest": "q"}
     return lambda: desk.run(node.publish(desk.keys, **given))
 
 

@@ -22,6 +22,7 @@ ROUTES = [
 ]  # fmt: skip
 UPLOAD = ("put", "/v1/sessions/{name}/files/{path}")
 NAMED = [(method, path) for method, path in ROUTES if "{" in path and (method, path) != UPLOAD]
+SHOWN = [path for method, path in ROUTES if method == "get" and "{" not in path]
 BODIES: dict[str, Any] = {
     "/v1/jobs": {"code": "1"},
     "/v1/sessions": {"name": "s"},
@@ -113,6 +114,22 @@ def test_what_is_another_tenants_is_not_there(keyed: Keyed, played: Any, method:
             assert lists == [[], []]
         assert "red" not in answer.text
         assert [red.get(one).json() for one in mine] == before
+
+
+@pytest.mark.parametrize("path", SHOWN)
+def test_what_names_nothing_tells_nothing_of_another_tenant(keyed: Keyed, played: Any, path: str):
+    """Over every other route of the document that shows something: lists, figures, logs."""
+    with keyed.client(keyed.key("red").key) as red, keyed.client(keyed.key("blue").key) as blue:
+        job = red.post("/v1/jobs", json={"code": "1", "session": "crimson", "metadata": {"k": "scarlet"}}).json()["id"]
+        played.end(played.begin(job), stdout="ruby")
+        batch = red.post("/v1/batches", json=[{"code": "1"}]).json()["id"]
+        waiting = red.post("/v1/jobs", json={"code": "1"}).json()["id"]
+
+        answer = blue.get(path, params={"job": job, "session": "crimson", "batch": batch})
+
+    assert answer.status_code in (200, 403, 404, 422), answer.text
+    told = [word for word in ("red", "crimson", "scarlet", "ruby", job, batch, waiting) if f'"{word}"' in answer.text]
+    assert told == []
 
 
 def test_an_upload_to_another_tenants_session_goes_to_an_own_one(keyed: Keyed):
