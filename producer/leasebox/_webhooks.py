@@ -1,13 +1,14 @@
 """How are a tenant's webhooks checked, looked at, repeated and tried out, step by step?"""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
 from leasebox import _reads
 from leasebox._ids import new_job_id
 from leasebox._reads import Flow, Query, fields_of, text_of
-from leasebox.contract.callbacks import objection, target_of
+from leasebox.contract.callbacks import Target, objection, target_of
 from leasebox.contract.errors import InvalidSpec, WrongState
 from leasebox.contract.keys import Keys
 from leasebox.contract.scripts import answers
@@ -15,6 +16,13 @@ from leasebox.contract.scripts import webhooks as scripts
 
 _HINT_SECRET = "the operator sets LEASEBOX_WEBHOOK_SECRET on the workers"
 _HINT_ALLOW = "LEASEBOX_WEBHOOK_ALLOW of the workers names hosts that may be private or plain http"
+
+
+class Trial(NamedTuple):
+    """A message of type `test` on its way: its id, for `tried`, and the host that it goes to."""
+
+    id: str
+    host: str
 
 
 class Delivery(BaseModel):
@@ -63,13 +71,15 @@ class Rules:
         _check("callback_url", url, self.allowed)
 
 
-def _check(field: str, url: str, allowed: frozenset[str]) -> None:
+def _check(field: str, url: str, allowed: frozenset[str]) -> Target:
     try:
-        why = objection(target_of(url), allowed)
+        target = target_of(url)
     except ValueError as exc:
         raise InvalidSpec(f"{field}: {exc}") from None
+    why = objection(target, allowed)
     if why is not None:
         raise InvalidSpec(f"{field}: {why}", hint=_HINT_ALLOW)
+    return target
 
 
 def rules(keys: Keys) -> Query[Rules]:
@@ -118,8 +128,8 @@ def replay(keys: Keys, tenant: str, subject: str) -> Flow[None]:
             raise WrongState(f"{subject} has not ended", hint="its webhook is sent at its end")
 
 
-def try_out(keys: Keys, tenant: str, url: str) -> Flow[str]:
-    """Ask the workers to send a sign of life to a receiver; its id, for `tried`.
+def try_out(keys: Keys, tenant: str, url: str) -> Flow[Trial]:
+    """Ask the workers to send a sign of life to a receiver.
 
     Raises:
         InvalidSpec: No worker would send to this URL.
@@ -128,10 +138,10 @@ def try_out(keys: Keys, tenant: str, url: str) -> Flow[str]:
     found: Rules = yield rules(keys)
     if found.allowed is None:
         raise WrongState("no worker sends webhooks", hint=_HINT_SECRET)
-    _check("url", url, found.allowed)
+    target = _check("url", url, found.allowed)
     test = new_job_id()
     yield scripts.try_out(keys, test=test, tenant=tenant, url=url)
-    return test
+    return Trial(test, target.host)
 
 
 def tried(keys: Keys, test: str) -> Flow[list[Delivery]]:

@@ -48,9 +48,10 @@ async def replay_delivery(job: JobId, desk: WriteJobs) -> Response:
 @router.post("/test", response_model=Delivery, responses=problems(*BODY, 409, 504))
 async def try_receiver(receiver: Receiver, desk: WriteJobs) -> Response:
     """Send a signed message of type `test` to a URL, once, and say what came of it."""
-    test = await desk.run(_webhooks.try_out(desk.service.keys, desk.tenant, receiver.url))
+    trial = await desk.run(_webhooks.try_out(desk.service.keys, desk.tenant, receiver.url))
+    desk.notes["target"] = trial.host  # the rest of a URL may be secret
     deadline = time.monotonic() + TRIED_WITHIN_S
-    while not (found := await desk.run(_webhooks.tried(desk.service.keys, test))):
+    while not (found := await desk.run(_webhooks.tried(desk.service.keys, trial.id))):
         if time.monotonic() > deadline:
             raise StreamTimeout(f"no worker has sent it within {TRIED_WITHIN_S:g} s")
         await asyncio.sleep(_LOOK_S)
