@@ -161,13 +161,17 @@ def numbered(record: NewJob, item: Item, batch: str | None) -> NewJob:
     return replace(record, batch=batch, batch_index=item.batch_index, batch_key=item.key)
 
 
-def open_batch(keys: Keys, tenant: str, batch: str, name: str | None, result_ttl_s: float) -> Flow[None]:
+def open_batch(
+    keys: Keys, tenant: str, batch: str, name: str | None, result_ttl_s: float, callback_url: str | None = None
+) -> Flow[None]:
     """Make a batch without jobs; one that is there already stays as it is.
 
     Raises:
         UnknownBatch: Another tenant has one of this id.
     """
-    answer = yield scripts.open_batch(keys, batch=batch, tenant=tenant, name=name, result_ttl_s=result_ttl_s)
+    answer = yield scripts.open_batch(
+        keys, batch=batch, tenant=tenant, name=name, result_ttl_s=result_ttl_s, callback_url=callback_url
+    )
     if isinstance(answer, client_answers.BatchTaken):
         raise unknown(batch)
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
-from leasebox import _batches, _blobs, _files, _flows, _input, _metrics, _sessions, _standing, _submit
+from leasebox import _batches, _blobs, _files, _flows, _input, _metrics, _sessions, _standing, _submit, _webhooks
 from leasebox._backend import NONE
 from leasebox._batches import Answer, BatchReader, Item
 from leasebox._content import Uploads
@@ -15,6 +15,7 @@ from leasebox._redis import MAX_BLOCK_S
 from leasebox._sessions import SessionPlan
 from leasebox._stream import EventReader
 from leasebox._submit import Profile
+from leasebox._webhooks import Rules
 from leasebox.config import ClientSettings
 from leasebox.contract.batches import BatchEvent, BatchInfo
 from leasebox.contract.errors import LeaseboxError
@@ -40,10 +41,14 @@ class RedisBackend:
         self._settings = settings
         self._profiles: dict[str, Profile] = {}
         self._profiles_until = 0.0
+        self._rules = Rules()
+        self._rules_until = 0.0
 
     def submit(self, spec: JobSpec, plan: SessionPlan | None, uploads: Uploads = NONE) -> Flow[Submitted]:
         """Check against the profiles, upload, make the record, and hand it in."""
         _submit.check_profile(spec, (yield from self._fresh_profiles()))
+        if spec.callback_url is not None:
+            (yield from self._fresh_rules()).check(spec.callback_url)
         yield from _blobs.upload(self.keys, self.tenant, uploads)
         record = _submit.record(spec, self._settings, template(self._settings.home / "cache"))
         record = plan.onto(record) if plan is not None else record
@@ -52,6 +57,7 @@ class RedisBackend:
     def submit_many(self, items: Iterable[Item], batch: str | None) -> Flow[list[Answer]]:
         """As `submit` for each, many in one trip."""
         profiles = yield from self._fresh_profiles()
+        yield from self._fresh_rules()
         return (yield from _batches.submit_many(self.keys, (self._record(item, batch, profiles) for item in items)))
 
     def _record(self, item: Item, batch: str | None, profiles: Mapping[str, Profile]) -> NewJob | LeaseboxError:
@@ -59,14 +65,18 @@ class RedisBackend:
             return item.spec
         try:
             _submit.check_profile(item.spec, profiles)
+            self._rules.check(item.spec.callback_url)
         except LeaseboxError as exc:
             return exc
         made = template(self._settings.home / "cache")
         return _batches.numbered(_submit.record(item.spec, self._settings, made, item.job), item, batch)
 
-    def open_batch(self, batch: str, name: str | None) -> Flow[None]:
+    def open_batch(self, batch: str, name: str | None, callback_url: str | None = None) -> Flow[None]:
         """By the script."""
-        return _batches.open_batch(self.keys, self.tenant, batch, name, self._settings.result_ttl_s)
+        if callback_url is not None:
+            (yield from self._fresh_rules()).check(callback_url)
+        result_ttl_s = self._settings.result_ttl_s
+        yield from _batches.open_batch(self.keys, self.tenant, batch, name, result_ttl_s, callback_url)
 
     def batch(self, batch: str) -> Flow[BatchInfo]:
         """From its record."""
@@ -185,3 +195,9 @@ class RedisBackend:
         if time.monotonic() >= self._profiles_until:
             yield from self.profiles()
         return self._profiles
+
+    def _fresh_rules(self) -> Flow[Rules]:
+        if time.monotonic() >= self._rules_until:
+            self._rules = yield _webhooks.rules(self.keys)
+            self._rules_until = time.monotonic() + PROFILES_FRESH_S
+        return self._rules

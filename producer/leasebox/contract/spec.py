@@ -96,6 +96,12 @@ def _finite(value: float) -> float:
     return value
 
 
+def _callback_url(text: str) -> str:
+    target_of(text)
+    return text
+
+
+CallbackUrl = Annotated[str, AfterValidator(_callback_url)]
 WorkspacePath = Annotated[str, AfterValidator(workspace_path)]
 FilePath = Annotated[str, AfterValidator(_file_path)]
 Glob = FilePath
@@ -179,7 +185,7 @@ class JobSpec(_Model):
     idempotency_key: Annotated[str, StringConstraints(min_length=1, max_length=255)] | None = None
     artifacts: list[Glob] = Field(default_factory=list, max_length=64)
     metadata: dict[str, str] = Field(default_factory=dict, max_length=16)
-    callback_url: str | None = None
+    callback_url: CallbackUrl | None = None
     durable: bool = False
 
     @field_validator("language")
@@ -240,13 +246,6 @@ class JobSpec(_Model):
     def _metadata_bounds(cls, value: dict[str, str]) -> dict[str, str]:
         if any(len(n.encode()) > 256 or len(t.encode()) > 256 for n, t in value.items()):
             raise ValueError("a metadata name or value has at most 256 bytes")
-        return value
-
-    @field_validator("callback_url")
-    @classmethod
-    def _callback_form(cls, value: str | None) -> str | None:
-        if value is not None:
-            target_of(value)
         return value
 
     @model_validator(mode="after")

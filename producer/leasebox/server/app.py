@@ -10,7 +10,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from leasebox import __version__
 from leasebox.config import ApiSettings, load_api
-from leasebox.server import audit, batches, events, files, installation, jobs, page, problems, sessions, stdin
+from leasebox.server import audit, batches, events, files, installation, jobs, page, problems, sessions, stdin, webhooks
 from leasebox.server.gate import Gate
 from leasebox.server.meter import Meter
 from leasebox.server.rates import HEADERS
@@ -27,6 +27,7 @@ _ROUTERS = (
     files.operations,
     batches.router,
     sessions.router,
+    webhooks.router,
     installation.router,
     page.router,
     audit.router,

@@ -27,6 +27,8 @@ _ACTIONS = {
     "POST /v1/sessions/{name}/files": "file.operate",
     "PUT /v1/sessions/{name}/files/{path:path}": "file.write",
     "DELETE /v1/sessions/{name}/files/{path:path}": "file.remove",
+    "POST /v1/webhooks/{job}/replay": "webhook.replay",
+    "POST /v1/webhooks/test": "webhook.test",
     "POST /v1/keys": "key.create",
     "POST /v1/keys/{key}/rotate": "key.rotate",
     "DELETE /v1/keys/{key}": "key.revoke",

@@ -18,6 +18,7 @@ from leasebox._ids import new_job_id
 from leasebox._stream import Pace
 from leasebox.contract.batches import BATCH_ID, MAX_NAME, BatchEvent, BatchInfo, ItemError, JobDone, event_json
 from leasebox.contract.errors import BrokerUnavailable, LeaseboxError
+from leasebox.contract.spec import CallbackUrl
 from leasebox.server.batch_bodies import LINES, BatchRoute, items_of
 from leasebox.server.events import HEARTBEAT_S, RETRY_MS
 from leasebox.server.models import BODY, BatchAnswer, Documented, ItemProblem, QueuedItem, answer, problems
@@ -61,11 +62,12 @@ async def submit_batch(
     wanted: Annotated[str | None, Query(alias="id", pattern=BATCH_ID, description="So it may be repeated.")] = None,
     name: Annotated[str | None, Query(min_length=1, max_length=MAX_NAME, description="For people.")] = None,
     seal: Annotated[bool, Query(description="These are all its jobs.")] = True,
+    callback_url: Annotated[CallbackUrl | None, Query(description="Webhook at its end.")] = None,
 ) -> Response:
     """Queue many jobs as a batch; each is taken, or refused in `errors`, by itself."""
     items = await items_of(request, desk.service.settings, wanted)
     batch = wanted or new_job_id()
-    await desk.run(desk.backend.open_batch(batch, name))
+    await desk.run(desk.backend.open_batch(batch, name, callback_url))
     return await _submitted(desk, items, batch, is_last=seal)
 
 

@@ -1,11 +1,14 @@
 """Does a message reach its receiver, and nothing that it must not reach? Real receivers; the names are a book's."""
 
+import asyncio
 import base64
 import ssl
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook
 from tests.worker.webhooks.conftest import KEY, Book
 from tests.worker.webhooks.receiver import Receiver, receiving
@@ -123,6 +126,21 @@ async def test_nobody_there_and_no_such_name_are_told(book: Book, receiver: Rece
     assert (await post(book, receiver.url(), "hooks.test")).error == "cannot be connected to"
     assert (await post(book, receiver.url("none.test"), "none.test")).error == "its name has no address"
     assert await resolve("127.0.0.1") == ["127.0.0.1"]
+
+
+@pytest.fixture(scope="module")
+def nowhere() -> Poster:
+    """Sends to this machine."""
+    return Poster(KEY, {"127.0.0.1"})
+
+
+@given(st.text(alphabet=st.characters(min_codepoint=33, max_codepoint=126), max_size=60))
+@settings(max_examples=60, deadline=None)
+def test_whatever_stands_behind_the_host_there_is_an_answer(nowhere: Poster, text: str) -> None:
+    answer = asyncio.run(nowhere.post(Message("job", f"http://127.0.0.1:1/{text}", BODY)))
+
+    assert answer.error is not None
+    assert answer.error.startswith(("refused: ", "cannot be connected to"))
 
 
 async def test_proxies_of_the_environment_are_not_used(

@@ -63,7 +63,10 @@ class Deliverer:
     async def _deliver(self, claims: tuple[Claim, ...]) -> None:
         under_way = {asyncio.create_task(self._attempt(claim)) for claim in claims}
         while under_way:
-            _, under_way = await asyncio.wait(under_way, timeout=LOOK_S, return_when=asyncio.FIRST_COMPLETED)
+            done, under_way = await asyncio.wait(under_way, timeout=LOOK_S, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                if (failure := task.exception()) is not None:  # of ours: its delivery is due again when its lease ends
+                    log.error("webhook_attempt_failed", reason=repr(failure))
             try:
                 more = await asyncio.to_thread(self._claim, PLACES - len(under_way))
             except redis.RedisError as exc:

@@ -93,7 +93,7 @@ class Poster:
                 return await self._send(message, target, await self._addresses(target))
         except TimeoutError:
             return Answer(error=f"no answer within {self._within_s:g} s")
-        except (RefusedTarget, ValueError) as exc:
+        except (RefusedTarget, ValueError, httpx2.InvalidURL) as exc:
             return Answer(error=f"refused: {exc}")
         except httpx2.HTTPError as exc:
             return Answer(error=_fault(exc))

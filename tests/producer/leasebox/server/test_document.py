@@ -37,9 +37,9 @@ def test_every_route_of_the_contract_is_there_and_none_that_does_nothing(documen
         "POST /v1/batches", "GET /v1/batches/{batch}", "POST /v1/batches/{batch}/jobs",
         "GET /v1/batches/{batch}/events", "GET /v1/batches/{batch}/results",
         "POST /v1/batches/{batch}/cancel", "POST /v1/batches/{batch}/seal",
+        "GET /v1/webhooks", "POST /v1/webhooks/{job}/replay", "POST /v1/webhooks/test",
         "GET /v1/profiles", "GET /v1/nodes", "GET /v1/queues", "GET /healthz", "GET /readyz", "GET /metrics",
     }  # fmt: skip
-    assert not [route for route in routes if "webhooks" in route]
 
 
 def test_every_refusal_is_a_problem_document(document: Any):

@@ -32,6 +32,7 @@ BODIES: dict[str, Any] = {
     "/v1/batches/{batch}/jobs": [{"code": "1"}],
     "/v1/jobs/{job}/stdin": {"text": "x"},
     "/v1/sessions/{name}/files": {"verb": "list", "path": "."},
+    "/v1/webhooks/test": {"url": "https://hooks.example.com/"},
 }
 NAMES = {"job": "j", "name": "s", "key": "k", "batch": "b", "path": "a.txt"}
 
