@@ -7,8 +7,10 @@ A flow of many specs sends them in chunks that are bounded in number and bytes, 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
-from leasebox import _flows, _reads, _sessions, _submit
+from leasebox import _blobs, _flows, _reads, _sessions, _submit
+from leasebox._content import Uploads
 from leasebox._flows import Submitted
 from leasebox._ids import new_job_id
 from leasebox._reads import Flow, Many, Query, fields_of
@@ -53,6 +55,7 @@ class Item:
         spec: Or why it cannot be handed in.
         key: The caller's own name for it.
         is_numbered: Whether it has its index in the batch too; else the order of arrival decides.
+        uploads: What must be uploaded before it is handed in.
     """
 
     index: int
@@ -60,6 +63,12 @@ class Item:
     key: str | None = None
     is_numbered: bool = True
     job: str = field(default_factory=new_job_id)
+    uploads: Uploads = field(default_factory=dict, repr=False)
+
+    @property
+    def size_bytes(self) -> int:
+        """Of its uploads, for which Redis needs room from before it is handed in."""
+        return sum(source.size_bytes for source in self.uploads.values())
 
     @property
     def batch_index(self) -> int | None:
@@ -67,8 +76,13 @@ class Item:
         return self.index if self.is_numbered else None
 
 
-def item_of(index: int, given: Given, settings: ClientSettings) -> Item:
-    """Make the item of what a caller gave; a wrong spec becomes the item's error."""
+def item_of(index: int, given: Given, settings: ClientSettings, *, may_upload: bool = True) -> Item:
+    """Make the item of what a caller gave; a wrong spec becomes the item's error.
+
+    Args:
+        may_upload: Contents above 256 KiB become uploads; else they are refused.
+    """
+    uploads: Uploads = {}
     try:
         if isinstance(given, JobSpec):
             return Item(index, _submit.checked(given, settings))
@@ -78,7 +92,8 @@ def item_of(index: int, given: Given, settings: ClientSettings) -> Item:
         if key is not None and not (isinstance(key, str) and len(key) <= MAX_KEY):
             raise InvalidSpec(f"key: a text of at most {MAX_KEY} characters")
         fields = {name: value for name, value in given.items() if name != "key"}
-        return Item(index, _submit.spec_of(None, fields, settings), key)
+        spec = _submit.spec_of(None, fields, settings, uploads if may_upload else None)
+        return Item(index, spec, key, uploads=uploads)
     except LeaseboxError as exc:
         return Item(index, exc)
 
@@ -109,27 +124,49 @@ def checked_batch_name(name: str | None) -> None:
         raise InvalidSpec(f"name: of a batch, 1 to {MAX_NAME} characters")
 
 
-def chunks(records: Iterable[NewJob | LeaseboxError]) -> Iterator[list[NewJob | LeaseboxError]]:
-    """Records in chunks of at most `CHUNK_SPECS` and, but for a single larger one, `CHUNK_BYTES`."""
-    chunk: list[NewJob | LeaseboxError] = []
+class Handed(NamedTuple):
+    """An item's record, or why there is none, and what must be uploaded before it."""
+
+    record: NewJob | LeaseboxError
+    uploads: Uploads
+
+
+def chunks(records: Iterable[Handed]) -> Iterator[list[Handed]]:
+    """Records in chunks of at most `CHUNK_SPECS` and, but for a single larger one, `CHUNK_BYTES` with their uploads."""
+    chunk: list[Handed] = []
     size = 0
-    for record in records:
+    for handed in records:
+        record = handed.record
         more = 0 if isinstance(record, LeaseboxError) else len(record.spec) + len(record.wake_head)
+        more += sum(source.size_bytes for source in handed.uploads.values())
         if chunk and (len(chunk) == CHUNK_SPECS or size + more > CHUNK_BYTES):
             yield chunk
             chunk, size = [], 0
-        chunk.append(record)
+        chunk.append(handed)
         size += more
     if chunk:
         yield chunk
 
 
-def submit_many(keys: Keys, records: Iterable[NewJob | LeaseboxError]) -> Flow[list[Answer]]:
-    """Hand records in; each is accepted or refused by itself, in order."""
+def submit_many(keys: Keys, tenant: str, records: Iterable[Handed]) -> Flow[list[Answer]]:
+    """Upload and hand records in, chunk by chunk; each is accepted or refused by itself, in order."""
     found: list[Answer] = []
     for chunk in chunks(records):
-        found += yield from _submit_chunk(keys, chunk)
+        ready = []
+        for handed in chunk:
+            ready.append((yield from _uploaded(keys, tenant, handed)))
+        found += yield from _submit_chunk(keys, ready)
     return found
+
+
+def _uploaded(keys: Keys, tenant: str, handed: Handed) -> Flow[NewJob | LeaseboxError]:
+    if isinstance(handed.record, LeaseboxError):
+        return handed.record
+    try:
+        yield from _blobs.upload(keys, tenant, handed.uploads)
+    except InvalidSpec as exc:  # a file changed while it was read
+        return exc
+    return handed.record
 
 
 def _submit_chunk(keys: Keys, chunk: Sequence[NewJob | LeaseboxError]) -> Flow[list[Answer]]:

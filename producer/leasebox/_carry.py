@@ -1,9 +1,12 @@
-"""Who carries a flow out? Whoever can do its steps; an outage is thrown into the flow, so that it may cope."""
+"""Who carries a flow out? Whoever can do its steps.
+
+An outage, or a file that changed while it was sent, is thrown into the flow, so that it may cope.
+"""
 
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any, TypeVar
 
-from leasebox.contract.errors import BrokerUnavailable
+from leasebox.contract.errors import BrokerUnavailable, InvalidSpec
 
 A = TypeVar("A")
 
@@ -12,7 +15,7 @@ def carry_out(flow: Generator[Any, Any, A], do: Callable[[Any], Any]) -> A:
     """Do the steps of a flow to its end.
 
     Args:
-        do: Carries one step out; its `BrokerUnavailable` goes into the flow, all else ends it.
+        do: Carries one step out; its `BrokerUnavailable` and `InvalidSpec` go into the flow, all else ends it.
 
     Raises:
         BrokerUnavailable: The flow did not cope with an outage.
@@ -22,7 +25,7 @@ def carry_out(flow: Generator[Any, Any, A], do: Callable[[Any], Any]) -> A:
         while True:
             try:
                 answer = do(step)
-            except BrokerUnavailable as exc:
+            except (BrokerUnavailable, InvalidSpec) as exc:
                 step = flow.throw(exc)
             else:
                 step = flow.send(answer)
@@ -38,7 +41,7 @@ async def carry_out_async(flow: Generator[Any, Any, A], do: Callable[[Any], Awai
         while True:
             try:
                 answer = await do(step)
-            except BrokerUnavailable as exc:
+            except (BrokerUnavailable, InvalidSpec) as exc:
                 step = flow.throw(exc)
             else:
                 step = flow.send(answer)

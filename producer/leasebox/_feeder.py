@@ -8,10 +8,12 @@ import json
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import cast
 
 from leasebox import _submit
 from leasebox._batches import CHUNK_SPECS, Answer, Item
+from leasebox._content import Uploads
 from leasebox._flows import Submitted
 from leasebox.config import ClientSettings
 from leasebox.contract.batches import BatchEvent, JobDone
@@ -90,7 +92,7 @@ class Feeder:
                 case Submitted() if answer.is_existing:
                     self.elsewhere.append((item, answer))
                 case Submitted():
-                    self.in_flight[answer.job] = item
+                    self.in_flight[answer.job] = replace(item, uploads={})  # their contents are not held any longer
                 case QueueFull() | QuotaExceeded():
                     again.append(item)
                     full = answer
@@ -202,7 +204,7 @@ def map_items(
         raise InvalidSpec("idempotency_key: all inputs would have the same")
     given = fields.get("metadata") or {}
     named = {INDEX: "0", **given} if isinstance(given, Mapping) else given
-    _submit.spec_of(code, {**fields, "metadata": named}, settings)
+    _submit.spec_of(code, {**fields, "metadata": named}, settings, {})
     return (_map_item(index, code, one, fields, settings) for index, one in enumerate(inputs))
 
 
@@ -212,7 +214,9 @@ def _map_item(
     try:
         stdin = given if isinstance(given, str | bytes) else json.dumps(given)
         metadata = {INDEX: str(index), **cast("Mapping[str, str]", fields.get("metadata") or {})}
-        return Item(index, _submit.spec_of(code, {**fields, "stdin": stdin, "metadata": metadata}, settings))
+        uploads: Uploads = {}
+        spec = _submit.spec_of(code, {**fields, "stdin": stdin, "metadata": metadata}, settings, uploads)
+        return Item(index, spec, uploads=uploads)
     except (TypeError, ValueError) as exc:
         return Item(index, InvalidSpec(f"input {index}: {exc}"))
     except LeaseboxError as exc:

@@ -154,7 +154,7 @@ class HttpBackend:
 
     def operate(self, operation: FileOperation, plan: SessionPlan, uploads: Uploads) -> Flow[Submitted]:
         """POST what it brings, then the operation; one whose answer was lost may be carried out twice."""
-        yield from _upload(uploads)
+        yield from upload(uploads)
         query = {"profile": plan.profile, **_times(plan)} if plan.profile is not None else _times(plan)
         body = json.loads(operation_json(operation))
         job = yield Request("POST", f"{_session_path(plan.name)}/files", _same, query=query, body=body)
@@ -167,7 +167,7 @@ class HttpBackend:
 
     def submit(self, spec: JobSpec, plan: SessionPlan | None, uploads: Uploads = NONE) -> Flow[Submitted]:
         """A repeat of a submit whose answer was lost is no earlier submit, unless the caller gave the key."""
-        yield from _upload(uploads)
+        yield from upload(uploads)
         body = spec.model_dump(mode="json", exclude_defaults=True)
         is_made = "idempotency_key" not in body
         if is_made:
@@ -297,7 +297,8 @@ class HttpBackend:
         return [QueueStatus(**data) for data in (yield Request("GET", "/v1/queues", _same))]
 
 
-def _upload(uploads: Uploads) -> Flow[None]:
+def upload(uploads: Uploads) -> Flow[None]:
+    """POST each content that a request brings."""
     for source in uploads.values():
         yield Request("POST", "/v1/blobs", _same, content=source, wait_s=RAW_S)
 

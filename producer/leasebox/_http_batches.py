@@ -12,11 +12,11 @@ from urllib.parse import quote
 from leasebox._backend import Flow
 from leasebox._batches import CHUNK_BYTES, CHUNK_SPECS, Answer, Item
 from leasebox._flows import Submitted
-from leasebox._http_backend import EventStream, HttpBackend, Listen, Release, Request
+from leasebox._http_backend import EventStream, HttpBackend, Listen, Release, Request, upload
 from leasebox._ids import new_job_id
 from leasebox._quota import restored
 from leasebox.contract.batches import BatchEvent, BatchInfo, event_of
-from leasebox.contract.errors import LeaseboxError
+from leasebox.contract.errors import InvalidSpec, LeaseboxError
 
 Body = dict[str, Any]
 
@@ -43,7 +43,10 @@ class ManyHttpBackend(HttpBackend):
             yield from self.open_batch(place, None)
         found: list[Answer] = []
         for chunk in _chunks(items):
-            found += yield from _submit_chunk(chunk, place)
+            ready = []
+            for item, body in chunk:
+                ready.append((item, (yield from _uploaded(item, body))))
+            found += yield from _submit_chunk(ready, place)
         if batch is None:
             yield from self.seal_batch(place)
         return found
@@ -85,6 +88,16 @@ def _submit_chunk(chunk: Sequence[tuple[Item, Body | LeaseboxError]], batch: str
     return [body if isinstance(body, LeaseboxError) else _answer(next(replies), item) for item, body in chunk]
 
 
+def _uploaded(item: Item, body: Body | LeaseboxError) -> Flow[Body | LeaseboxError]:
+    if isinstance(body, LeaseboxError):
+        return body
+    try:
+        yield from upload(item.uploads)
+    except InvalidSpec as exc:  # a file changed while it was read
+        return exc
+    return body
+
+
 def _answer(told: Body, item: Item) -> Answer:
     if told["error"] is None:
         is_made = not isinstance(item.spec, LeaseboxError) and item.spec.idempotency_key is None
@@ -98,11 +111,11 @@ def _chunks(items: Iterable[Item]) -> Iterator[list[tuple[Item, Body | LeaseboxE
     size = 0
     for item in items:
         body, more = _body(item)
-        if chunk and (len(chunk) == CHUNK_SPECS or size + more > CHUNK_BYTES):
+        if chunk and (len(chunk) == CHUNK_SPECS or size + more + item.size_bytes > CHUNK_BYTES):
             yield chunk
             chunk, size = [], 0
         chunk.append((item, body))
-        size += more
+        size += more + item.size_bytes
     if chunk:
         yield chunk
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from leasebox import _batches, _blobs, _files, _flows, _input, _metrics, _sessions, _standing, _submit, _webhooks
 from leasebox._backend import NONE
-from leasebox._batches import Answer, BatchReader, Item
+from leasebox._batches import Answer, BatchReader, Handed, Item
 from leasebox._content import Uploads
 from leasebox._flows import JobFilter, Submitted
 from leasebox._input import InputChunk
@@ -58,7 +58,8 @@ class RedisBackend:
         """As `submit` for each, many in one trip."""
         profiles = yield from self._fresh_profiles()
         yield from self._fresh_rules()
-        return (yield from _batches.submit_many(self.keys, (self._record(item, batch, profiles) for item in items)))
+        handed = (Handed(self._record(item, batch, profiles), item.uploads) for item in items)
+        return (yield from _batches.submit_many(self.keys, self.tenant, handed))
 
     def _record(self, item: Item, batch: str | None, profiles: Mapping[str, Profile]) -> NewJob | LeaseboxError:
         if isinstance(item.spec, LeaseboxError):

@@ -4,10 +4,11 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from leasebox import _batches
-from leasebox._batches import Given, Item
+from leasebox._batches import Given
 from leasebox._feeder import KEEP_S, Ended, Feeder, Harvest, gathered, map_items
 from leasebox._flows import Submitted
 from leasebox._ids import new_job_id
@@ -110,7 +111,7 @@ class AsyncBatch:
 
         client = self._client
         made = await asyncio.to_thread(_batches.item_of, self._index, spec, client.settings)
-        item = Item(made.index, made.spec, key or made.key, self._is_new)
+        item = replace(made, key=key or made.key, is_numbered=self._is_new)
         async with client._held():
             (answer,) = await client._run(client._backend.submit_many([item], self.id))
         if isinstance(answer, LeaseboxError):

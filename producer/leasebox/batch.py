@@ -3,10 +3,11 @@
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from leasebox import _batches
-from leasebox._batches import Given, Item
+from leasebox._batches import Given
 from leasebox._feeder import KEEP_S, Ended, Feeder, Harvest, gathered, map_items
 from leasebox._flows import Submitted
 from leasebox._ids import new_job_id
@@ -151,7 +152,7 @@ class Batch:
 
         client = self._client
         made = _batches.item_of(self._index, spec, client.settings)
-        item = Item(made.index, made.spec, key or made.key, self._is_new)
+        item = replace(made, key=key or made.key, is_numbered=self._is_new)
         with client._held():
             (answer,) = client._run(client._backend.submit_many([item], self.id))
         if isinstance(answer, LeaseboxError):

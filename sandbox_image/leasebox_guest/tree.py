@@ -103,6 +103,12 @@ def _pack(workspace: str) -> None:
         send(workspace, path, with_header=True)
 
 
+def _extract(workspace: str, path: str, form: str) -> None:
+    from leasebox_guest import archives
+
+    archives.extract(workspace, path, form)
+
+
 def _all_of_stdin() -> bytes:
     parts = []
     while data := os.read(0, 65536):
@@ -205,4 +211,5 @@ _VERBS: dict[str, Callable[..., None]] = {
     "move": _move,
     "remove": _remove,
     "pack": _pack,
+    "extract": _extract,
 }

@@ -179,21 +179,28 @@ def either_client(request: pytest.FixtureRequest, live: Live, api: str) -> Itera
 @pytest.fixture(scope="module")
 def with_data(docker_engine: DockerEngine) -> Iterator[Live]:
     """A system of its own whose profile `data` has numpy, pandas and matplotlib."""
+    with system_with_image(docker_engine, "data") as live:
+        yield live
+
+
+@contextmanager
+def system_with_image(engine: DockerEngine, name: str) -> Iterator[Live]:
+    """A Docker system of its own with a profile that has the name of its image."""
     try:
-        docker_engine.client.images.get("leasebox/data")
+        engine.client.images.get(f"leasebox/{name}")
     except docker.errors.ImageNotFound:
-        lacking("the image leasebox/data", "leasebox-worker images build data")
+        lacking(f"the image leasebox/{name}", f"leasebox-worker images build {name}")
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lba-", dir="/tmp")))
         home.chmod(0o755)
         (home / "profiles.toml").write_text(
-            '[profiles.data]\nextends = "default"\nimage = "leasebox/data"\nmemory = "1GiB"\npool = 0\n'
+            f'[profiles.{name}]\nextends = "default"\nimage = "leasebox/{name}"\nmemory = "1GiB"\npool = 0\n'
         )
         server = ValkeyServer(port=0, unix_socket_path=home / "s", data_dir=home, config={"appendonly": "yes"})
         server.start()
         stack.callback(server.terminate)
-        url, log = f"redis+socket://{home / 's'}", home / "data.log"
+        url, log = f"redis+socket://{home / 's'}", home / f"{name}.log"
         profiles = {"LEASEBOX_PROFILES_FILE": str(home / "profiles.toml")}
-        child = stack.enter_context(worker_process(url, home, "docker", "data", **profiles))
-        wait_until_registered(url, "data", child, log)
+        child = stack.enter_context(worker_process(url, home, "docker", name, **profiles))
+        wait_until_registered(url, name, child, log)
         yield Live(url, home, "docker", child.pid, log)

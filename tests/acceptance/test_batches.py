@@ -149,3 +149,24 @@ def test_a_file_of_jobs_is_completed_over_a_kill_and_nothing_runs_twice(
     with live.client() as client:
         for line in lines:
             client._run(client._backend.close_session(line["session"]))
+
+
+def test_large_files_and_inputs_come_with_many_jobs_and_with_the_lines_of_a_file(
+    client: Client, live: Live, tmp_path: Path
+) -> None:
+    large = "x" * 300_000
+    count = "import sys; print(len(sys.stdin.read()))"
+    lines = [{"code": "print(len(open('f').read()))", "files": {"f": {"text": large}}}, {"code": count, "stdin": large}]
+    (tmp_path / "jobs.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    command = [sys.executable, "-m", "leasebox.cli", "batch", "run", "jobs.jsonl", "--out", "out.jsonl"]
+
+    many = client.submit_many([{**lines[0], "files": {"f": tmp_path / "jobs.jsonl"}}, lines[1]])
+    mapped = list(client.map(count, [large, large + "y"], ordered=True))
+    done = subprocess.run(command, cwd=tmp_path, env=live.environment(), capture_output=True, timeout=WAIT_S)
+
+    size = (tmp_path / "jobs.jsonl").stat().st_size
+    assert [handle.result(WAIT_S).stdout for handle in many] == [f"{size}\n", "300000\n"]
+    assert [result.stdout for result in mapped] == ["300000\n", "300001\n"]
+    assert done.returncode == 0, done.stderr
+    told = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert {line["index"]: line["result"]["stdout"] for line in told} == {0: "300000\n", 1: "300000\n"}

@@ -167,6 +167,8 @@ def test_new_files_are_those_that_the_job_made_or_changed(client: Client) -> Non
         assert sorted(result.new_files) == ["new", "old"]
         assert [artifact.path for artifact in result.artifacts] == ["new"]
         assert box.run("pass", artifacts=["**"], wait_s=WAIT_S).new_files == []
+        listed = box.run("open('third', 'w')", artifacts=["-"], wait_s=WAIT_S)
+        assert (listed.new_files, listed.artifacts, listed.message) == (["third"], [], "")
 
 
 def test_an_uploaded_file_is_run_by_its_path(client: Client) -> None:

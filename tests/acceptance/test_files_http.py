@@ -1,7 +1,10 @@
 """What the API does with files, on a live system with each driver: by its routes, and under the same SDK as ever."""
 
 import hashlib
+import io
 import os
+import tarfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,6 +64,33 @@ def test_routes_put_get_list_and_remove(http: httpx2.Client) -> None:
     assert removed.status_code == 204
     assert [http.get(f"{files}/{path}").status_code for path in ("d", "%2e%2e/x")] == [404, 422]
     assert http.get("/v1/sessions/never-made/files").json()["code"] == "unknown_session"
+    http.delete(f"/v1/sessions/{name}")
+
+
+def test_an_archive_is_unpacked_whole_or_refused_with_nothing_changed(http: httpx2.Client) -> None:
+    tar, hostile, zipped = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    for held, names in ((tar, ("a", "d/b")), (hostile, ("c", "../c"))):
+        with tarfile.open(fileobj=held, mode="w:gz") as archive:
+            for name in names:
+                info = tarfile.TarInfo(name)
+                info.size = len(DATA)
+                archive.addfile(info, io.BytesIO(DATA))
+    with zipfile.ZipFile(zipped, "w") as archive_file:
+        archive_file.writestr("z", b"Z")
+    name = http.post("/v1/sessions", json={}).json()["name"]
+    files = f"/v1/sessions/{name}/files"
+
+    unpacked = http.put(f"{files}/to?extract=tar", content=tar.getvalue())
+    into_all = http.put(f"{files}//workspace?extract=zip", content=zipped.getvalue())
+    refused = http.put(f"{files}/to?extract=tar", content=hostile.getvalue())
+    broken = http.put(f"{files}/to?extract=zip", content=tar.getvalue())
+
+    assert (unpacked.status_code, into_all.status_code) == (204, 204)
+    assert (refused.status_code, refused.json()["code"]) == (422, "outside_workspace")
+    assert (broken.status_code, broken.json()["code"]) == (409, "file_error")
+    assert http.get(f"{files}/to/d/b").content == DATA
+    listed = http.get(files, params={"depth": 3}).json()
+    assert sorted(entry["path"] for entry in listed) == ["to", "to/a", "to/d", "to/d/b", "z"]
     http.delete(f"/v1/sessions/{name}")
 
 

@@ -39,7 +39,7 @@ def expected_at_least(driver: str) -> set[str]:
     return {"python", "bash", "perl", *found}
 
 
-def outcomes(client: Client, language: str) -> dict[str, Result]:
+def outcomes(client: Client, language: str, profile: str | None = None) -> dict[str, Result]:
     """The program in each of its modes."""
     given: dict[str, dict[str, Any]] = {
         "talk": {"args": ["talk", "a b", "ö", "", "-x", "$HOME"], "stdin": "eins\nzwei ä\n"},
@@ -47,7 +47,7 @@ def outcomes(client: Client, language: str) -> dict[str, Result]:
         "crash": {},
         "spin": {"limits": {**LIMITS, "cpu_s": 1.0}},
     }
-    with client.session(stateful=False) as box:
+    with client.session(stateful=False, profile=profile) as box:
         handles = {
             mode: box.submit(PROGRAMS[language], language=language, **{"args": [mode], "limits": LIMITS, **spec})
             for mode, spec in given.items()
@@ -69,13 +69,17 @@ def test_a_language_does_what_every_language_does(live: Live, client: Client, la
             client.submit("x", language=language)
         return
 
-    found = outcomes(client, language)
+    assert_does_it_all(outcomes(client, language), versions[language])
+
+
+def assert_does_it_all(found: dict[str, Result], version: str) -> None:
+    """What every language does."""
     assert (found["talk"].outcome, found["talk"].stderr) == (Outcome.OK, ""), found["talk"]
     assert found["talk"].stdout == "héllo 世界 🦊\n[a b][ö][][-x][$HOME]\ngot eins\nzwei ä\n"
     assert (found["exit"].outcome, found["exit"].exit_code, found["exit"].stderr) == (Outcome.ERROR, 7, "bye\n")
     assert found["crash"].outcome in (Outcome.ERROR, Outcome.KILLED), found["crash"]
     assert (found["spin"].outcome, found["spin"].limit) == (Outcome.TIMEOUT, "cpu"), found["spin"]
-    assert {result.runtime for result in found.values()} == {versions[language]}
+    assert {result.runtime for result in found.values()} == {version}
 
 
 def leasebox(live: Live, *words: str) -> "subprocess.CompletedProcess[str]":

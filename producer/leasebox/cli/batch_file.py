@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -43,7 +44,7 @@ def item_of_line(index: int, line: bytes, run: str, settings: ClientSettings) ->
         return item
     digest = hashlib.sha256(canonical_json(item.spec)).hexdigest()[:16]
     spec = item.spec.model_copy(update={"idempotency_key": f"{run}:{index}:{digest}"})
-    return Item(index, spec, item.key)
+    return replace(item, spec=spec)
 
 
 class Output:

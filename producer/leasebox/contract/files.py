@@ -30,6 +30,14 @@ class Verb(StrEnum):
     REMOVE = "remove"
     UNPACK = "unpack"
     PACK = "pack"
+    EXTRACT = "extract"
+
+
+class Archive(StrEnum):
+    """What `extract` unpacks; a tar may be compressed with gzip, bzip2 or xz."""
+
+    TAR = "tar"
+    ZIP = "zip"
 
 
 class EntryType(StrEnum):
@@ -69,12 +77,15 @@ class FileOperation(BaseModel):
     to: FilePath | None = None
     depth: int = Field(default=1, ge=1, le=MAX_DEPTH)
     content: FileContent | None = None
+    archive: Archive | None = None
     paths: list[FilePath] = Field(default_factory=list, max_length=MAX_PACKED)
 
     @model_validator(mode="after")
     def _complete(self) -> "FileOperation":
-        if (self.content is not None) != (self.verb in (Verb.WRITE, Verb.UNPACK)):
-            raise ValueError("content belongs to write and unpack alone")
+        if (self.content is not None) != (self.verb in (Verb.WRITE, Verb.UNPACK, Verb.EXTRACT)):
+            raise ValueError("content belongs to write, unpack and extract alone")
+        if (self.archive is not None) != (self.verb is Verb.EXTRACT):
+            raise ValueError("archive belongs to extract alone")
         if (self.to is not None) != (self.verb is Verb.MOVE):
             raise ValueError("to belongs to move alone")
         if self.path == "." and self.verb in (Verb.WRITE, Verb.READ, Verb.MOVE, Verb.REMOVE):

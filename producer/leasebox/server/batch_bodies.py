@@ -74,7 +74,7 @@ def _item(place: int, given: Any, settings: ClientSettings, repeat_as: str | Non
         return Item(place, InvalidSpec("index: not a whole number from 0 on"))
     if repeat_as is not None and fields.get("idempotency_key") is None:
         fields["idempotency_key"] = f"{repeat_as}:{place}"
-    made = item_of(place if index is None else index, fields, settings)
+    made = item_of(place if index is None else index, fields, settings, may_upload=False)
     if isinstance(made.spec, ConfigError):
         return Item(made.index, InvalidSpec(made.spec.detail, hint=made.spec.hint))
     return Item(made.index, made.spec, made.key, is_numbered=index is not None)

@@ -12,7 +12,7 @@ from starlette.responses import Response, StreamingResponse
 from leasebox import _artifacts, _blobs, _files
 from leasebox._sessions import SessionPlan
 from leasebox.contract.errors import StreamTimeout, WrongState
-from leasebox.contract.files import MAX_DEPTH, Entry, FileOperation, Verb
+from leasebox.contract.files import MAX_DEPTH, Archive, Entry, FileOperation, Verb
 from leasebox.contract.result import Artifact, Result
 from leasebox.contract.spec import PositiveSeconds, ProfileName
 from leasebox.server.bodies import StrictRoute
@@ -101,10 +101,18 @@ async def read_file(name: Name, path: FilePath, desk: WriteSessionJobs) -> Respo
     responses=problems(408, *_FAILED, 504),
     openapi_extra=_RAW,
 )
-async def write_file(name: Name, path: FilePath, request: Request, desk: WriteSessionJobs) -> Response:
-    """Put a file into a session."""
-    checked = _files.read(path).operation.path
-    operation = FileOperation(verb=Verb.WRITE, path=checked, content=await received_content(desk, request))
+async def write_file(
+    name: Name,
+    path: FilePath,
+    request: Request,
+    desk: WriteSessionJobs,
+    extract: Annotated[Archive | None, Query(description="Unpack the body into the folder `path`.")] = None,
+) -> Response:
+    """Put a file into a session; or, with `extract`, all that an archive holds, or nothing of it."""
+    checked = _files.stat(path).operation.path if extract else _files.read(path).operation.path
+    content = await received_content(desk, request)
+    verb = Verb.EXTRACT if extract else Verb.WRITE
+    operation = FileOperation(verb=verb, path=checked, content=content, archive=extract)
     await desk.run(_files.answer(desk.backend, await _done(desk, name, operation)))
     return Response(status_code=204)
 
@@ -122,10 +130,10 @@ async def _done(desk: Desk, name: str, operation: FileOperation) -> Result:
     """Carry an operation out and wait for it.
 
     Raises:
-        UnknownSession: Nothing but a write makes a session.
+        UnknownSession: Nothing but a write or an archive makes a session.
         StreamTimeout: The jobs before it take longer than a request may.
     """
-    if operation.verb is not Verb.WRITE:
+    if operation.verb not in (Verb.WRITE, Verb.EXTRACT):
         await desk.run(desk.backend.session(name))
     made = await desk.run(desk.backend.operate(operation, SessionPlan(name), {}))
     job = await job_within(desk, made.job, MAX_WAIT_S)

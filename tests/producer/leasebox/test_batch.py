@@ -1,7 +1,10 @@
 """Are many jobs taken, counted, followed and cancelled together, by the client of Redis and of the API alike?"""
 
+import base64
+import hashlib
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -13,9 +16,12 @@ from leasebox._feeder import Feeder
 from leasebox.batch import Batch, Run
 from leasebox.config import ClientSettings
 from leasebox.contract.batches import BatchFinished, JobDone
+from leasebox.contract.blobs import MAX_BLOB_BYTES, upload
 from leasebox.contract.keys import Keys
 from leasebox.contract.result import Outcome
-from leasebox.contract.spec import JobSpec
+from leasebox.contract.spec import MAX_INLINE_BYTES, JobSpec
+
+LARGE = b"x" * (MAX_INLINE_BYTES + 1)
 
 
 @pytest.fixture
@@ -63,6 +69,46 @@ def test_a_wrong_spec_among_many_is_told_apart_and_the_others_are_queued(either:
     assert [(error.index, error.code) for error in caught.value.errors] == [(1, "invalid_spec"), (2, "invalid_spec")]
     assert "tiemout" in caught.value.errors[0].detail
     assert [handle is not None for handle in caught.value.handles] == [True, False, False, True]
+    assert len(either.jobs()) == 2
+
+
+def test_contents_above_the_inline_bound_are_uploaded_once_and_before_their_jobs(
+    either: Client, redis: Any, settings: ClientSettings, tmp_path: Path
+):
+    (tmp_path / "f").write_bytes(LARGE)
+    specs: list[Any] = [
+        {"code": "1", "files": {"a": tmp_path / "f", "b": b"small"}},
+        {"code": "1", "stdin": LARGE},
+        {"code": "1", "files": {"a": {"text": LARGE.decode()}}},
+        {"code": "1", "stdin": {"base64": base64.b64encode(LARGE).decode()}},
+    ]
+
+    handles = either.submit_many(specs)
+    handles += [either.batch().add(specs[0])]
+
+    keys, blob = Keys(settings.prefix), hashlib.sha256(LARGE).hexdigest()
+    assert [key for key in redis.scan_iter(keys.blob("*")) if not key.endswith(b":jobs")] == [
+        keys.blob(upload(settings.tenant, blob)).encode()
+    ]
+    for handle in handles:
+        assert f'"blob":"{blob}"'.encode() in redis.hget(keys.job(handle.id), "spec")
+        assert len(redis.hget(keys.job(handle.id), "spec")) < 1000
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused_alone(either: Client, tmp_path: Path):
+    (tmp_path / "f").write_bytes(LARGE)
+
+    def specs() -> Iterator[Any]:
+        yield {"code": "1"}
+        yield {"code": "2", "files": {"a": tmp_path / "f"}}
+        (tmp_path / "f").write_bytes(LARGE[:-1])
+        yield {"code": "3"}
+
+    with pytest.raises(errors.PartlyRefused) as caught:
+        either.submit_many(specs())
+
+    assert [(error.index, error.code) for error in caught.value.errors] == [(1, "invalid_spec")]
+    assert "became shorter" in caught.value.errors[0].detail
     assert len(either.jobs()) == 2
 
 
@@ -203,13 +249,13 @@ def test_map_keeps_the_order_and_the_bound(either: Client, workers: list[str]):
 
 
 def test_map_tells_an_input_that_cannot_be_queued_and_goes_on(either: Client, workers: list[str]):
-    given: list[Any] = ["a", "x" * 300_000, {1, 2}, "b"]
+    given: list[Any] = ["a", b"x" * (MAX_BLOB_BYTES + 1), {1, 2}, "b"]
 
     found = list(either.map("code", given, ordered=True))
 
     assert [result.outcome for result in found] == [Outcome.OK, Outcome.REJECTED, Outcome.REJECTED, Outcome.OK]
     assert [result.metadata["index"] for result in found] == ["0", "1", "2", "3"]
-    assert "at most 262144" in found[1].message or "262144 bytes" in found[1].message
+    assert f"at most {MAX_BLOB_BYTES}" in found[1].message
 
 
 def test_map_refuses_at_once_what_no_input_could_make_right(client: Client):

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from leasebox import _batches
-from leasebox._batches import CHUNK_BYTES, CHUNK_SPECS, BatchReader
+from leasebox._batches import CHUNK_BYTES, CHUNK_SPECS, BatchReader, Handed
+from leasebox._content import Source
 from leasebox._reads import Many, Query
 from leasebox.contract import errors
 from leasebox.contract.keys import Keys
@@ -36,7 +37,13 @@ def record(size_bytes: int = 2) -> NewJob:
     ],
 )
 def test_chunks_have_a_bound_of_specs_and_of_bytes(records: list[Any], sizes: list[int]):
-    assert [len(chunk) for chunk in _batches.chunks(records)] == sizes
+    assert [len(chunk) for chunk in _batches.chunks(Handed(one, {}) for one in records)] == sizes
+
+
+def test_what_must_be_uploaded_counts_too_so_that_it_is_not_kept_waiting():
+    large = Handed(record(), {"a": Source(CHUNK_BYTES // 2, list)})
+
+    assert [len(chunk) for chunk in _batches.chunks([large] * 3 + [Handed(record(), {})])] == [1, 1, 2]
 
 
 def test_records_are_made_as_they_are_sent():
@@ -45,9 +52,9 @@ def test_records_are_made_as_they_are_sent():
     def records() -> Any:
         for number in range(3 * CHUNK_SPECS):
             made.append(number)
-            yield record()
+            yield Handed(record(), {})
 
-    flow = _batches.submit_many(KEYS, records())
+    flow = _batches.submit_many(KEYS, "acme", records())
     sent = next(flow)
 
     assert isinstance(sent, Many)
@@ -57,7 +64,7 @@ def test_records_are_made_as_they_are_sent():
 
 def test_each_record_has_its_own_answer_in_its_own_place():
     wrong, full = errors.InvalidSpec("no"), errors.QueueFull("at its memory limit")
-    flow = _batches.submit_many(KEYS, [record(), wrong, record(), record()])
+    flow = _batches.submit_many(KEYS, "acme", [Handed(one, {}) for one in (record(), wrong, record(), record())])
     next(flow)
 
     with pytest.raises(StopIteration) as caught:

@@ -50,12 +50,13 @@ def spec_of_operation(operation: FileOperation, session: str | None) -> JobSpec:
 def grant_of_operation(grant: Grant, operation: FileOperation, work_tenant: str, deps: Deps) -> Grant:
     """An operation has a time by its size, and an answer of one inline content."""
     brought = size_of(operation.content, work_tenant, deps.tracker.blobs)
-    most_s = errand.within_s(max(brought, MAX_BLOB_BYTES if operation.verb in _FETCHING else 0))
+    most_s = errand.within_s(max(brought, MAX_BLOB_BYTES if operation.verb in _LARGE else 0))
     limits = {"timeout_s": most_s, "output_bytes": MAX_INLINE_BYTES}
     return replace(grant, limits=grant.limits.model_copy(update=limits))
 
 
-_FETCHING = (Verb.READ, Verb.PACK)
+_LARGE = (Verb.READ, Verb.PACK, Verb.EXTRACT)
+"""What moves may be much more than what was brought."""
 
 
 def operate(attempt: Attempt, deps: Deps) -> tuple[Ended, Usage]:
@@ -138,6 +139,9 @@ def _order(operation: FileOperation) -> tuple[str, tuple[str, ...]]:
             return "file", ("move", operation.path, operation.to or "")
         case Verb.PACK:
             return "file", ("pack",)
+        case Verb.EXTRACT:
+            assert operation.archive is not None
+            return "file", ("extract", operation.path, operation.archive)
         case Verb.STAT | Verb.MKDIR | Verb.REMOVE:
             return "file", (operation.verb, operation.path)
 
@@ -149,7 +153,7 @@ def _brought(operation: FileOperation, tenant: str, deps: Deps) -> Iterator[byte
         case Verb.WRITE:
             size_bytes = size_of(operation.content, tenant, blobs)
             yield from packed_files([(operation.path, size_bytes, pieces_of(operation.content, tenant, blobs))])
-        case Verb.UNPACK:
+        case Verb.UNPACK | Verb.EXTRACT:
             yield from pieces_of(operation.content, tenant, blobs)
         case Verb.PACK:
             yield from chunked(json.dumps(operation.paths).encode())

@@ -63,3 +63,21 @@ def test_a_job_that_runs_has_no_artifacts_yet(http: httpx2.Client):
 
     assert http.get(f"/v1/jobs/{job}/artifacts/x").json()["code"] == "wrong_state"
     assert http.get("/v1/jobs/none/artifacts/x").json()["code"] == "unknown_job"
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "code"),
+    [
+        ("d", "extract=rar", "invalid_spec"),
+        ("%2e%2e/x", "extract=tar", "outside_workspace"),
+        ("/workspace", "", "not_a_file"),
+    ],
+)
+def test_an_archive_has_a_known_form_and_a_folder_in_the_workspace(
+    http: httpx2.Client, path: str, query: str, code: str
+):
+    http.post("/v1/sessions", json={"name": "s"})
+
+    answer = http.put(f"/v1/sessions/s/files/{path}?{query}", content=b"x")
+
+    assert answer.json()["code"] == code
