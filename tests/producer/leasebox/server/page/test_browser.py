@@ -133,6 +133,8 @@ def test_a_tab_that_nobody_looks_at_lets_go_and_comes_back_behind_what_it_has(
     work = played.begin(job)
     browser.page.goto(f"{http.base_url}/page/jobs/{job}")
     browser.wait("() => document.getElementById('live').textContent === 'live'")
+    played.write(work, ("stdout", b"before\n"))
+    browser.wait_for_output("before\n")
     turn = """(hidden) => {
       Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
       document.dispatchEvent(new Event("visibilitychange"));
@@ -146,7 +148,7 @@ def test_a_tab_that_nobody_looks_at_lets_go_and_comes_back_behind_what_it_has(
     played.write(work, ("stdout", b"since\n"))
     browser.wait_for_output("meanwhile\nsince\n")
 
-    assert browser.page.text_content("#output") == f"started on {played.name}meanwhile\nsince\n"
+    assert browser.page.text_content("#output") == f"started on {played.name}before\nmeanwhile\nsince\n"
 
 
 def test_where_the_events_are_gone_meanwhile_the_page_says_that_the_job_has_ended(

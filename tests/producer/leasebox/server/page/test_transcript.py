@@ -1,10 +1,15 @@
 """Is a job's output put together in order, and never more of it than a page can hold?"""
 
+from dataclasses import dataclass, field
+from typing import Any
+
 import pytest
 
+from leasebox.config import ApiSettings, ClientSettings
 from leasebox.contract import events
 from leasebox.contract.result import Outcome, Result, Truncated
-from leasebox.server.page.transcript import Piece, of_result, pieces
+from leasebox.server.page.transcript import Piece, of_result, pieces, transcript
+from leasebox.server.service import Caller, Desk, Service
 
 
 def out(text: str) -> events.Stdout:
@@ -42,3 +47,28 @@ def test_a_result_gives_what_it_keeps():
     found = of_result(result)
 
     assert (found.pieces, found.cursor, found.is_cut) == ([Piece("out", "o")], None, True)
+
+
+@dataclass(frozen=True)
+class Counting(Desk):
+    """A desk that notes how often it was asked."""
+
+    asked: list[object] = field(default_factory=list)
+
+    async def run(self, flow: Any) -> Any:
+        self.asked.append(flow)
+        return await super().run(flow)
+
+
+async def test_of_very_much_output_no_more_is_read_than_is_shown(settings: ClientSettings, client: Any, played: Any):
+    job = client.submit("1").id
+    work = played.begin(job)
+    for _ in range(130):
+        played.write(work, ("stdout", b"x" * 31000))
+    service = Service(ApiSettings(url=settings.url, prefix=settings.prefix, home=settings.home, _env_file=None))
+    async with service.running():
+        desk = Counting(service, Caller("default", None), service.backend("default"))
+
+        found = await transcript(desk, job, Result(job=job, outcome=Outcome.OK, stdout="kept"))
+
+    assert (found.pieces, len(desk.asked)) == ([Piece("out", "kept")], 1)
