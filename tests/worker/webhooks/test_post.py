@@ -71,6 +71,13 @@ async def test_no_way_to_write_this_machine_leads_to_it(receiver: Receiver, sche
     assert receiver.received == []
 
 
+async def test_plain_http_goes_to_no_public_host(book: Book) -> None:
+    book.names["hooks.test"] = ["8.8.8.8"]
+
+    assert await post(book, "http://hooks.test/") == Answer(error="refused: must be https")
+    assert book.asked == []
+
+
 async def test_this_hosts_own_public_address_is_refused(book: Book, receiver: Receiver) -> None:
     book.names["hooks.test"], book.own = ["8.8.8.8"], {"8.8.8.8"}
 
