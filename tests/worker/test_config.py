@@ -73,3 +73,39 @@ def test_a_wrong_setting_is_told_in_our_words(monkeypatch: pytest.MonkeyPatch) -
 
     told = "LEASEBOX_SLOTS: must be a whole number; LEASEBOX_LOG_LEVEL: must be one of debug, info, warning, error"
     assert str(refused.value) == told
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"LEASEBOX_WEBHOOK_SECRET": "whsec_AAAA"}, "LEASEBOX_WEBHOOK_SECRET: must be 24 to 64 bytes in Base64"),
+        ({"LEASEBOX_WEBHOOK_SECRET": "no base64!"}, "LEASEBOX_WEBHOOK_SECRET: must be Base64"),
+        ({"LEASEBOX_WEBHOOK_SECRET_FILE": "/nowhere/s"}, "LEASEBOX_WEBHOOK_SECRET_FILE: cannot read /nowhere/s"),
+    ],
+)
+def test_a_secret_that_cannot_sign_is_refused_and_not_repeated(
+    given: dict[str, str], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+
+    with pytest.raises(ConfigError, match=told) as refused:
+        load()
+
+    assert not [value for name, value in given.items() if value in str(refused.value) and not name.endswith("_FILE")]
+
+
+def test_the_secret_of_webhooks_may_stand_in_a_file_and_is_published_to_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "s").write_text("whsec_" + "A" * 44 + "\n")
+    monkeypatch.setenv("LEASEBOX_WEBHOOK_SECRET_FILE", str(tmp_path / "s"))
+    monkeypatch.setenv("LEASEBOX_WEBHOOK_ALLOW", "Hooks.test, [::1],")
+
+    settings = load()
+
+    assert settings.webhook_key == bytes(33)
+    assert settings.published["webhook_allow"] == "::1,hooks.test"
+    assert "AAAA" not in repr(settings) + repr(settings.published)
+    monkeypatch.delenv("LEASEBOX_WEBHOOK_SECRET_FILE")
+    assert "webhook_allow" not in load().published

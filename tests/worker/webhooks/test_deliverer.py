@@ -132,8 +132,10 @@ def test_a_private_address_is_refused_and_stands_in_the_log(
 
 
 def test_a_slow_receiver_keeps_no_other_waiting(
-    worker_node: NodeUnderTest, deliverer: Deliverer, receiver: Receiver, eventually: Eventually
+    worker_node: NodeUnderTest, book: Book, receiver: Receiver, eventually: Eventually
 ) -> None:
+    poster = Poster(KEY, {"hooks.test"}, ways=book.ways, within_s=60.0)
+    deliverer = Deliverer(worker_node.redis, worker_node.keys, poster)
     receiver.gate.clear()
     worker_node.cancel(worker_node.submit(callback_url=receiver.url()))
     looking = threading.Thread(target=deliverer.look)

@@ -15,7 +15,7 @@ from tests.worker.webhooks.receiver import Receiver, receiving
 
 from leasebox_worker.webhooks.attempts import Answer
 from leasebox_worker.webhooks.message import Message
-from leasebox_worker.webhooks.post import NOT_PUBLIC, Poster, is_own, resolve
+from leasebox_worker.webhooks.post import NOT_PUBLIC, Poster, is_own
 
 BODY = b'{"type":"test"}'
 
@@ -69,6 +69,13 @@ async def test_no_way_to_write_this_machine_leads_to_it(receiver: Receiver, sche
 
     assert (answer.error or "").startswith("refused: ")
     assert receiver.received == []
+
+
+async def test_plain_http_goes_to_no_public_host(book: Book) -> None:
+    book.names["hooks.test"] = ["8.8.8.8"]
+
+    assert await post(book, "http://hooks.test/") == Answer(error="refused: must be https")
+    assert book.asked == []
 
 
 async def test_this_hosts_own_public_address_is_refused(book: Book, receiver: Receiver) -> None:
@@ -125,7 +132,6 @@ async def test_nobody_there_and_no_such_name_are_told(book: Book, receiver: Rece
 
     assert (await post(book, receiver.url(), "hooks.test")).error == "cannot be connected to"
     assert (await post(book, receiver.url("none.test"), "none.test")).error == "its name has no address"
-    assert await resolve("127.0.0.1") == ["127.0.0.1"]
 
 
 @pytest.fixture(scope="module")

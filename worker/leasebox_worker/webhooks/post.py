@@ -10,7 +10,7 @@ import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import httpx2
 import structlog
@@ -19,6 +19,7 @@ from leasebox.contract.addresses import is_public
 from leasebox.contract.callbacks import Target, objection, target_of
 from leasebox_worker.webhooks.attempts import Answer
 from leasebox_worker.webhooks.message import Message
+from leasebox_worker.webhooks.resolver import Resolver
 from leasebox_worker.webhooks.signature import headers
 
 log = structlog.get_logger()
@@ -30,16 +31,6 @@ NOT_PUBLIC = "its address is not one of the public internet"
 
 class RefusedTarget(Exception):
     """A webhook must not go there; the text says why."""
-
-
-async def resolve(name: str) -> list[str]:
-    """The addresses of a name by the host's resolver; an address is its own.
-
-    Raises:
-        OSError: There are none.
-    """
-    found = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 def is_own(address: str) -> bool:
@@ -57,7 +48,7 @@ def is_own(address: str) -> bool:
 class Ways:
     """How names and addresses are looked at; no setting names them, tests alone give others."""
 
-    resolve: Callable[[str], Awaitable[list[str]]] = resolve
+    resolve: Callable[[str], Awaitable[list[str]]] = field(default_factory=lambda: Resolver().resolve)
     is_own: Callable[[str], bool] = is_own
 
 
