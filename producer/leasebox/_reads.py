@@ -121,12 +121,15 @@ def job_fields(keys: Keys, job: str) -> Query[dict[str, str]]:
 
 
 def positions(keys: Keys, job: str, fields: Fields) -> Query[int | None]:
-    """How many are before a queued job: in its own line, plus the runnable lines before that."""
+    """How many are before a queued job: in its line, plus the lines before that, runnable or of its full tenant."""
     tenant, session = fields.get("tenant", ""), fields.get("session") or None
-    rank = ("ZRANK", keys.waiting(fields.get("queue", "")), keys.line(job, tenant, session))
-    commands: tuple[tuple[Argument, ...], ...] = (rank,)
+    line = keys.line(job, tenant, session)
+    commands: tuple[tuple[Argument, ...], ...] = (
+        ("ZRANK", keys.waiting(fields.get("queue", "")), line),
+        ("ZRANK", keys.parked(tenant), line),
+    )
     if session:
-        commands = (rank, ("LPOS", keys.pending(tenant, session), job))
+        commands = (*commands, ("LPOS", keys.pending(tenant, session), job))
     return Query(commands, lambda replies: sum(int(reply) for reply in replies if reply is not None))
 
 

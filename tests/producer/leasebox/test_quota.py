@@ -72,6 +72,14 @@ def test_of_many_specs_those_beyond_the_quota_are_refused_by_themselves(either: 
     assert "queued: at most 2" in found.value.errors[0].detail
 
 
+def test_a_job_of_a_full_tenant_is_told_its_place_and_why_it_waits(either: Client, redis: Any, prefix: str):
+    limit(redis, prefix, running=0)
+    jobs = [either.submit("1") for _ in range(3)]
+
+    assert [job.status().position for job in jobs] == [0, 1, 2]
+    assert "Tenant default runs as many jobs as it may" in jobs[0].why()[0]
+
+
 def test_bounds_are_told_to_the_last_digit():
     error = _quota.quota_exceeded(client_answers.Quota("bytes_per_day", 5.0, 123456789012345.0), "acme")
 

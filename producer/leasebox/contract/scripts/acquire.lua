@@ -44,12 +44,8 @@ if num(head.not_before) > now then
   rouse(line)
   return answer('later', 'not_before')
 end
-if is_full(limits_of(head.tenant).running, K.tenant .. head.tenant .. K.running) then
-  leave(line, head)
-  -- In the order of submit: a line that was woken and found the tenant full again keeps its place.
-  write('ZADD', K.tenant .. head.tenant .. K.parked, num(head.submitted_at), line.id)
-  write('SADD', K.parking, head.tenant)
-  set(head, 'parked', '1')
+if runs_enough(head.tenant) then
+  park(line, head)
   return answer('later', 'tenant')
 end
 

@@ -273,6 +273,17 @@ local function is_full(bound, key, leaving)
   return type(bound) == 'number' and call('SCARD', key) - (leaving or 0) >= bound
 end
 
+-- The tenant runs as many jobs as it may: the line waits for the end of one. In the order of submit, so that a line that
+-- was woken and found the tenant full again keeps its place.
+local function park(line, head)
+  leave(line, head)
+  write('ZADD', K.tenant .. head.tenant .. K.parked, num(head.submitted_at), line.id)
+  write('SADD', K.parking, head.tenant)
+  set(head, 'parked', '1')
+end
+
+local function runs_enough(tenant) return is_full(limits_of(tenant).running, K.tenant .. tenant .. K.running) end
+
 -- Claims.
 
 local function claim(line, j, node, lease, start_timeout_s)

@@ -1,4 +1,4 @@
--- submit: accept a job, put it at the end of its line, and wake the line's queue if it was empty.
+-- submit: accept a job, put it at the end of its line, and if it was empty wake the line's queue, or park the line.
 -- KEYS    1 the job's record
 -- ARGV    2 job  3 line  4 tenant  5 session or ''  6 session must exist ('1')  7 digest  8 idempotency key or ''
 --         9 expires_in_s or ''  10 batch or ''  11 blobs (JSON list or '')  12 profile
@@ -96,6 +96,8 @@ if is_session then
   end
 end
 j.wake = {ARGV[17], ARGV[18]}
-local queue = was_empty and rouse(line) or ''
+local queue = ''
+-- A wake-up for a tenant that runs all it may would only stand in the way of others'.
+if was_empty and runs_enough(tenant) then park(line, j) elseif was_empty then queue = rouse(line) end
 commit()
 return {'accepted', id, position, queue, per_minute, left, reset_s}

@@ -87,6 +87,21 @@ def test_a_full_tenant_parks_its_lines_and_each_end_rouses_the_oldest(desk):
     assert desk.redis.exists(desk.keys.parked("acme")) == 0
 
 
+def test_what_a_full_tenant_submits_sends_no_message_that_others_would_wait_behind(desk):
+    tenants(desk, running=1)
+    work = desk.claim(desk.new())
+    desk.redis.delete(desk.keys.queue("default"))
+    answers_ = [desk.submit() for _ in range(3)] + [desk.submit(session="s")]
+    blue = desk.new(tenant="blue")
+
+    assert [answer.woken for answer in answers_] == [False] * 4
+    assert desk.messages() == desk.waiting() == [blue]
+    for answer in answers_:
+        desk.settle(work)
+        assert desk.messages()[-1] == answer.job
+        work = desk.claim(answer.job)
+
+
 def test_a_line_that_was_woken_in_vain_keeps_its_place_among_the_parked(desk):
     tenants(desk, running=1)
     first, second, third = desk.new(), desk.new(), desk.new()
