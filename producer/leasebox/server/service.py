@@ -20,7 +20,6 @@ from leasebox._reads import Flow
 from leasebox._redis import AsyncRedisTransport
 from leasebox._redis_backend import RedisBackend
 from leasebox.config import ApiSettings
-from leasebox.contract.audit import signer_of
 from leasebox.contract.errors import BrokerUnavailable, ConfigError, Forbidden, Unauthorized
 from leasebox.contract.keys import Keys
 from leasebox.server.feed import Feed
@@ -72,10 +71,7 @@ class Service:
         self.settings = settings
         self.keys = Keys(settings.prefix)
         self.pepper = _access.checked_pepper(pepper.get_secret_value()) if pepper is not None else None
-        audit_key = settings.audit_key
-        self.trail = Trail(
-            self.keys, signer_of(audit_key.get_secret_value() if audit_key is not None else None), self.run
-        )
+        self.trail = Trail(self.keys, settings.signer, self.run)
         self._transport = AsyncRedisTransport(settings.url, retries=2)
         per_minute = settings.api_requests_per_minute
         self._limit = RequestLimit(self._transport, self.keys, per_minute) if per_minute is not None else None
