@@ -22,7 +22,7 @@ from leasebox.contract.faults import told_of
 from leasebox.contract.names import NODE_NAME, PREFIX
 from leasebox.contract.sizes import Seconds
 
-_SECRET_FIELDS = ("webhook_secret",)
+_SECRET_FIELDS = ("webhook_secret", "audit_key")
 
 
 class DriverName(StrEnum):

@@ -207,6 +207,14 @@ def service_of(connection: HTTPConnection) -> Service:
     return found
 
 
+async def caller_of(connection: HTTPConnection, shown: str | None) -> Caller:
+    """As `Service.caller`, and noted for the audit log."""
+    connection.state.shown = shown
+    caller = await service_of(connection).caller(shown)
+    connection.state.caller = caller
+    return caller
+
+
 async def desk(connection: HTTPConnection, *scopes: str, by_cookie: bool = False) -> Desk:
     """A desk for whoever shows a key with these scopes, by either header, or where it is said by the page's cookie.
 
@@ -220,7 +228,7 @@ async def desk(connection: HTTPConnection, *scopes: str, by_cookie: bool = False
     shown = token.strip() if kind.lower() == "bearer" else connection.headers.get("x-api-key")
     if shown is None and by_cookie:
         shown = connection.cookies.get(KEY_COOKIE)
-    caller = connection.state.caller = await service.caller(shown)
+    caller = await caller_of(connection, shown)
     rates = rates_of(connection.scope)
     await service.count(caller, rates)
     caller.needs(*scopes)

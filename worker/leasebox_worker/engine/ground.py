@@ -83,7 +83,8 @@ def check(settings: WorkerSettings, *, is_embedded: bool) -> Ground:
         metrics.serve(settings.metrics_port)
     found = survey(driver, agent_dir, profiles)
     return Ground(
-        settings, client, keys, runner, identity, installation, profiles, quotas, driver, agent_dir, lock_fd, found, waived
+        settings, client, keys, runner, identity, installation, profiles, quotas, driver, agent_dir, lock_fd, found,
+        waived,
     )  # fmt: skip
 
 

@@ -145,6 +145,24 @@ def test_a_cancel_over_a_websocket_is_told(http: httpx2.Client, entries: Entries
     assert (found["target"], found["actor"], found["tenant"]) == (job, "local", "default")
 
 
+def test_what_is_done_on_the_page_is_told_too(keyed: Keyed, entries: Entries):
+    red = keyed.key("red")
+    with keyed.client(None) as browser:
+        browser.headers["Origin"] = keyed.url
+        browser.get("/")
+        browser.post("/page/key", data={"key": red.key[:-4] + "aaaa"})
+        browser.post("/page/key", data={"key": red.key})
+        browser.post("/page/sessions/box/close", data={"token": "forged"})
+    found = entries(3)
+
+    assert [(one["action"], one["actor"], one["tenant"], one["result"]) for one in found] == [
+        ("page.enter", red.id, "", "unauthorized"),
+        ("page.enter", red.id, "red", "ok"),
+        ("session.close", red.id, "red", "forbidden"),
+    ]
+    assert red.key not in json.dumps(found)
+
+
 def test_a_foreign_host_at_an_api_without_keys_is_told(http: httpx2.Client, entries: Entries):
     http.get("/v1/jobs", headers={"Host": "evil.example"})
     (found,) = entries()
