@@ -25,7 +25,7 @@ def home() -> Iterator[Path]:
 
 
 def test_a_protection_that_is_waived_is_told_at_the_start(
-    redis_server: Any, redis: Any, prefix: str, home: Path, bwrap: Path, monkeypatch: pytest.MonkeyPatch
+    redis_server: Any, redis: Any, prefix: str, home: Path, bwrap: Path, eventually: Any, monkeypatch: Any
 ) -> None:
     def rootless(_name: object, settings: DriverSettings, **_: object) -> BubblewrapDriver:
         return BubblewrapDriver(settings, Mode.ROOTLESS)
@@ -33,7 +33,11 @@ def test_a_protection_that_is_waived_is_told_at_the_start(
     monkeypatch.setattr(ground, "choose", rootless)  # root would have them all
     given = {"url": redis_server.url, "prefix": prefix, "home": home, "node": "n", "slots": 1, "_env_file": None}
     host = start(WorkerSettings(**given), lambda: None, is_embedded=True)
+    written = eventually(lambda: redis.xlen(Keys(prefix).audit()), within_s=20)
+    assert host.deps.audit is not None
+    host.deps.audit.note("protection.waive", "cgroup", "ok")  # what comes last is not lost either
     host.stop()
+    assert redis.xlen(Keys(prefix).audit()) == written + 1
 
     told = [json.loads(fields[b"json"]) for _, fields in redis.xrange(Keys(prefix).audit())]
     assert {one["action"] for one in told} == {"protection.waive"}
