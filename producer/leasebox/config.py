@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from leasebox.contract.audit import Signer, signer_of
 from leasebox.contract.errors import ConfigError
 from leasebox.contract.faults import told_of
 from leasebox.contract.names import PREFIX
@@ -142,6 +143,15 @@ class ApiSettings(ClientSettings):
     """Origins whose pages may ask, separated by commas; none = no other origin."""
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
     """debug, info, warning or error."""
+
+    @property
+    def signer(self) -> Signer:
+        """What chains the audit log.
+
+        Raises:
+            ConfigError: The key is too short.
+        """
+        return signer_of(self.audit_key.get_secret_value() if self.audit_key is not None else None)
 
 
 @dataclass(frozen=True, slots=True)

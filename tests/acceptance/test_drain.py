@@ -1,5 +1,6 @@
 """How a worker takes leave: by signal, by a second signal, by `leasebox-worker drain`."""
 
+import json
 import os
 import signal
 import subprocess
@@ -86,6 +87,9 @@ def test_drain_asks_a_node_and_shows_how_it_goes(server, home: Path, eventually:
     assert (done.returncode, handle.result().outcome) == (0, "ok")
     assert "n is draining, 1 running" in done.stderr
     assert done.stderr.splitlines()[-1] == "n has gone"
+    with server.connect() as redis:
+        (told,) = [json.loads(fields[b"json"]) for _, fields in redis.xrange("lb:audit")]
+    assert (told["action"], told["target"], told["door"], told["actor"]) == ("node.drain", "n", "cli", "local")
 
 
 def test_a_draining_node_says_so(server, home: Path, eventually: Eventually) -> None:

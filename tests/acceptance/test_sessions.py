@@ -173,7 +173,10 @@ def test_an_operators_sweep_ends_what_is_due_now(live: Live, client: Client, eve
     done = subprocess.run(command, env=live.environment(), capture_output=True, text=True, check=False, timeout=60)
 
     assert done.returncode == 0, done.stderr
+    ended = [line.split("\t")[0] for line in done.stdout.splitlines()]
     assert all(line.endswith("\tidle") for line in done.stdout.splitlines())
+    told = [json.loads(fields[b"json"]) for _, fields in live.redis().xrange("lb:audit")]
+    assert [f"{one['tenant']}/{one['target']}" for one in told if one["action"] == "session.sweep"] == ended
     eventually(lambda: session.info().close_reason == "idle", within_s=20)
 
 

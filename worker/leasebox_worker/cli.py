@@ -44,13 +44,18 @@ def drain(
     timeout: Annotated[float | None, typer.Option(help="Seconds to watch it; default what a drain may take.")] = None,
 ) -> None:
     """Have a node finish what runs, give back the rest, and stop; wherever it is."""
+    from leasebox.contract.audit import Door, Record
     from leasebox.contract.keys import Keys
+    from leasebox.contract.scripts import Runner
     from leasebox_worker.engine.connection import connect
     from leasebox_worker.engine.drain import ask_node, progress
+    from leasebox_worker.telemetry.audit import write
 
     settings = config.load()
     client, keys = connect(settings.url), Keys(settings.prefix)
     ask_node(client, keys, node, destroy=destroy)
+    asked = Record(time.time(), Door.CLI, "node.drain", target=node, more={"sandboxes": "destroy"} if destroy else {})
+    write(Runner(client), keys, settings.signer, [asked])
     gone_after_s = settings.timers.reclaim_s
     watch_s = settings.drain_timeout_s + 2 * gone_after_s if timeout is None else timeout
     deadline = time.monotonic() + watch_s
@@ -63,18 +68,27 @@ def drain(
 @app.command()
 def sweep() -> None:
     """End the sessions of all nodes that are due, now instead of within a minute; prints each with its reason."""
+    from leasebox.contract.audit import Door, Record
     from leasebox.contract.keys import Keys
     from leasebox.contract.scripts import Runner
     from leasebox_worker.engine.connection import connect
     from leasebox_worker.lifecycle.sweeper import Sweeper
     from leasebox_worker.telemetry import log
+    from leasebox_worker.telemetry.audit import write
 
     settings = config.load()
     log.configure("warning", settings.log_format)
-    client = connect(settings.url)
-    sweeper = Sweeper(client, Runner(client), Keys(settings.prefix), tombstone_ttl_s=settings.timers.tombstone_ttl_s)
-    for line, reason in sweeper.sweep_all():
-        print(f"{line}\t{reason}")  # noqa: T201
+    client, keys = connect(settings.url), Keys(settings.prefix)
+    runner = Runner(client)
+    sweeper = Sweeper(client, runner, keys, tombstone_ttl_s=settings.timers.tombstone_ttl_s)
+    ended: list[Record] = []
+    try:
+        for line, why in sweeper.sweep_all():
+            print(f"{line}\t{why}")  # noqa: T201
+            tenant, _, session = line.partition("/")
+            ended.append(Record(time.time(), Door.CLI, "session.sweep", "local", tenant, session, more={"reason": why}))
+    finally:
+        write(runner, keys, settings.signer, ended)
 
 
 @app.command()

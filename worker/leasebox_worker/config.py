@@ -16,12 +16,13 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.sources import TomlConfigSettingsSource
 
+from leasebox.contract.audit import Signer, signer_of
 from leasebox.contract.errors import ConfigError
 from leasebox.contract.faults import told_of
 from leasebox.contract.names import NODE_NAME, PREFIX
 from leasebox.contract.sizes import Seconds
 
-_SECRET_FIELDS = ("webhook_secret",)
+_SECRET_FIELDS = ("webhook_secret", "audit_key")
 
 
 class DriverName(StrEnum):
@@ -201,6 +202,9 @@ class WorkerSettings(BaseSettings):
         description="one file a secret, named like it; what a profile's `secrets` may name; where"
         " one has no file, the variable `LEASEBOX_SECRET_<NAME>`",
     )
+    audit_key: SecretStr | None = Field(
+        None, description="of the audit log's chain, the same as the API's; none = plain SHA-256"
+    )
     docker_host: str | None = Field(None, description="default: the local engine")
     runtime: str | None = Field(None, description="OCI runtime, for example runsc")
     webhook_secret: SecretStr | None = Field(
@@ -244,6 +248,13 @@ class WorkerSettings(BaseSettings):
         # Doctor prints `docker.memory-limit`; the driver that is used has but one of that name.
         return frozenset(filter(None, (part.strip().rpartition(".")[2] for part in value.split(","))))
 
+    @field_validator("audit_key")
+    @classmethod
+    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            signer_of(value.get_secret_value())
+        return value
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -273,6 +284,11 @@ class WorkerSettings(BaseSettings):
     def webhook_key(self) -> bytes | None:
         """By which webhooks are signed; None = none is sent."""
         return None if self.webhook_secret is None else _webhook_key(self.webhook_secret)
+
+    @property
+    def signer(self) -> Signer:
+        """What chains the audit log."""
+        return signer_of(self.audit_key.get_secret_value() if self.audit_key is not None else None)
 
     @property
     def sandbox_bound(self) -> int:

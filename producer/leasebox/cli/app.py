@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from leasebox.cli import batches, files, keys, request, sessions
+from leasebox.cli import audit, batches, files, keys, request, sessions
 from leasebox.cli.verbs import Sentences, Verbs
 from leasebox.contract.errors import UnknownJob
 
@@ -26,6 +26,7 @@ app.add_typer(profiles_app, name="profiles")
 app.add_typer(sessions.sessions_app, name="sessions")
 app.add_typer(files.files_app, name="files")
 app.add_typer(keys.keys_app, name="keys")
+app.add_typer(audit.audit_app, name="audit")
 app.add_typer(batches.batch_app, name="batch")
 app.command("create", help="Short for `sessions create`.")(sessions.create)
 app.command("destroy", help="Short for `sessions close`.")(sessions.close)

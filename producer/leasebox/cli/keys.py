@@ -1,21 +1,19 @@
 """`leasebox keys`: API keys, made and ended in Redis itself; a secret is printed once."""
 
 import time
-from contextlib import nullcontext
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from leasebox.cli import request
+from leasebox.cli import direct, request
 from leasebox.cli.verbs import Sentences
 from leasebox.contract.errors import ConfigError
 
 if TYPE_CHECKING:
-    from leasebox._access import ApiKey
+    from leasebox._access import ApiKey, IssuedKey
     from leasebox._reads import Flow
     from leasebox.config import ApiSettings
-    from leasebox.contract.keys import Keys
 
 A = TypeVar("A")
 keys_app = typer.Typer(cls=Sentences, no_args_is_help=True, help="Keys for the HTTP API.")
@@ -36,11 +34,11 @@ def create(
     from leasebox import _access
     from leasebox.cli.show import as_json
 
-    settings, names = _settings()
+    settings, names = direct.settings()
     expires_s = request.seconds("--expires", expires)
     expires_at = None if expires_s is None else time.time() + expires_s
     made = _access.create(names, _pepper(settings), tenant, scope or _DEFAULT_SCOPES, expires_at)
-    as_json(asdict(_run(settings, made)))
+    as_json(asdict(_run(settings, direct.told(settings, made, "key.create", _notes))))
 
 
 @keys_app.command("list")
@@ -49,7 +47,7 @@ def list_(json: Json = False) -> None:
     from leasebox import _access
     from leasebox.cli.show import as_json, clock, table
 
-    settings, names = _settings()
+    settings, names = direct.settings()
     found = _run(settings, _access.listed(names))
     if json:
         as_json([_shown(key) for key in found])
@@ -67,8 +65,9 @@ def rotate(key: KeyId) -> None:
     from leasebox import _access
     from leasebox.cli.show import as_json
 
-    settings, names = _settings()
-    as_json(asdict(_run(settings, _access.rotate(names, _pepper(settings), key))))
+    settings, names = direct.settings()
+    made = _access.rotate(names, _pepper(settings), key)
+    as_json(asdict(_run(settings, direct.told(settings, made, "key.rotate", _notes))))
 
 
 @keys_app.command()
@@ -77,8 +76,8 @@ def revoke(key: KeyId, json: Json = False) -> None:
     from leasebox import _access
     from leasebox.cli.show import as_json, say
 
-    settings, names = _settings()
-    found = _run(settings, _access.revoke(names, key))
+    settings, names = direct.settings()
+    found = _run(settings, direct.told(settings, _access.revoke(names, key), "key.revoke", _notes))
     if json:
         as_json(_shown(found))
     else:
@@ -89,14 +88,6 @@ def _shown(key: "ApiKey") -> dict[str, Any]:
     return {name: value for name, value in asdict(key).items() if name != "digest"}
 
 
-def _settings() -> "tuple[ApiSettings, Keys]":
-    from leasebox.config import load_api
-    from leasebox.contract.keys import Keys
-
-    settings = load_api()
-    return settings, Keys(settings.prefix)
-
-
 def _pepper(settings: "ApiSettings") -> bytes:
     from leasebox._access import checked_pepper
 
@@ -104,20 +95,9 @@ def _pepper(settings: "ApiSettings") -> bytes:
 
 
 def _run(settings: "ApiSettings", flow: "Flow[A]") -> A:
-    """Carry a flow out on the installation's Redis, or the embedded stack's.
+    refusal = ConfigError("keys are made in Redis itself", hint="set LEASEBOX_URL to the Redis, or POST /v1/keys")
+    return direct.run(settings, flow, refusal)
 
-    Raises:
-        ConfigError: LEASEBOX_URL is that of an API.
-    """
-    from leasebox._connect import is_http, transport_of
-    from leasebox.embedded import Stack
 
-    if is_http(settings.url):
-        raise ConfigError("keys are made in Redis itself", hint="set LEASEBOX_URL to the Redis, or POST /v1/keys")
-    stack = Stack(settings)
-    with nullcontext() if settings.url is not None else stack.held():
-        transport = transport_of(settings, settings.url or stack.url)
-        try:
-            return transport.run(flow)
-        finally:
-            transport.close()
+def _notes(key: "ApiKey | IssuedKey") -> dict[str, str]:
+    return {"target": key.id, "of": key.tenant, "scopes": " ".join(key.scopes)}

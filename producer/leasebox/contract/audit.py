@@ -18,7 +18,7 @@ from typing import NamedTuple
 from leasebox.contract.errors import ConfigError
 
 KEEP = 100_000
-"""So many entries stay in Redis, the newest; some 40 MiB. What was before is bound by the hash of its last one."""
+"""So many entries stay in Redis, the newest; some 35 MiB. What was before is bound by the hash of its last one."""
 MAX_BATCH = 256
 MIN_KEY_BYTES = 16
 _MAX_WORD = 256

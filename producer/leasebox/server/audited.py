@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from starlette.datastructures import Headers
-
 from leasebox import _access
 from leasebox.contract.audit import Door, Record
 
@@ -32,9 +30,13 @@ _ACTIONS = {
     "POST /v1/keys": "key.create",
     "POST /v1/keys/{key}/rotate": "key.rotate",
     "DELETE /v1/keys/{key}": "key.revoke",
+    "POST /page/key": "page.enter",
+    "POST /page/jobs/{job}/cancel": "job.cancel",
+    "POST /page/sessions/{name}/close": "session.close",
 }
+_REFUSED = {401: "unauthorized", 403: "forbidden"}
 # They change nothing that would not be told by what they belong to, and come as often as somebody types.
-_QUIET = {"POST /v1/jobs/{job}/stdin", "POST /v1/sessions/{name}/touch"}
+_QUIET = {"POST /v1/jobs/{job}/stdin", "POST /v1/sessions/{name}/touch", "POST /page/forget"}
 _READING = ("GET", "HEAD", "OPTIONS", "WEBSOCKET")
 # Of all tenants together; names of sessions are each tenant's own.
 _OWNED = {"job": "unknown_job", "batch": "unknown_batch"}
@@ -67,15 +69,21 @@ def seen(scope: Mapping[str, Any], status: int, now: float) -> Seen | None:
         return None
     route = f"{method} {pattern or scope['path']}"
     params: Mapping[str, Any] = scope.get("path_params", {})
-    result = "ok" if 0 < status < 400 else state.get("refused", "failed")
+    result = "ok" if 0 < status < 400 else state.get("refused") or _REFUSED.get(status, "failed")
     owned = next((kind for kind, code in _OWNED.items() if kind in params and code == result), None)
     is_reading = method in _READING or route in _QUIET
     if is_reading and not is_barred and owned is None:
         return None
+    if is_reading and _is_page(pattern) and not state.get("shown"):
+        return None  # somebody opens the page, and is asked for a key
     notes = dict(state.get("notes", {}))
     target = str(notes.pop("target", "") or "/".join(str(value) for value in params.values()))
     record = record_of(scope, now, _ACTIONS.get(route, route), target, result)
     return Seen(replace(record, more={**record.more, **notes}), owned, is_reading)
+
+
+def _is_page(pattern: str | None) -> bool:
+    return pattern is not None and (pattern == "/" or pattern.startswith("/page/"))
 
 
 def record_of(scope: Mapping[str, Any], now: float, action: str, target: str, result: str = "ok") -> Record:
@@ -83,7 +91,8 @@ def record_of(scope: Mapping[str, Any], now: float, action: str, target: str, re
     state, client = scope.get("state", {}), scope.get("client")
     caller = state.get("caller")
     key = caller.key if caller is not None else None
-    actor = key.id if key is not None else "local" if caller is not None else _shown(scope)
+    shown = _access.id_of(state.get("shown") or "")  # good or not
+    actor = key.id if key is not None else "local" if caller is not None else shown or ""
     return Record(
         at=now,
         door=Door.HTTP,
@@ -95,13 +104,6 @@ def record_of(scope: Mapping[str, Any], now: float, action: str, target: str, re
         request=str(state.get("request_id", "")),
         more={"address": str(client[0])} if client else {},
     )
-
-
-def _shown(scope: Mapping[str, Any]) -> str:
-    """Id of the key that somebody shows, good or not; '' when there is none to be seen."""
-    headers = Headers(scope=dict(scope))
-    text = headers.get("authorization", "").partition(" ")[2].strip() or headers.get("x-api-key", "")
-    return _access.id_of(text) or ""
 
 
 @dataclass(slots=True)

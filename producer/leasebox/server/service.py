@@ -20,7 +20,6 @@ from leasebox._reads import Flow
 from leasebox._redis import AsyncRedisTransport
 from leasebox._redis_backend import RedisBackend
 from leasebox.config import ApiSettings
-from leasebox.contract.audit import signer_of
 from leasebox.contract.errors import BrokerUnavailable, ConfigError, Forbidden, Unauthorized
 from leasebox.contract.keys import Keys
 from leasebox.server.feed import Feed
@@ -72,10 +71,7 @@ class Service:
         self.settings = settings
         self.keys = Keys(settings.prefix)
         self.pepper = _access.checked_pepper(pepper.get_secret_value()) if pepper is not None else None
-        audit_key = settings.audit_key
-        self.trail = Trail(
-            self.keys, signer_of(audit_key.get_secret_value() if audit_key is not None else None), self.run
-        )
+        self.trail = Trail(self.keys, settings.signer, self.run)
         self._transport = AsyncRedisTransport(settings.url, retries=2)
         per_minute = settings.api_requests_per_minute
         self._limit = RequestLimit(self._transport, self.keys, per_minute) if per_minute is not None else None
@@ -211,6 +207,14 @@ def service_of(connection: HTTPConnection) -> Service:
     return found
 
 
+async def caller_of(connection: HTTPConnection, shown: str | None) -> Caller:
+    """As `Service.caller`, and noted for the audit log."""
+    connection.state.shown = shown
+    caller = await service_of(connection).caller(shown)
+    connection.state.caller = caller
+    return caller
+
+
 async def desk(connection: HTTPConnection, *scopes: str, by_cookie: bool = False) -> Desk:
     """A desk for whoever shows a key with these scopes, by either header, or where it is said by the page's cookie.
 
@@ -224,7 +228,7 @@ async def desk(connection: HTTPConnection, *scopes: str, by_cookie: bool = False
     shown = token.strip() if kind.lower() == "bearer" else connection.headers.get("x-api-key")
     if shown is None and by_cookie:
         shown = connection.cookies.get(KEY_COOKIE)
-    caller = connection.state.caller = await service.caller(shown)
+    caller = await caller_of(connection, shown)
     rates = rates_of(connection.scope)
     await service.count(caller, rates)
     caller.needs(*scopes)

@@ -119,7 +119,7 @@ class Trail:
 def _existing(keys: Keys, asked: list[Seen]) -> Flow[list[bool]]:
     names = [(keys.job if one.owned == "job" else keys.batch)(one.record.target) for one in asked]
     commands = tuple(("EXISTS", name) for name in names)
-    return (yield Query(commands, lambda replies: [bool(count) for count in replies]))  # type: ignore[no-any-return]
+    return (yield Query(commands, lambda replies: [reply == 1 for reply in replies]))  # type: ignore[no-any-return]
 
 
 def _of_another(record: Record) -> Record:

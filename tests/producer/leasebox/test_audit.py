@@ -150,6 +150,17 @@ def test_without_the_key_nobody_makes_an_entry_that_passes(chain: Chain):
         assert found(chain.verify(Signer(KEY))) == [(3, kind)]
 
 
+def test_who_knows_the_id_of_the_key_but_not_the_key_makes_nothing_that_passes(chain: Chain):
+    class Forger(Signer):
+        def digest(self, previous: str, text: str, key_id: str) -> str | None:
+            return super().digest(previous, text, "")
+
+    chain.write(3, Signer(KEY))
+    chain.write(1, Forger(KEY))
+
+    assert found(chain.verify(Signer(KEY))) == [(4, "changed")]
+
+
 def test_a_chain_all_of_plain_hashes_does_not_pass_with_a_key(chain: Chain):
     chain.write(3, Signer())
 

@@ -1,5 +1,6 @@
 """What does the proxy do with one connection, with many, and with those that do not behave? Spoken to by its socket."""
 
+import json
 import os
 import socket
 import ssl
@@ -15,11 +16,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from leasebox.contract.audit import Signer
+from leasebox.contract.keys import Keys
+from leasebox.contract.scripts import Runner
 from leasebox_worker.egress.caps import Caps
 from leasebox_worker.egress.door import SOCKET, Traffic, Visit
 from leasebox_worker.egress.proxy import Egress, OpenDoor
 from leasebox_worker.egress.refusal import RefusedError
 from leasebox_worker.egress.ways import Ways, dial, resolve
+from leasebox_worker.telemetry.audit import AuditLog
 
 PATIENCE_S = 20.0
 ASK = b"CONNECT allowed.test:443 HTTP/1.1\r\n\r\n"
@@ -132,6 +137,29 @@ def test_nothing_is_forwarded_before_the_name_in_the_greeting_was_seen(egress: E
 
     assert until(raw, None) == b""
     assert egress.shut(opened) == Traffic(0, 0, 1)
+
+
+def test_each_refusal_is_told_in_the_audit_log_up_to_its_bound(
+    egress_root: Path, ways: Ways, origin: Any, redis: Any, prefix: str
+) -> None:
+    audit = AuditLog(Runner(redis), Keys(prefix), Signer(), "n")
+    egress = Egress(egress_root, caps=Caps(audited_refusals=2), ways=ways, audit=audit)
+    egress.make_folder("box")
+    opened = egress.open("box", Visit("job-1", "s-1", ("allowed.test",), "acme"))
+    for _ in range(5):
+        Guest(opened, origin.ca).ask(b"CONNECT other.test:443 HTTP/1.1\r\n\r\n")
+    egress.shut(opened)
+    egress.close()
+    audit.flush()
+
+    found = [json.loads(fields[b"json"]) for _, fields in redis.xrange(Keys(prefix).audit())]
+    assert [(one["action"], one["target"], one["result"]) for one in found] == [
+        ("network.connect", "other.test", "name"),
+        ("network.connect", "other.test", "name"),
+        ("network.connect", "", "refused"),
+    ]
+    assert found[0]["more"] == {"job": "job-1", "session": "s-1"}
+    assert (found[2]["tenant"], found[2]["more"]["count"]) == ("acme", 3)
 
 
 def test_a_folder_can_be_read_by_all_and_written_by_its_owner_alone(opened: OpenDoor) -> None:

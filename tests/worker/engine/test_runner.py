@@ -1,5 +1,6 @@
 """What happens to one job in a worker: its ending, and what is left of it after every kind of failure."""
 
+import json
 import threading
 from dataclasses import replace
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 import redis as redis_py
 
+from leasebox.contract.audit import Signer
 from leasebox.contract.scripts import worker
 from leasebox_worker.engine import files as job_files
 from leasebox_worker.engine import program
@@ -16,6 +18,7 @@ from leasebox_worker.engine.intake import Pause
 from leasebox_worker.engine.runner import run_job
 from leasebox_worker.engine.sandboxes import Sandboxes
 from leasebox_worker.policy.profiles import BUILT_IN
+from leasebox_worker.telemetry.audit import AuditLog
 
 
 def test_a_job_runs_and_leaves_nothing(worker_node: Any, deps: Deps) -> None:
@@ -63,6 +66,19 @@ def test_what_a_worker_cannot_run_is_rejected_before_a_sandbox_is_made(worker_no
     assert worker_node.job(job)["outcome"] == "rejected"
     assert worker_node.job(job).get("runs", "0") == "0"
     assert deps.sandboxes.count() == 0
+
+
+def test_what_is_rejected_is_told_in_the_audit_log_and_nothing_else(worker_node: Any, deps: Deps) -> None:
+    keys = worker_node.keys
+    deps.audit = AuditLog(worker_node.runner, keys, Signer(), "n")
+    refused = worker_node.submit("s", {"code": "a secret", "network": ["evil.example"]})
+    run_job(refused, deps)
+    run_job(worker_node.submit(spec={"code": "raise SystemExit(1)"}), deps)
+    deps.audit.flush()
+
+    (found,) = [json.loads(fields[b"json"]) for _, fields in worker_node.redis.xrange(keys.audit())]
+    assert (found["action"], found["target"], found["result"]) == ("job.run", refused, "invalid_spec")
+    assert (found["tenant"], found["more"]) == ("acme", {"session": "s"})
 
 
 def test_bytes_that_came_as_surrogates_reach_the_program(worker_node: Any, deps: Deps) -> None:

@@ -16,6 +16,7 @@ class Caps:
         head_within_s: For the request, and again for the TLS greeting.
         reach_within_s: For the name to resolve, and for each address to answer.
         logged_refusals: Refusals beyond these are only counted, so that no job fills the log.
+        audited_refusals: The same for the audit log, which then has their number.
     """
 
     total_bytes: int = 1 << 30
@@ -26,6 +27,7 @@ class Caps:
     head_within_s: float = 10.0
     reach_within_s: float = 10.0
     logged_refusals: int = 1000
+    audited_refusals: int = 100
 
 
 class TokenBucket:

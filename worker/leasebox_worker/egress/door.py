@@ -13,6 +13,7 @@ from leasebox_worker.egress.caps import Caps, TokenBucket
 from leasebox_worker.egress.refusal import Refusal, RefusedError, answer
 from leasebox_worker.egress.tunnel import Tunnel
 from leasebox_worker.egress.ways import STREAM_BYTES, Ways
+from leasebox_worker.telemetry.audit import AuditLog
 
 log = structlog.get_logger()
 
@@ -27,6 +28,7 @@ class Visit:
     job: str
     session: str | None
     rules: tuple[str, ...]
+    tenant: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,9 @@ def listen(folder: Path) -> socket.socket:
 class Door:
     """Accepts the connections of one job; lives on the proxy's loop."""
 
-    def __init__(self, listener: socket.socket, visit: Visit, caps: Caps, ways: Ways, room: Room) -> None:
+    def __init__(
+        self, listener: socket.socket, visit: Visit, caps: Caps, ways: Ways, room: Room, audit: AuditLog | None
+    ) -> None:
         """Accepts nothing yet; `serve` does."""
         loop = asyncio.get_running_loop()
         self.rules = visit.rules
@@ -84,6 +88,7 @@ class Door:
         self._visit = visit
         self._ways = ways
         self._room = room
+        self._audit = audit
         self._listener = listener
         self._bytes = TokenBucket(caps.bytes_per_s, caps.bytes_per_s, loop.time())
         self._arrivals = TokenBucket(caps.connections_per_s, caps.connections, loop.time())
@@ -101,6 +106,8 @@ class Door:
         self._listener.close()
         if (unlogged := self._refused - self.caps.logged_refusals) > 0:
             log.warning("egress_refusals_not_logged", count=unlogged, **self._who())
+        if (untold := self._refused - self.caps.audited_refusals) > 0:
+            self._tell("", "refused", count=untold)
         return self.traffic
 
     @property
@@ -156,6 +163,14 @@ class Door:
         self._refused += 1
         if self._refused <= self.caps.logged_refusals:
             log.warning("egress_refused", name=ascii(error.name)[1:-1], reason=str(error.refusal), **self._who())
+        if self._refused <= self.caps.audited_refusals:
+            self._tell(error.name, str(error.refusal))
+
+    def _tell(self, host: str, result: str, **more: int) -> None:
+        visit = self._visit
+        if self._audit is not None:
+            told = {"job": visit.job, "session": visit.session, **more}
+            self._audit.note("network.connect", host, result, tenant=visit.tenant, **told)
 
     def _who(self) -> dict[str, str | None]:
         return {"job_id": self._visit.job, "session_id": self._visit.session}

@@ -15,6 +15,7 @@ from typing import TypeVar
 from leasebox_worker.egress.caps import Caps
 from leasebox_worker.egress.door import SOCKET, Door, Room, Traffic, Visit, listen
 from leasebox_worker.egress.ways import Ways
+from leasebox_worker.telemetry.audit import AuditLog
 
 T = TypeVar("T")
 
@@ -34,17 +35,21 @@ class OpenDoor:
 class Egress:
     """The proxy; every method may be called from any thread. The thread starts with the first door."""
 
-    def __init__(self, root: Path, *, caps: Caps | None = None, ways: Ways | None = None) -> None:
+    def __init__(
+        self, root: Path, *, caps: Caps | None = None, ways: Ways | None = None, audit: AuditLog | None = None
+    ) -> None:
         """Makes nothing yet.
 
         Args:
             root: Folder of this node alone, reachable by every uid; one folder a sandbox is made in it.
             caps: Bounds of each job.
+            audit: Takes the refusals down.
             ways: For tests: another resolver, another way to dial. No setting gives them.
         """
         self._root = root
         self._caps = caps or Caps()
         self._ways = ways or Ways()
+        self._audit = audit
         self._room = Room(_CONNECTIONS)
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -86,7 +91,7 @@ class Egress:
         listener = listen(folder)
 
         async def _make() -> Door:
-            return Door(listener, visit, self._caps, self._ways, self._room)
+            return Door(listener, visit, self._caps, self._ways, self._room, self._audit)
 
         try:
             return OpenDoor(self._run(_make()), folder)

@@ -221,6 +221,8 @@ def _settle(
         sandbox_reason="lost" if sandbox is None else lost_by,
     )
     JOBS.labels(result.outcome).inc()
+    if deps.audit is not None and error is not None and ended.outcome is Outcome.REJECTED:
+        deps.audit.note("job.run", work.job, error.code, tenant=work.tenant, session=work.session)
     log.info("job_finished", outcome=result.outcome, run_s=round(result.usage.run_s, 4), attempt=attempt.number)
     if sandbox is not None and (work.session is None or not is_usable):
         deps.sandboxes.discard(sandbox, End.USED)

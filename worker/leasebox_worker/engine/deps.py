@@ -13,6 +13,7 @@ from leasebox_worker.lifecycle.tracker import LeaseTracker
 from leasebox_worker.policy.languages import Toolbox
 from leasebox_worker.policy.profiles import Profile
 from leasebox_worker.policy.secrets import SecretStore
+from leasebox_worker.telemetry.audit import AuditLog
 
 
 @dataclass(slots=True)
@@ -25,6 +26,7 @@ class Deps:
         refill: Keeps the warm pool; without one there is no pool.
         toolboxes: What this node has of each profile's languages; none for a profile of which nobody knows.
         egress: None where the driver cannot hold a job to a network list.
+        audit: Takes down what is refused; without it nothing is.
         inputs: What is written to jobs while they run; without it none gets any.
     """
 
@@ -42,6 +44,7 @@ class Deps:
     egress: Egress | None = None
     inputs: Inputs | None = None
     toolboxes: dict[str, Toolbox] = field(default_factory=dict)
+    audit: AuditLog | None = None
 
     def __post_init__(self) -> None:
         """Take work again as soon as a full node has a place."""

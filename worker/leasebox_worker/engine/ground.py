@@ -42,6 +42,7 @@ class Ground:
 
     Attributes:
         client: For the start alone: it waits where duties would go on.
+        waived: Names of the required protections that are missing and were accepted by name.
         toolboxes: By profile; one is missing where no sandbox of its image starts.
     """
 
@@ -57,6 +58,7 @@ class Ground:
     agent_dir: Path
     lock_fd: int
     toolboxes: dict[str, Toolbox]
+    waived: tuple[str, ...]
 
 
 def check(settings: WorkerSettings, *, is_embedded: bool) -> Ground:
@@ -76,13 +78,14 @@ def check(settings: WorkerSettings, *, is_embedded: bool) -> Ground:
     lock_fd = _lock_state_folder(settings)
     agent_dir = install(settings.home / "agent", platform.python_version())
     installation = installation_of(client, keys)
-    driver = _checked_driver(settings, installation, agent_dir, is_embedded=is_embedded)
+    driver, waived = _checked_driver(settings, installation, agent_dir, is_embedded=is_embedded)
     if settings.metrics_port is not None:
         metrics.serve(settings.metrics_port)
     found = survey(driver, agent_dir, profiles)
     return Ground(
-        settings, client, keys, runner, identity, installation, profiles, quotas, driver, agent_dir, lock_fd, found
-    )
+        settings, client, keys, runner, identity, installation, profiles, quotas, driver, agent_dir, lock_fd, found,
+        waived,
+    )  # fmt: skip
 
 
 def driver_settings(settings: WorkerSettings, installation: str) -> DriverSettings:
@@ -97,17 +100,20 @@ def driver_settings(settings: WorkerSettings, installation: str) -> DriverSettin
     )
 
 
-def _checked_driver(settings: WorkerSettings, installation: str, agent_dir: Path, *, is_embedded: bool) -> Driver:
-    """The driver, after it has shown that its protections are in effect."""
+def _checked_driver(
+    settings: WorkerSettings, installation: str, agent_dir: Path, *, is_embedded: bool
+) -> tuple[Driver, tuple[str, ...]]:
+    """The driver, after it has shown that its protections are in effect; and the names of those it does without."""
     prefer = DriverName.BUBBLEWRAP if is_embedded else DriverName.DOCKER
     asked = driver_settings(settings, installation)
     if is_embedded:  # a private stack of one user may do without what rootless bubblewrap lacks
         asked = replace(asked, accept_missing=asked.accept_missing | ROOTLESS_LACKS)
     driver = choose(settings.driver, asked, prefer=prefer)
     driver.ping()  # an engine that is not up yet is no unsafe one: starting again can help
-    for check in require([*driver.check(), *driver.verify(agent_dir)], asked.accept_missing):
+    missing = require([*driver.check(), *driver.verify(agent_dir)], asked.accept_missing)
+    for check in missing:
         log.warning("protection_missing", name=check.name, detail=check.detail)
-    return driver
+    return driver, tuple(check.name for check in missing if check.required)
 
 
 def _lock_state_folder(settings: WorkerSettings) -> int:

@@ -44,6 +44,7 @@ from leasebox_worker.lifecycle.reconcile import Place
 from leasebox_worker.lifecycle.sweeper import Sweeper
 from leasebox_worker.lifecycle.tracker import LeaseTracker
 from leasebox_worker.policy.secrets import SecretStore
+from leasebox_worker.telemetry.audit import FLUSH_S, AuditLog
 from leasebox_worker.telemetry.metrics import End
 
 log = structlog.get_logger()
@@ -105,6 +106,8 @@ class Host:
         self.deps.sandboxes.driver.close()
         if is_heard:
             self._tell()
+        if self.deps.audit is not None:
+            self.deps.audit.end(is_heard=is_heard)
         os.close(self.lock_fd)
 
     def _tell(self) -> None:
@@ -136,7 +139,7 @@ def _start(settings: WorkerSettings, stop: Callable[[], None], *, is_embedded: b
     timers, keys, client = settings.timers, ground.keys, client_of(settings.url)
     runner = Runner(client)
     patient = PatientRunner(client, within_s=timers.held_max_s + timers.fence_s)
-    deps = _deps(ground, LeaseTracker(patient, keys, ground.identity, start_timeout_s=timers.start_timeout_s))
+    deps = _deps(ground, runner, LeaseTracker(patient, keys, ground.identity, start_timeout_s=timers.start_timeout_s))
     # The fence counts from the last answered heartbeat: one that hangs must be given up and sent again in time.
     pulse = client_of(settings.url, timeout_s=min(ANSWER_WITHIN_S, timers.heartbeat_s, timers.fence_s / 4))
     deps.inputs = Inputs(client, runner, keys)
@@ -162,21 +165,27 @@ def _start(settings: WorkerSettings, stop: Callable[[], None], *, is_embedded: b
         Beat("sweep", lambda: sweeper.sweep(settings.node, _ending(deps)), settings.sweep_period_s),
         Beat("refill", deps.refill.watch, 0.0),
     ]
+    if deps.audit is not None:
+        host.beats.append(Beat("audit", deps.audit.flush, FLUSH_S))
     for beat in host.beats:
         beat.start()
     log.info("node_registered", node=place.node, incarnation=ground.identity.incarnation, driver=ground.driver.name)
     return host
 
 
-def _deps(ground: Ground, tracker: LeaseTracker) -> Deps:
+def _deps(ground: Ground, runner: Runner, tracker: LeaseTracker) -> Deps:
     settings, timers, name = ground.settings, ground.settings.timers, ground.identity.node
+    audit = AuditLog(runner, ground.keys, settings.signer, name)
+    for protection in ground.waived:
+        audit.note("protection.waive", protection, "ok", driver=ground.driver.name)
+    egress = None if ground.driver.isolation is Isolation.WEAK else Egress(settings.home / "egress" / name, audit=audit)
     placement = Placement(
         incarnation=ground.identity.incarnation,
         agent_dir=ground.agent_dir,
         dead_man_s=timers.dead_man_s,
         agent_exit_s=timers.agent_exit_s,
         ready_within_s=READY_WITHIN_S,
-        egress=None if ground.driver.isolation is Isolation.WEAK else Egress(settings.home / "egress" / name),
+        egress=egress,
     )
     return Deps(
         tracker=tracker,
@@ -187,6 +196,7 @@ def _deps(ground: Ground, tracker: LeaseTracker) -> Deps:
         secrets=SecretStore(settings.secrets_dir, given_secrets()),
         egress=placement.egress,
         toolboxes=ground.toolboxes,
+        audit=audit,
     )
 
 

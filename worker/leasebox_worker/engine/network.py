@@ -53,7 +53,7 @@ def network(spec: JobSpec, work: Work, sandbox: Sandbox, egress: Egress | None) 
     if not spec.network or egress is None:
         yield used
         return
-    visit = Visit(work.job, work.session, tuple(spec.network))
+    visit = Visit(work.job, work.session, tuple(spec.network), work.tenant)
     try:
         opened = egress.open(sandbox.name, visit)
     except OSError as exc:

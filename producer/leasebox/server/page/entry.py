@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from leasebox.contract.errors import Forbidden
-from leasebox.server.service import KEY_COOKIE, Desk, service_of
+from leasebox.server.service import KEY_COOKIE, Desk, caller_of, service_of
 
 _MAX_FORM_BYTES = 4096
 
@@ -55,7 +55,7 @@ async def guest(request: Request, *scopes: str) -> Guest:
         Forbidden: The key lacks a scope.
     """
     service = service_of(request)
-    caller = await service.caller(request.cookies.get(KEY_COOKIE) or None)
+    caller = await caller_of(request, request.cookies.get(KEY_COOKIE) or None)
     caller.needs(*scopes)
     token = None
     if caller.key is not None and service.pepper is not None:

@@ -19,7 +19,7 @@ from leasebox.server.page.entry import Guest, forget, form_of, guest, keep, own_
 from leasebox.server.page.rendering import PageRoute, document, key_form, static_file
 from leasebox.server.page.transcript import Transcript, transcript
 from leasebox.server.page.wording import took
-from leasebox.server.service import service_of
+from leasebox.server.service import caller_of
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 MAX_JOBS = 50
@@ -102,7 +102,7 @@ async def sign_in(request: Request) -> Response:
     form = await form_of(request)
     key, path = form.get("key", "").strip(), own_path(form.get("path", "/"))
     try:
-        await service_of(request).caller(key)
+        await caller_of(request, key)
     except Unauthorized as exc:
         return key_form(401, path=path, refused=exc.detail)
     response = RedirectResponse(path, _SEE_OTHER)
