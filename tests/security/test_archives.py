@@ -1,8 +1,12 @@
 """Files that come in stay below the workspace, whatever their names are and whatever a job has put in the way."""
 
+import io
 import json
 import struct
+import tarfile
+import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -121,3 +125,53 @@ def test_a_trap_is_not_followed(host: Host, path: str) -> None:
 def _entry(path: str) -> bytes:
     header = json.dumps({"path": path, "size": 0}).encode()
     return struct.pack(">I", len(header)) + header
+
+
+KINDS = [tarfile.REGTYPE] * 6 + [tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE]
+
+
+def _tar(found: list[tuple[str, bytes, bytes]]) -> bytes:
+    """A tar of entries as (name, kind, content); names that no header can hold are left out."""
+    data = b""
+    for name, kind, content in found:
+        info = tarfile.TarInfo(name)
+        info.type, info.linkname, info.size = kind, "/etc/passwd", len(content)
+        with suppress(UnicodeEncodeError):
+            header = info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+            data += header + content.ljust(-(-len(content) // 512) * 512, b"\0")
+    return data + bytes(1024)
+
+
+def _zip(found: list[tuple[str, bytes, bytes]]) -> bytes:
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w") as archive:
+        for name, kind, content in found:
+            info = zipfile.ZipInfo("x")
+            info.filename, info.external_attr = name, (0o120777 if kind == tarfile.SYMTYPE else 0o100644) << 16
+            with suppress(UnicodeEncodeError, UserWarning):
+                archive.writestr(info, content)
+    return held.getvalue()
+
+
+members = st.lists(st.tuples(paths, st.sampled_from(KINDS), st.binary(max_size=600)), min_size=1, max_size=4)
+
+
+@pytest.mark.long
+@given(
+    members, st.sampled_from([("tar", _tar), ("zip", _zip)]), st.sampled_from([".", "folder", "out", "up/x"]), st.data()
+)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_no_archive_leaves_the_workspace_or_anything_half_done(host: Host, found, form, folder, data) -> None:
+    archive = bytearray(form[1](found))
+    for place in data.draw(st.lists(st.integers(0, len(archive) - 1), max_size=2)):
+        archive[place] ^= 0xFF
+    before = host.run("file", argv=("list", ".", "64"))
+
+    code, _ = host.run("file", stdin=bytes(archive), argv=("extract", folder, form[0]))
+
+    after = host.run("file", argv=("list", ".", "64"))
+    assert code in (0, 1, 126)
+    assert code == 0 or after == before
+    assert b".leasebox-" not in after[1]
+    assert host.run("python", LOOK.encode(), argv=("main.py",)) == (0, b"[]\n")
