@@ -1,43 +1,54 @@
-"""What can each script answer? Unions by script at the end; read them with `match`."""
+"""What can each script answer? Unions by script at the end; read them with `match`.
+
+Dataclasses: two answers without fields would be equal as tuples.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 # Shared by many scripts.
 
 
-class Gone(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Gone:
     """There is no such record (any more)."""
 
 
-class LeaseLost(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class LeaseLost:
     """Somebody else has the job now; nothing was changed. Kill what runs."""
 
 
-class Fenced(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Fenced:
     """This incarnation is not registered or was reclaimed: kill everything, then adopt."""
 
 
-class Requeued(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Requeued:
     """The job is queued again where it stood; `woken` is the queue, or '' while it is in back-off."""
 
     woken: str
 
 
-class Ended(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Ended:
     """The job ended instead."""
 
     outcome: str
 
 
-class NameTaken(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class NameTaken:
     """Another live process has this node's name; it counts as silent after `seconds`."""
 
     seconds: float = 0.0
 
 
-class Cancelled(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Cancelled:
     """Of `cancel`: it ended at once. Of `start`: the flag is set, do not start, settle `cancelled`."""
 
 
@@ -74,72 +85,85 @@ class Work(NamedTuple):
     """Set when `bind` would answer SessionExpired: no need to make a sandbox, settle `lost`."""
 
 
-class Leased(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Leased:
     """Claimed, with the session's sandbox or one of the pool, which is bound already."""
 
     work: Work
     sandbox: str
 
 
-class Cold(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Cold:
     """Claimed; make a sandbox and bind it."""
 
     work: Work
 
 
-class Elsewhere(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
     """The session lives on another node, whose queue was woken."""
 
     woken: str
 
 
-class Later(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Later:
     """`reason`: not_before, tenant, full (stop consuming the shared queues), draining."""
 
     reason: str
 
 
-class Busy(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Busy:
     """The head of the line is claimed."""
 
 
-class Done(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Done:
     """Nothing is left in the line."""
 
 
-class More(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class More:
     """Many expired jobs were ended; ask again."""
 
 
-class Bound(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Bound:
     """The sandbox belongs to the line; `generation` counts the session's sandboxes from 1."""
 
     generation: int
 
 
-class SessionExpired(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class SessionExpired:
     """The job wants the session as it was, and it is gone: settle `lost`. Nothing was bound."""
 
     reason: str
 
 
-class Go(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Go:
     """`attempt` counts from 1."""
 
     attempt: int
 
 
-class Taken(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Taken:
     """There is room for more input."""
 
 
-class Ok(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Ok:
     """The chunks are in the stream, each once."""
 
     cancel_requested: bool
 
 
-class Next(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Next:
     """Settled, and the line's next job is claimed. `again`: it had been settled before."""
 
     work: Work
@@ -148,7 +172,8 @@ class Next(NamedTuple):
     again: bool = False
 
 
-class Free(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Free:
     """Settled. `woken`: the queue of the line's next job, or ''. `kill`: a sandbox that has ended with the job."""
 
     woken: str
@@ -159,7 +184,8 @@ class Free(NamedTuple):
 # Nodes and reapers.
 
 
-class Alive(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Alive:
     """Of `heartbeat`: jobs whose lease is not ours (kill), jobs to cancel. `more`: call again at once."""
 
     not_ours: tuple[str, ...]
@@ -175,7 +201,8 @@ class FoundSandbox(NamedTuple):
     sandbox: str
 
 
-class Adopted(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Adopted:
     """`more`: claims are left, ask again with what was kept."""
 
     keep: tuple[FoundSandbox, ...]
@@ -183,35 +210,41 @@ class Adopted(NamedTuple):
     more: bool
 
 
-class Detached(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Detached:
     """The session has no sandbox any more. `woken`: the queue of its next job, or ''."""
 
     woken: str
 
 
-class StillAlive(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class StillAlive:
     """Of `reclaim`: the node moved; nothing was done."""
 
 
-class Reclaimed(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Reclaimed:
     """So many claims were given up; `more`: ask again."""
 
     jobs: int
     more: bool
 
 
-class Kept(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Kept:
     """The conditions do not hold (any more); nothing was done."""
 
 
-class Forgotten(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Forgotten:
     """So many sessions lost their sandbox; `more`: ask again."""
 
     sessions: int
     more: bool
 
 
-class Swept(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Swept:
     """`jobs` ended expired, `sessions` without a sandbox ended idle, `woken` lines have waited out their back-off."""
 
     jobs: int
@@ -220,28 +253,33 @@ class Swept(NamedTuple):
     more: bool
 
 
-class Kill(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Kill:
     """The session has ended: destroy its sandbox."""
 
     sandbox: str
     reason: str
 
 
-class Pooled(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Pooled:
     """How many warm sandboxes the pool has now."""
 
     size: int
 
 
-class Dropped(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Dropped:
     """The warm sandbox is in no pool any more, and no job has it."""
 
 
-class Published(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Published:
     """These are the profiles of the installation."""
 
 
-class Differs(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Differs:
     """A live node says otherwise; `what`: profiles or quotas."""
 
     node: str

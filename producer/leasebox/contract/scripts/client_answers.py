@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from leasebox.contract.scripts.answers import Cancelled, Gone
 
 
-class SubmitPace(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class SubmitPace:
     """A tenant's `submits_per_minute`, how many are left of it, and seconds until the next minute begins."""
 
     bound: int
@@ -15,7 +17,8 @@ class SubmitPace(NamedTuple):
     reset_s: float
 
 
-class Accepted(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Accepted:
     """`position`: jobs before it, an estimate. `woken`: a wake-up was sent; else it is parked behind others.
 
     `pace`: None where the tenant may submit as often as it likes.
@@ -28,7 +31,8 @@ class Accepted(NamedTuple):
     pace: SubmitPace | None = None
 
 
-class Existing(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Existing:
     """The job that was accepted before under the same id, or idempotency key, with the same digest.
 
     `batch`: the one that it belongs to, or ''.
@@ -40,13 +44,15 @@ class Existing(NamedTuple):
     existing: bool = True
 
 
-class Conflict(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Conflict:
     """Same id or idempotency key, other digest."""
 
     job: str
 
 
-class Quota(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Quota:
     """`which`: queued, sessions, submits_per_minute, cpu_s_per_day or bytes_per_day."""
 
     which: str
@@ -54,7 +60,8 @@ class Quota(NamedTuple):
     bound: float
 
 
-class Full(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Full:
     """The queue takes no more for now: it holds `queued` jobs, `bound` being the most."""
 
     retry_after: float
@@ -62,37 +69,43 @@ class Full(NamedTuple):
     bound: int
 
 
-class InputFull(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class InputFull:
     """The job's input takes no more for now."""
 
     retry_after: float
 
 
-class ProfileDiffers(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ProfileDiffers:
     """The live session has another profile: this one."""
 
     profile: str
 
 
-class Refused(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Refused:
     """`reason`: batch_closed."""
 
     reason: str
 
 
-class BlobGone(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class BlobGone:
     """An uploaded file has expired."""
 
     blob: str
 
 
-class Expired(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Expired:
     """The session is over, for this reason."""
 
     reason: str
 
 
-class Beyond(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Beyond:
     """The operator allows `field` this much at most; nothing was made."""
 
     field: str
@@ -119,71 +132,84 @@ class SessionRecord(NamedTuple):
     lost_reason: str | None
 
 
-class Fed(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Fed:
     """The chunk is in the job's input (or was there already)."""
 
 
-class WrongState(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class WrongState:
     """The job takes no input: it has finished, has no open input, or its end was written (`eof`)."""
 
     state: str
 
 
-class Sealed(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Sealed:
     """The batch takes no further jobs."""
 
     total: int
     done: int
 
 
-class Requested(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Requested:
     """The holder was told; the job ends when its processes are gone."""
 
 
-class Erased(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Erased:
     """The job is forgotten."""
 
 
-class NotFinished(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class NotFinished:
     """Only a finished job can be forgotten; this one is in this state."""
 
     state: str
 
 
-class AlreadyFinished(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class AlreadyFinished:
     """Too late: the job had ended, with this outcome."""
 
     outcome: str
 
 
-class BatchOpened(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class BatchOpened:
     """The batch is there, now or since an earlier call."""
 
 
-class BatchTaken(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class BatchTaken:
     """Another tenant has a batch of this id."""
 
 
-class BatchCancelled(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class BatchCancelled:
     """`next_place`: where to go on, None when done."""
 
     next_place: int | None
 
 
-class Closed(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Closed:
     """`more`: jobs are left, ask again."""
 
     reason: str
     more: bool = False
 
 
-class Closing(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Closing:
     """A job holds the session; its end completes the close. `more`: queued jobs are left, ask again."""
 
     more: bool = False
 
 
-class Touched(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Touched:
     """The session may be swept at `expires_at` (unix seconds), unless it is used before."""
 
     expires_at: float

@@ -1,6 +1,7 @@
 """May every script be called twice, and does one that fails leave nothing behind?"""
 
-from __future__ import annotations
+from __future__ from dataclasses import replace
+import annotations
 
 from collections.abc import Callable
 from typing import Any
@@ -139,14 +140,14 @@ def emit(desk):
 @call
 def settle_and_free(desk):
     work = running(desk)
-    return lambda: desk.settle(work, last_chunks=[worker.Chunk(16, "stdout", b"a")])._replace(again=True)
+    return lambda: replace(desk.settle(work, last_chunks=[worker.Chunk(16, "stdout", b"a")]), again=True)
 
 
 @call
 def settle_and_go_on(desk):
     work = running(desk)
     desk.new(session="s")
-    return lambda: desk.settle(work, may_continue=True)._replace(again=True)
+    return lambda: replace(desk.settle(work, may_continue=True), again=True)
 
 
 @call
