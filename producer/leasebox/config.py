@@ -16,6 +16,7 @@ from leasebox.contract.audit import Signer, signer_of
 from leasebox.contract.errors import ConfigError
 from leasebox.contract.faults import told_of
 from leasebox.contract.names import PREFIX
+from leasebox.contract.secret_files import SecretFiles
 from leasebox.contract.sizes import Bytes, Seconds
 from leasebox.contract.spec import MAX_CODE_BYTES, TenantName
 
@@ -37,27 +38,6 @@ def _origins(value: object) -> object:
 
 def _absolute(path: Path) -> Path:
     return path.expanduser().absolute()
-
-
-class _SecretFiles(PydanticBaseSettingsSource):
-    """Reads `LEASEBOX_<NAME>_FILE`: the value is what the file holds, without the line end."""
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
-        """The secret that the file of this field holds, if there is one."""
-        path = os.environ.get(f"{_ENV_PREFIX}{field_name.upper()}_FILE")
-        if field_name not in _SECRET_FIELDS or not path:
-            return None, field_name, False
-        try:
-            return Path(path).read_text().rstrip("\r\n"), field_name, False
-        except OSError as exc:
-            name = f"{_ENV_PREFIX}{field_name.upper()}_FILE"
-            raise ConfigError(f"{name}: cannot read {path}: {exc.strerror}") from exc
-        except UnicodeDecodeError as exc:
-            raise ConfigError(f"{_ENV_PREFIX}{field_name.upper()}_FILE: {path} is not UTF-8 text") from exc
-
-    def __call__(self) -> dict[str, Any]:
-        found = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
-        return {name: value for name, value in found.items() if value is not None}
 
 
 class _TomlFile(PydanticBaseSettingsSource):
@@ -122,7 +102,13 @@ class ClientSettings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Order of the sources, the strongest first."""
-        return init_settings, env_settings, _SecretFiles(settings_cls), dotenv_settings, _TomlFile(settings_cls)
+        return (
+            init_settings,
+            env_settings,
+            SecretFiles(settings_cls, _SECRET_FIELDS),
+            dotenv_settings,
+            _TomlFile(settings_cls),
+        )
 
 
 class ApiSettings(ClientSettings):
@@ -247,7 +233,7 @@ def _by_source(kind: type[ClientSettings]) -> dict[str, Mapping[str, Any]]:
 
     sources = (
         EnvSettingsSource(kind),
-        _SecretFiles(kind),
+        SecretFiles(kind, _SECRET_FIELDS),
         DotEnvSettingsSource(kind),
         _TomlFile(kind),
     )

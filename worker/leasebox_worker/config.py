@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.sources import TomlConfigSettingsSource
 
@@ -20,6 +19,7 @@ from leasebox.contract.audit import Signer, signer_of
 from leasebox.contract.errors import ConfigError
 from leasebox.contract.faults import told_of
 from leasebox.contract.names import NODE_NAME, PREFIX
+from leasebox.contract.secret_files import SecretFiles
 from leasebox.contract.sizes import Seconds
 
 _SECRET_FIELDS = ("webhook_secret", "audit_key")
@@ -120,26 +120,6 @@ def _webhook_key(secret: SecretStr) -> bytes:
     if not 24 <= len(key) <= 64:
         raise ValueError("must be 24 to 64 bytes in Base64, such as `openssl rand -base64 32` makes")
     return key
-
-
-class _SecretFiles(PydanticBaseSettingsSource):
-    """Reads `LEASEBOX_<NAME>_FILE` of a secret: the value is what the file holds, without the line end."""
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[str | None, str, bool]:  # noqa: ARG002
-        variable = f"LEASEBOX_{field_name.upper()}_FILE"
-        path = os.environ.get(variable) if field_name in _SECRET_FIELDS else None
-        if not path:
-            return None, field_name, False
-        try:
-            return Path(path).read_text().rstrip("\r\n"), field_name, False
-        except OSError as exc:
-            raise ConfigError(f"{variable}: cannot read {path}: {exc.strerror}") from exc
-        except UnicodeDecodeError as exc:
-            raise ConfigError(f"{variable}: {path} is not UTF-8 text") from exc
-
-    def __call__(self) -> dict[str, object]:
-        found = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
-        return {name: value for name, value in found.items() if value is not None}
 
 
 def _toml_file(kind: type[BaseSettings], path: Path) -> TomlConfigSettingsSource:
@@ -265,7 +245,7 @@ class WorkerSettings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Name the sources, the strongest first."""
-        files = _SecretFiles(settings_cls)
+        files = SecretFiles(settings_cls, _SECRET_FIELDS)
         sources = (init_settings, env_settings, files, dotenv_settings, file_secret_settings)
         named = os.environ.get("LEASEBOX_CONFIG")
         return (*sources, _toml_file(settings_cls, Path(named).expanduser())) if named else sources

@@ -70,6 +70,9 @@ class Trail:
             except LeaseboxError as exc:
                 log.warning("%d entries of the audit log wait: %s", self._waiting, exc)
                 await asyncio.sleep(AGAIN_S)
+            except Exception:  # the outermost loop: a fault of ours must not end the log in silence
+                log.exception("the audit log could not be written")
+                await asyncio.sleep(AGAIN_S)
 
     async def end(self) -> None:
         """Write the last, in bounded time."""

@@ -10,6 +10,7 @@ import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import httpx2
@@ -111,22 +112,23 @@ class Poster:
             "user-agent": "leasebox",
             **headers(self._key, message.id, int(time.time()), message.body),
         }
+        if not addresses:
+            raise RefusedTarget("its name has no address")
+        *others, last = addresses
         transport = httpx2.AsyncHTTPTransport(verify=self._tls, trust_env=False)
         async with httpx2.AsyncClient(transport=transport, trust_env=False, timeout=None) as client:
-            for number, address in enumerate(addresses, 1):
-                request = client.build_request(
-                    "POST", target.at(address), content=message.body, headers=sent,
-                    extensions={"sni_hostname": target.host},
-                )  # fmt: skip
-                try:
-                    response = await client.send(request, stream=True, follow_redirects=False)
-                except httpx2.ConnectError:
-                    if number == len(addresses):
-                        raise
-                    continue
-                await response.aclose()
-                return _answer(response)
-        raise RefusedTarget("its name has no address")
+            for address in others:
+                with suppress(httpx2.ConnectError):  # the next one may take it
+                    return await _post(client, target, address, message.body, sent)
+            return await _post(client, target, last, message.body, sent)
+
+
+async def _post(client: httpx2.AsyncClient, target: Target, address: str, body: bytes, sent: dict[str, str]) -> Answer:
+    extensions = {"sni_hostname": target.host}
+    request = client.build_request("POST", target.at(address), content=body, headers=sent, extensions=extensions)
+    response = await client.send(request, stream=True, follow_redirects=False)
+    await response.aclose()
+    return _answer(response)
 
 
 def _answer(response: httpx2.Response) -> Answer:

@@ -1,9 +1,9 @@
 """May every script be called twice, and does one that fails leave nothing behind?"""
 
-from __future__ from dataclasses import replace
-import annotations
+from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
