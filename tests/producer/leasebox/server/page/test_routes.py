@@ -237,7 +237,7 @@ def test_with_keys_the_page_asks_for_one_and_goes_on_where_it_was(browser: httpx
     accepted = sign_in(browser, f" {key} ", "/?state=queued")
 
     cookie = accepted.headers["set-cookie"]
-    assert (asked.status_code, 'name="path" value="/?state=queued"' in asked.text) == (401, True)
+    assert (asked.status_code, 'name="path" value="/?state=queued"' in asked.text) == (200, True)
     assert (refused.status_code, "set-cookie" in refused.headers) == (401, False)
     assert (accepted.status_code, accepted.headers["location"]) == (303, "/?state=queued")
     assert {part.strip() for part in cookie.split(";")} == {
@@ -246,7 +246,17 @@ def test_with_keys_the_page_asks_for_one_and_goes_on_where_it_was(browser: httpx
     assert browser.get("/").status_code == 200
     assert key not in browser.get("/").text
     browser.post("/page/forget")
-    assert browser.get("/").status_code == 401
+    assert 'name="key"' in browser.get("/").text
+
+
+def test_a_key_that_has_ended_is_refused(browser: httpx2.Client, keyed: Keyed, redis: Any):
+    made = keyed.key("red")
+    redis.hset(Keys(keyed.settings.prefix).api_key(made.id), "revoked_at", "1")
+
+    answer = browser.get("/", headers={"Cookie": f"{KEY_COOKIE}={made.key}"})
+
+    assert (answer.status_code, 'name="key"' in answer.text) == (401, True)
+    assert answer.headers["www-authenticate"].startswith("Bearer")
 
 
 def test_the_cookie_opens_a_jobs_events_and_no_other_route_of_the_api(
