@@ -129,9 +129,8 @@ class PageRoute(APIRoute):
             try:
                 return await handle(request)
             except Unauthorized as exc:
-                return key_form(
-                    _wanted(request), problem_of(exc, request.scope) if KEY_COOKIE in request.cookies else None
-                )
+                has_tried = request.method != "GET" or KEY_COOKIE in request.cookies
+                return key_form(_wanted(request), problem_of(exc, request.scope) if has_tried else None)
             except LeaseboxError as exc:
                 return _refused(problem_of(exc, request.scope))
             except RequestValidationError:

@@ -259,6 +259,11 @@ def test_a_key_that_has_ended_is_refused(browser: httpx2.Client, keyed: Keyed, r
     assert answer.headers["www-authenticate"].startswith("Bearer")
 
 
+@pytest.mark.parametrize("path", ["/page/jobs/j/cancel", "/page/sessions/s/close"])
+def test_an_action_without_a_key_is_refused(browser: httpx2.Client, path: str):
+    assert browser.post(path).status_code == 401
+
+
 def test_the_cookie_opens_a_jobs_events_and_no_other_route_of_the_api(
     browser: httpx2.Client, keyed: Keyed, played: Any
 ):
