@@ -209,6 +209,15 @@ def test_a_page_that_follows_a_job_is_not_told_its_output_again(http: httpx2.Cli
     assert (">running</span>" in page, "a line" in page) == (True, False)
 
 
+def test_documents_count_for_the_limit_of_requests(settings: ClientSettings):
+    with served(settings, api_requests_per_minute=1) as url, httpx2.Client(base_url=url) as http:
+        first, second = http.get("/"), http.get("/")
+
+    assert (first.status_code, second.status_code) == (200, 429)
+    assert second.headers["content-type"].startswith("text/html")
+    assert int(second.headers["retry-after"]) > 0
+
+
 def test_without_redis_the_page_says_so(settings: ClientSettings, tmp_path: Path):
     nowhere = settings.model_copy(update={"url": f"redis+socket://{tmp_path}/none"})
     with served(nowhere) as url, httpx2.Client(base_url=url, timeout=60) as http:
