@@ -74,16 +74,10 @@ def seen(scope: Mapping[str, Any], status: int, now: float) -> Seen | None:
     is_reading = method in _READING or route in _QUIET
     if is_reading and not is_barred and owned is None:
         return None
-    if is_reading and _is_page(pattern) and not state.get("shown"):
-        return None  # somebody opens the page, and is asked for a key
     notes = dict(state.get("notes", {}))
     target = str(notes.pop("target", "") or "/".join(str(value) for value in params.values()))
     record = record_of(scope, now, _ACTIONS.get(route, route), target, result)
     return Seen(replace(record, more={**record.more, **notes}), owned, is_reading)
-
-
-def _is_page(pattern: str | None) -> bool:
-    return pattern is not None and (pattern == "/" or pattern.startswith("/page/"))
 
 
 def record_of(scope: Mapping[str, Any], now: float, action: str, target: str, result: str = "ok") -> Record:

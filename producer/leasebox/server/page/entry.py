@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from leasebox.contract.errors import Forbidden
-from leasebox.server.service import KEY_COOKIE, Desk, caller_of, service_of
+from leasebox.server.service import KEY_COOKIE, Desk, desk
 
 _MAX_FORM_BYTES = 4096
 
@@ -48,21 +48,19 @@ class Guest:
 
 
 async def guest(request: Request, *scopes: str) -> Guest:
-    """Whoever the cookie says.
+    """Whoever the cookie names.
 
     Raises:
         Unauthorized: A key is needed and none, or none that is good, is there.
         Forbidden: The key lacks a scope.
     """
-    service = service_of(request)
-    caller = await caller_of(request, request.cookies.get(KEY_COOKIE) or None)
-    caller.needs(*scopes)
-    token = None
-    if caller.key is not None and service.pepper is not None:
+    found = await desk(request, *scopes, by_cookie=True)
+    key, pepper, token = found.caller.key, found.service.pepper, None
+    if key is not None and pepper is not None:
         # Of this secret: a key that was rotated leaves the forms of its earlier one without effect.
-        told = f"page:{caller.key.id}:{caller.key.digest}"
-        token = hmac.new(service.pepper, told.encode(), hashlib.sha256).hexdigest()
-    return Guest(Desk(service, caller, service.backend(caller.tenant)), token)
+        told = f"page:{key.id}:{key.digest}"
+        token = hmac.new(pepper, told.encode(), hashlib.sha256).hexdigest()
+    return Guest(found, token)
 
 
 def keep(response: Response, request: Request, key: str) -> None:

@@ -23,6 +23,7 @@ from leasebox.contract.errors import LeaseboxError, Unauthorized
 from leasebox.server import problems
 from leasebox.server.page import wording
 from leasebox.server.problems import Problem, problem_of, refusal
+from leasebox.server.service import KEY_COOKIE
 
 POLICY = "; ".join(
     (
@@ -102,12 +103,19 @@ def _refused(problem: Problem) -> Response:
     return response
 
 
-def key_form(status: int, *, path: str, refused: str | None = None) -> Response:
-    """The form that asks for a key, and then leads to the path."""
-    response = document("key.html", status, path=path, refused=refused)
-    if status == Unauthorized.http_status:
-        response.headers["WWW-Authenticate"] = 'Bearer realm="leasebox"'
+def key_form(path: str, refused: Problem | None = None) -> Response:
+    """The form that asks for a key, and then leads to the path; nobody was refused who has shown none."""
+    if refused is None:
+        return document("key.html", path=path, refused=None)
+    response = document("key.html", refused.status, path=path, refused=refused.detail)
+    response.headers["WWW-Authenticate"] = problems.answer(refused).headers["WWW-Authenticate"]
     return response
+
+
+def _wanted(request: Request) -> str:
+    if request.method != "GET":
+        return "/"
+    return request.url.path + (f"?{request.url.query}" if request.url.query else "")
 
 
 class PageRoute(APIRoute):
@@ -120,9 +128,9 @@ class PageRoute(APIRoute):
         async def _told(request: Request) -> Response:
             try:
                 return await handle(request)
-            except Unauthorized:
-                wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-                return key_form(401, path=wanted if request.method == "GET" else "/")
+            except Unauthorized as exc:
+                has_tried = request.method != "GET" or KEY_COOKIE in request.cookies
+                return key_form(_wanted(request), problem_of(exc, request.scope) if has_tried else None)
             except LeaseboxError as exc:
                 return _refused(problem_of(exc, request.scope))
             except RequestValidationError:

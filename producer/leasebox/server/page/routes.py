@@ -19,6 +19,7 @@ from leasebox.server.page.entry import Guest, forget, form_of, guest, keep, own_
 from leasebox.server.page.rendering import PageRoute, document, key_form, static_file
 from leasebox.server.page.transcript import Transcript, transcript
 from leasebox.server.page.wording import took
+from leasebox.server.problems import problem_of
 from leasebox.server.service import caller_of
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -104,7 +105,7 @@ async def sign_in(request: Request) -> Response:
     try:
         await caller_of(request, key)
     except Unauthorized as exc:
-        return key_form(401, path=path, refused=exc.detail)
+        return key_form(path, problem_of(exc, request.scope))
     response = RedirectResponse(path, _SEE_OTHER)
     keep(response, request, key)
     return response

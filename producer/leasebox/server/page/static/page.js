@@ -24,9 +24,10 @@ async function renew() {
   const address = output === null ? location.href : `${location.pathname}?output=false`;
   const answer = await fetch(address, { cache: "no-store" }).catch(() => null);
   if (answer === null) return;
-  if (answer.status === 401) location.reload();
-  if (!answer.ok) return;
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  // The key has ended, or another tab has signed out.
+  if (fresh.getElementById("key") !== null) location.reload();
+  if (!answer.ok) return;
   for (const part of [...document.querySelectorAll("[data-live]"), document.querySelector("footer")]) {
     const newer = part.id ? fresh.getElementById(part.id) : fresh.querySelector("footer");
     if (newer && !part.contains(document.activeElement)) part.replaceWith(document.adoptNode(newer));

@@ -209,6 +209,15 @@ def test_a_page_that_follows_a_job_is_not_told_its_output_again(http: httpx2.Cli
     assert (">running</span>" in page, "a line" in page) == (True, False)
 
 
+def test_documents_count_for_the_limit_of_requests(settings: ClientSettings):
+    with served(settings, api_requests_per_minute=1) as url, httpx2.Client(base_url=url) as http:
+        first, second = http.get("/"), http.get("/")
+
+    assert (first.status_code, second.status_code) == (200, 429)
+    assert second.headers["content-type"].startswith("text/html")
+    assert int(second.headers["retry-after"]) > 0
+
+
 def test_without_redis_the_page_says_so(settings: ClientSettings, tmp_path: Path):
     nowhere = settings.model_copy(update={"url": f"redis+socket://{tmp_path}/none"})
     with served(nowhere) as url, httpx2.Client(base_url=url, timeout=60) as http:
@@ -237,7 +246,7 @@ def test_with_keys_the_page_asks_for_one_and_goes_on_where_it_was(browser: httpx
     accepted = sign_in(browser, f" {key} ", "/?state=queued")
 
     cookie = accepted.headers["set-cookie"]
-    assert (asked.status_code, 'name="path" value="/?state=queued"' in asked.text) == (401, True)
+    assert (asked.status_code, 'name="path" value="/?state=queued"' in asked.text) == (200, True)
     assert (refused.status_code, "set-cookie" in refused.headers) == (401, False)
     assert (accepted.status_code, accepted.headers["location"]) == (303, "/?state=queued")
     assert {part.strip() for part in cookie.split(";")} == {
@@ -246,7 +255,22 @@ def test_with_keys_the_page_asks_for_one_and_goes_on_where_it_was(browser: httpx
     assert browser.get("/").status_code == 200
     assert key not in browser.get("/").text
     browser.post("/page/forget")
-    assert browser.get("/").status_code == 401
+    assert 'name="key"' in browser.get("/").text
+
+
+def test_a_key_that_has_ended_is_refused(browser: httpx2.Client, keyed: Keyed, redis: Any):
+    made = keyed.key("red")
+    redis.hset(Keys(keyed.settings.prefix).api_key(made.id), "revoked_at", "1")
+
+    answer = browser.get("/", headers={"Cookie": f"{KEY_COOKIE}={made.key}"})
+
+    assert (answer.status_code, 'name="key"' in answer.text) == (401, True)
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+
+
+@pytest.mark.parametrize("path", ["/page/jobs/j/cancel", "/page/sessions/s/close"])
+def test_an_action_without_a_key_is_refused(browser: httpx2.Client, path: str):
+    assert browser.post(path).status_code == 401
 
 
 def test_the_cookie_opens_a_jobs_events_and_no_other_route_of_the_api(
