@@ -13,7 +13,7 @@ TOOLS := $(VENV)/.tools-$(KEY)
 ARGS ?=
 # Many tests wait for timers of the protocol; a file stays in one process, so that its live stack is shared. In the
 # order of the tree: acceptance and chaos come first, so that no long file is left for the end.
-PARALLEL := -n 4 --dist loadfile --no-loadscope-reorder
+PARALLEL := -n 5 --dist loadfile --no-loadscope-reorder
 # Of the long ones, these mostly wait for timers; rounds of chaos name a group, so that one plays at a time.
 WAITING := tests/acceptance tests/chaos
 

@@ -85,4 +85,6 @@ def test_a_worker_starts_without_a_protection_only_where_that_was_accepted(given
     for name in LACKS:
         assert name in refused.value.detail
     for settings, is_embedded in ((given(",".join(LACKS)), False), (given(""), True)):
-        ground._checked_driver(settings, "i", agent_dir, is_embedded=is_embedded).close()
+        driver, waived = ground._checked_driver(settings, "i", agent_dir, is_embedded=is_embedded)
+        driver.close()
+        assert set(waived) >= LACKS
