@@ -78,6 +78,7 @@ def test_cancel_ends_what_runs_and_what_waits(either_client: Client) -> None:
     assert dict(ends(batch)[1].by_outcome) == {"cancelled": 3}
 
 
+@pytest.mark.long
 def test_counters_are_exact_when_worker_and_redis_are_killed_in_the_midst(
     home: Path, durable: ValkeyServer, bwrap: Path, eventually: Eventually
 ) -> None:

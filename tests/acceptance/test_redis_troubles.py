@@ -156,6 +156,7 @@ def test_a_server_that_hangs_for_longer_than_the_timeouts_costs_no_job_anything(
         assert client.run("print('alive')", wait_s=WAIT_S).stdout == "alive\n"
 
 
+@pytest.mark.long
 def test_killed_connections_lose_and_double_no_job(durable, home: Path, bwrap, eventually: Eventually) -> None:
     with running(f"redis+socket://{home / 's'}", home) as client:
         redis = _redis(home)

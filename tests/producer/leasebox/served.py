@@ -34,6 +34,7 @@ def served(settings: ClientSettings, *, at: Path | None = None, port: int = 0, *
         finally:
             server.should_exit = True
             thread.join(20)
+            assert not thread.is_alive(), "the API does not end"
 
 
 def _wait_until(condition: object) -> None:

@@ -503,6 +503,7 @@ def test_a_bundle_larger_than_a_frame_comes_whole_and_what_is_beyond_the_bounds_
     assert is_kept(kept)
 
 
+@pytest.mark.long
 def test_what_goes_apart_has_bounds_beyond_which_it_is_named_in_the_text(kept: Any) -> None:
     kept.cell(
         "class H:\n def __init__(s, n): s.n = n\n def _repr_html_(s): return 'h' * s.n\n def __repr__(s): return 'H'"
