@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import pytest
 import redis as redis_py
 from tests.acceptance.conftest import Live, wait_until_registered, worker_process
 from tests.conftest import Eventually
