@@ -7,7 +7,6 @@ value. Format: CONTRACT.md section 2; `ops/profiles.toml` is the built-in set, w
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -21,6 +20,7 @@ from leasebox.contract.faults import place, told_of
 from leasebox.contract.sizes import Bytes, Seconds, duration_text, size_text
 from leasebox.contract.spec import MAX_TIMEOUT_S, Domain, ProfileName, SecretName
 from leasebox_worker.policy.languages import LANGUAGES, Toolbox, offered
+from leasebox_worker.policy.tables import read_tables
 
 MIB = 1 << 20
 MAX_POOL = 64
@@ -126,15 +126,9 @@ def faults_of(path: Path | None) -> list[str]:
 
 
 def _read(path: Path) -> tuple[dict[str, Profile], list[str]]:
-    try:
-        data = tomllib.loads(path.read_text())
-    except OSError as exc:
-        return {}, [f"{path}: cannot be read: {exc.strerror}"]
-    except ValueError as exc:
-        return {}, [f"{path}: is not TOML: {exc}"]
-    tables = data.get("profiles", {})
-    if data.keys() - {"profiles"} or not isinstance(tables, dict):
-        return {}, [f"{path}: holds [profiles.NAME] tables alone, not {', '.join(data)}"]
+    tables, faults = read_tables(path, "profiles")
+    if faults:
+        return {}, faults
     no_tables = [name for name, table in tables.items() if not isinstance(table, dict)]
     if no_tables:
         return {}, [f"{path}: profiles: write [profiles.NAME] in place of {', '.join(no_tables)}"]

@@ -7,7 +7,6 @@ own. A field that is left out is no bound. Format: CONTRACT.md section 7; `ops/t
 import hashlib
 import json
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -19,6 +18,7 @@ from leasebox.contract.errors import ConfigError
 from leasebox.contract.faults import place, told_of
 from leasebox.contract.names import IN_WORDS, LABEL
 from leasebox.contract.sizes import Bytes, Seconds
+from leasebox_worker.policy.tables import read_tables
 
 MOST = 10**15
 """The greatest bound; Lua's numbers are exact far beyond it."""
@@ -68,17 +68,8 @@ def load(path: Path | None) -> dict[str, Quota]:
 
 
 def _read(path: Path) -> tuple[dict[str, Quota], list[str]]:
-    try:
-        data = tomllib.loads(path.read_text())
-    except OSError as exc:
-        return {}, [f"{path}: cannot be read: {exc.strerror}"]
-    except ValueError as exc:
-        return {}, [f"{path}: is not TOML: {exc}"]
-    tables = data.get("tenants", {})
-    if data.keys() - {"tenants"} or not isinstance(tables, dict):
-        return {}, [f"{path}: holds [tenants.NAME] tables alone, not {', '.join(data)}"]
+    tables, faults = read_tables(path, "tenants")
     found: dict[str, Quota] = {}
-    faults: list[str] = []
     for name, table in tables.items():
         told = _faults_of_table(name, table)
         if not told:
