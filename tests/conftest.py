@@ -43,7 +43,7 @@ T = TypeVar("T")
 class Eventually(Protocol):
     """Type of the `eventually` fixture."""
 
-    def __call__(self, condition: Callable[[], T], within_s: float = 5.0) -> T:
+    def __call__(self, condition: Callable[[], T], within_s: float = 20.0) -> T:
         """Return the first true value of `condition`; fail when `within_s` has passed without one."""
 
 
@@ -227,7 +227,7 @@ def bwrap() -> Path:
 def eventually() -> Eventually:
     """Wait for a condition with a deadline; `eventually(lambda: queue.empty(), within_s=2)`."""
 
-    def wait(condition: Callable[[], T], within_s: float = 5.0) -> T:
+    def wait(condition: Callable[[], T], within_s: float = 20.0) -> T:
         deadline = time.monotonic() + within_s
         while not (value := condition()):
             if time.monotonic() > deadline:

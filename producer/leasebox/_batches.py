@@ -7,13 +7,13 @@ A flow of many specs sends them in chunks that are bounded in number and bytes, 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from leasebox import _blobs, _flows, _reads, _sessions, _submit
 from leasebox._content import Uploads
 from leasebox._flows import Submitted
 from leasebox._ids import new_job_id
-from leasebox._reads import Flow, Many, Query, fields_of
+from leasebox._reads import Ahead, Flow, Landed, Query, fields_of
 from leasebox._stream import START, Entry, checked_cursor
 from leasebox.config import ClientSettings
 from leasebox.contract import errors
@@ -149,13 +149,21 @@ def chunks(records: Iterable[Handed]) -> Iterator[list[Handed]]:
 
 
 def submit_many(keys: Keys, tenant: str, records: Iterable[Handed]) -> Flow[list[Answer]]:
-    """Upload and hand records in, chunk by chunk; each is accepted or refused by itself, in order."""
+    """Upload and hand records in, chunk by chunk; each is accepted or refused by itself, in order.
+
+    One chunk is on its way while the next is made.
+    """
     found: list[Answer] = []
+    under_way: _Chunk | None = None
     for chunk in chunks(records):
         ready = []
         for handed in chunk:
             ready.append((yield from _uploaded(keys, tenant, handed)))
-        found += yield from _submit_chunk(keys, ready)
+        if under_way is not None:
+            found += yield from _landed(keys, *under_way)
+        under_way = yield from _sent(keys, ready)
+    if under_way is not None:
+        found += yield from _landed(keys, *under_way)
     return found
 
 
@@ -169,13 +177,21 @@ def _uploaded(keys: Keys, tenant: str, handed: Handed) -> Flow[NewJob | Leasebox
     return handed.record
 
 
-def _submit_chunk(keys: Keys, chunk: Sequence[NewJob | LeaseboxError]) -> Flow[list[Answer]]:
-    records = [record for record in chunk if isinstance(record, NewJob)]
-    calls = tuple(scripts.submit(keys, record=record) for record in records)
-    told: list[object] = (yield Many(calls)) if calls else []
+class _Chunk(NamedTuple):
+    records: list[NewJob | LeaseboxError]
+    sent: Any
+
+
+def _sent(keys: Keys, records: list[NewJob | LeaseboxError]) -> Flow[_Chunk]:
+    calls = tuple(scripts.submit(keys, record=record) for record in records if isinstance(record, NewJob))
+    return _Chunk(records, (yield Ahead(calls)) if calls else None)
+
+
+def _landed(keys: Keys, records: list[NewJob | LeaseboxError], sent: Any) -> Flow[list[Answer]]:
+    told: list[object] = [] if sent is None else (yield Landed(sent))
     replies = iter(told)
     found: list[Answer] = []
-    for record in chunk:
+    for record in records:
         found.append(record if isinstance(record, LeaseboxError) else (yield from _told(keys, record, next(replies))))
     return found
 

@@ -35,13 +35,20 @@ class Query(Generic[A]):
 
 
 @dataclass(frozen=True, slots=True)
-class Many(Generic[A]):
-    """Calls that are sent in one trip; one that fails answers with its error, in its place."""
+class Ahead(Generic[A]):
+    """Calls that are sent in one trip; the answer is what `Landed` wants: the flow may go on while Redis works."""
 
     calls: tuple[Call[A], ...]
 
 
-Step = Query[Any] | Call[Any] | Many[Any]
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """Wait for the answers to an `Ahead`; a call that failed answers with its error, in its place."""
+
+    sent: Any
+
+
+Step = Query[Any] | Call[Any] | Ahead[Any] | Landed
 Flow = Generator[Step, Any, A]
 """A procedure that yields what it wants to know and is sent the answer; written once for both worlds."""
 

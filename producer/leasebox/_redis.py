@@ -1,6 +1,7 @@
 """How the clients speak to Redis: one transport for each world, the same steps in both, and every error made ours."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, contextmanager
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit
@@ -23,7 +24,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from leasebox._carry import carry_out, carry_out_async
-from leasebox._reads import Flow, Many, Step, text_of
+from leasebox._reads import Ahead, Flow, Landed, Step, text_of
 from leasebox.config import hide_password
 from leasebox.contract.errors import BrokerUnavailable, ConfigError, LeaseboxError, QueueFull
 from leasebox.contract.scripts import AsyncRunner, Call, Runner
@@ -176,6 +177,7 @@ class RedisTransport:
             self._redis = redis.Redis.from_url(place, **given)
             _try_options(self._redis.connection_pool)
         self._runner = Runner(self._redis)
+        self._senders = ThreadPoolExecutor(thread_name_prefix="leasebox-send")
 
     def run(self, flow: Flow[A]) -> A:
         """Carry a flow out to its end; an error of Redis is thrown into it, so that it may cope."""
@@ -183,11 +185,13 @@ class RedisTransport:
 
     def do(self, step: Step) -> Any:
         """Carry one step out."""
+        if isinstance(step, Ahead):
+            return self._senders.submit(self._each, step.calls)
+        if isinstance(step, Landed):
+            return step.sent.result()
         with translated(self.url):
             if isinstance(step, Call):
                 return self._runner.run(step)
-            if isinstance(step, Many):
-                return told_apart(self.url, self._runner.run_each(step.calls))
             if not step.commands:
                 return step.parse([])
             if len(step.commands) == 1:
@@ -197,8 +201,13 @@ class RedisTransport:
                 pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
             return step.parse(pipeline.execute(raise_on_error=False))
 
+    def _each(self, calls: Sequence[Call[A]]) -> list[A | LeaseboxError]:
+        with translated(self.url):
+            return told_apart(self.url, self._runner.run_each(calls))
+
     def close(self) -> None:
         """Close all connections."""
+        self._senders.shutdown()
         self._redis.close()
 
 
@@ -232,10 +241,12 @@ class AsyncRedisTransport:
 
     async def do(self, step: Step) -> Any:
         """As `RedisTransport.do`."""
+        if isinstance(step, Landed):
+            return step.sent
         with translated(self.url):
             if isinstance(step, Call):
                 return await self._runner.run(step)
-            if isinstance(step, Many):
+            if isinstance(step, Ahead):  # what one loop makes and reads takes turns anyway
                 return told_apart(self.url, await self._runner.run_each(step.calls))
             if not step.commands:
                 return step.parse([])

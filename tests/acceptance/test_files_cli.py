@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.acceptance.conftest import Live
+from tests.acceptance.conftest import DOORS, Live
 
 from leasebox.client import Client
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, DOORS]
 HOSTILE = r"""
 open(b'\xff\n"', 'w').close()
 open('\x1b[31mred', 'w').close()

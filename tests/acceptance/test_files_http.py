@@ -10,11 +10,12 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from tests.acceptance.conftest import DOORS
 
 from leasebox.client import Client
 from leasebox.contract.errors import FileError
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, DOORS]
 WAIT_S = 60.0
 DATA = os.urandom((3 << 20) + 5)
 

@@ -103,7 +103,7 @@ def submit(url: str, witness: Witness, seconds: float, **spec: Any) -> JobHandle
     """The ticking program, once the witness has seen it."""
     handle = Client(url).submit(command=command(witness.name, seconds), **spec)
     next(event for event in handle.events(timeout_s=WAIT_S) if event.type == "stdout")
-    assert witness.has_seen.wait(10.0)
+    assert witness.has_seen.wait(60.0)
     return handle
 
 

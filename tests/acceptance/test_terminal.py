@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.acceptance.conftest import Live
+from tests.acceptance.conftest import DOORS, Live
 
+pytestmark = DOORS
 WAIT_S = 60.0
 ASKS = "name = input('who? ')\nprint('hi', name, flush=True)\nimport sys\nprint(len(sys.stdin.read()), 'more')"
 

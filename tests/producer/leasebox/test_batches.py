@@ -7,7 +7,7 @@ import pytest
 from leasebox import _batches
 from leasebox._batches import CHUNK_BYTES, CHUNK_SPECS, BatchReader, Handed
 from leasebox._content import Source
-from leasebox._reads import Many, Query
+from leasebox._reads import Ahead, Landed, Query
 from leasebox.contract import errors
 from leasebox.contract.keys import Keys
 from leasebox.contract.result import Outcome, Result
@@ -57,15 +57,34 @@ def test_records_are_made_as_they_are_sent():
     flow = _batches.submit_many(KEYS, "acme", records())
     sent = next(flow)
 
-    assert isinstance(sent, Many)
+    assert isinstance(sent, Ahead)
     assert len(sent.calls) == CHUNK_SPECS
     assert len(made) == CHUNK_SPECS + 1
+
+
+def test_a_chunk_is_made_while_the_one_before_is_on_its_way_and_sent_when_that_has_landed():
+    made: list[int] = []
+
+    def records() -> Any:
+        for number in range(3 * CHUNK_SPECS):
+            made.append(number)
+            yield Handed(record(), {})
+
+    answers = [client_answers.Accepted("a", 0, True)] * CHUNK_SPECS
+    flow = _batches.submit_many(KEYS, "acme", records())
+    next(flow)
+    steps = [flow.send("first"), flow.send(answers), flow.send("second"), flow.send(answers), flow.send("third")]
+
+    assert [getattr(step, "sent", "") for step in steps] == ["first", "", "second", "", "third"]
+    assert [isinstance(step, Landed) for step in steps] == [True, False, True, False, True]
+    assert len(made) == 3 * CHUNK_SPECS
 
 
 def test_each_record_has_its_own_answer_in_its_own_place():
     wrong, full = errors.InvalidSpec("no"), errors.QueueFull("at its memory limit")
     flow = _batches.submit_many(KEYS, "acme", [Handed(one, {}) for one in (record(), wrong, record(), record())])
     next(flow)
+    assert isinstance(flow.send("sent"), Landed)
 
     with pytest.raises(StopIteration) as caught:
         flow.send([client_answers.Accepted("a", 0, True), full, client_answers.Refused("batch_closed")])

@@ -156,7 +156,7 @@ def test_the_celery_result_backend_reads_the_same_result(client: Client, played:
     played.end(played.begin(handle.id), stdout="x")
 
     url = f"{settings.url}?virtual_host=0"
-    assert Celery("t", backend=url, set_as_current=False).AsyncResult(handle.id).get(timeout=2)["stdout"] == "x"
+    assert Celery("t", backend=url, set_as_current=False).AsyncResult(handle.id).get(timeout=30)["stdout"] == "x"
 
 
 def test_published_profiles_refuse_early(client: Client, redis: Redis, prefix: str):

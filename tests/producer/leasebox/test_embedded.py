@@ -132,7 +132,7 @@ def test_down_ends_everything_and_may_be_repeated(stack: Stack):
 def test_down_lets_a_busy_worker_end_its_sandboxes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, eventually: Callable[..., object]
 ):
-    monkeypatch.setattr(_supervisor, "_WORKER_STOP_S", 0.2)
+    monkeypatch.setattr(_supervisor, "_WORKER_STOP_S", 2.0)
     script = "trap '' TERM; trap 'echo swept > swept; exit' QUIT; echo > ready; while :; do sleep 0.05; done"
     worker = subprocess.Popen(["bash", "-c", script], cwd=tmp_path)
     eventually((tmp_path / "ready").exists)

@@ -140,7 +140,7 @@ def test_a_lease_that_is_lost_while_the_program_runs_ends_its_sandbox(worker_nod
     sandbox = deps.running.take(job, lease)
     assert sandbox is not None
     deps.sandboxes.discard(sandbox)
-    thread.join(10.0)
+    thread.join(30.0)
 
     assert not thread.is_alive()
     assert worker_node.job(job)["outcome"] == "lost"
@@ -282,11 +282,11 @@ def test_a_session_whose_sandbox_died_on_a_full_node_stays_within_the_bound(work
 
 
 def _wait(condition: Any) -> None:
-    for _ in range(500):
+    for _ in range(3000):
         if condition():
             return
         threading.Event().wait(0.01)
-    pytest.fail("not true within 5 s")
+    pytest.fail("not true within 30 s")
 
 
 @pytest.mark.slow

@@ -149,7 +149,7 @@ def test_an_agent_of_another_worker_is_found_by_the_token_whatever_it_said_befor
     agent = threading.Thread(target=_answer_resync, args=(peer, before, portions))
     agent.start()
     link.open_again(5.0)
-    agent.join(5.0)
+    agent.join(30.0)
 
     assert link.python == "3.11.9"
     link.check()
@@ -165,7 +165,7 @@ def test_an_agent_that_takes_the_first_words_for_the_rest_of_a_frame_is_asked_ag
     select.select([peer.socket], [], [], 5.0)
     first = json.loads(peer.told()[0][1])["token"]
     _answer_resync(peer, b"", 1)
-    opener.join(5.0)
+    opener.join(30.0)
 
     assert link.python == "3.11.9"
     assert first
@@ -197,7 +197,7 @@ def test_input_goes_out_in_the_window_and_on_credit_and_is_then_closed(
     link, peer, _ = pair
     reader = threading.Thread(target=lambda: link.execute(request(), b"1", chunked(b"x" * (STDIN_WINDOW + 1))))
     reader.start()
-    reader.join(5.0)
+    reader.join(30.0)
     first = peer.stdin()
     peer.say(Kind.CREDIT, n=CHUNK)
     link.read(1.0)
@@ -225,7 +225,7 @@ def test_live_input_waits_for_credit_and_goes_out_in_order(
     assert feeder.is_alive()
     peer.say(Kind.CREDIT, n=1)
     link.read(0.2)
-    feeder.join(5.0)
+    feeder.join(30.0)
     assert (fed, peer.stdin()) == ([True], [CHUNK, 0])
 
 
@@ -247,7 +247,7 @@ def test_live_input_that_waits_ends_with_its_job(
         link.read(1.0)
     if end == "another job":
         link.execute(request("i:2"), b"1", None)
-    feeder.join(5.0)
+    feeder.join(30.0)
 
     assert fed == [False]
     if end == "another job":
@@ -281,7 +281,7 @@ def test_a_ping_that_found_the_link_idle_takes_no_word_of_a_job_that_starts_mean
 
     channel.before_receive = start_and_answer
     link.ping()
-    starter.join(5.0)
+    starter.join(30.0)
     peer.write(b"43")
     said = b""
     while b"43" not in said:
@@ -305,7 +305,7 @@ def test_a_ping_does_not_wait_for_an_agent_that_takes_nothing(pair: tuple[GuestL
     assert sender.is_alive()
     assert time.monotonic() - began < 2.0
     peer.socket.close()
-    sender.join(5.0)
+    sender.join(30.0)
 
 
 def _until_closed(link: GuestLink) -> None:

@@ -329,7 +329,7 @@ def test_celery_reads_the_result_of_a_job_that_ran(desk, celery_app):
     job = desk.new()
     run(desk, job)
 
-    assert celery_app.AsyncResult(job).get(timeout=5) == {"job": job, "outcome": "ok"}
+    assert celery_app.AsyncResult(job).get(timeout=30) == {"job": job, "outcome": "ok"}
 
 
 def test_celery_raises_for_a_job_that_was_cancelled(desk, celery_app):
@@ -337,7 +337,7 @@ def test_celery_raises_for_a_job_that_was_cancelled(desk, celery_app):
     desk.cancel(job)
 
     with pytest.raises(TaskRevokedError):
-        celery_app.AsyncResult(job).get(timeout=5)
+        celery_app.AsyncResult(job).get(timeout=30)
 
 
 def test_celery_raises_our_error_for_a_job_that_was_lost(desk, celery_app):
@@ -346,7 +346,7 @@ def test_celery_raises_our_error_for_a_job_that_was_lost(desk, celery_app):
     desk.give_up(work, "sandbox_died", detail='It said "no".')
 
     with pytest.raises(errors.JobLost, match=r'sandbox died under it\. It said "no"'):
-        celery_app.AsyncResult(work.job).get(timeout=5)
+        celery_app.AsyncResult(work.job).get(timeout=30)
 
 
 @pytest.mark.parametrize("outcome", ["cancelled", "expired", "lost", "infra"])

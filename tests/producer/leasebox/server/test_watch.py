@@ -108,7 +108,7 @@ async def test_a_lost_bell_is_made_good_by_the_sweep(
         await asyncio.to_thread(lambda: played.end(played.begin(job)))
 
         # Well before the heartbeat, after which a follower looks by itself.
-        seen = await asyncio.wait_for(watching, 10)
+        seen = await asyncio.wait_for(watching, 30)
 
     assert isinstance(seen[-1], Finished)
 
