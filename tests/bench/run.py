@@ -208,10 +208,10 @@ def _rows(url: str, kernel: notebook.Kernel | None) -> tuple[Rows, Rows]:
 def table(samples: dict[str, list[float]], driver: str) -> str:
     """The page's table; ratios are against the stock no-op of the same run."""
     base, _ = quantiles(samples["stock Celery no-op, round trip"])
+    rounds = len(next(iter(samples.values())))
     lines = [
         f"{platform.system()} {platform.release()}, {os.cpu_count()} cores, Python {platform.python_version()},"
-        f" driver {driver}, {len(next(iter(samples.values())))} rounds taken in turns, each sample {SETTLE_S * 1e3:.0f} ms"
-        " after the one before has answered.",
+        f" driver {driver}, {rounds} rounds taken in turns, each sample {SETTLE_S * 1e3:.0f} ms after the last answer.",
         "",
         "| what | p50 ms | p95 ms | p50 against the stock no-op |",
         "|---|---|---|---|",
