@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 
 import docker.errors
@@ -71,6 +72,8 @@ class ImageBuilder:
     def build(self, name: str, *, force: bool = False) -> ImageState:
         """Build one image, and first the one that it stands on, unless they are fresh.
 
+        The image that had the name before is removed, unless a container or another image still needs it.
+
         Args:
             force: Build this one all the same.
 
@@ -86,7 +89,9 @@ class ImageBuilder:
         with _build_errors(name):
             if parent is None and self._makes_base:
                 self._ensure_base()
+            before = self._id_of(state.reference)
             self._build(state, self._base if parent is None else PREFIX + parent)
+            self._drop_superseded(state.reference, before)
         return self._state(name)
 
     def close(self) -> None:
@@ -115,6 +120,23 @@ class ImageBuilder:
             except docker.errors.ImageNotFound:
                 return None
         return str((found["Config"].get("Labels") or {}).get(LABEL_DIGEST, ""))
+
+    def _id_of(self, reference: str) -> str | None:
+        try:
+            return str(self._api.inspect_image(reference)["Id"])  # type: ignore[no-untyped-call]
+        except docker.errors.ImageNotFound:
+            return None
+
+    def _drop_superseded(self, reference: str, before: str | None) -> None:
+        if before is None or before == self._id_of(reference):
+            return
+        try:
+            self._api.remove_image(before)
+        except docker.errors.ImageNotFound:
+            return
+        except docker.errors.APIError as exc:
+            if exc.status_code != HTTPStatus.CONFLICT:
+                raise
 
     def _ensure_base(self) -> None:
         if self._digest_of(BASE) == base_digest():

@@ -113,6 +113,26 @@ def test_a_built_image_is_fresh_until_its_recipe_changes(builder, recipe):
 
 @pytest.mark.docker
 @pytest.mark.slow
+def test_the_image_that_is_superseded_is_removed_unless_a_container_needs_it(builder, recipe, docker_engine):
+    client = docker_engine.client
+    ids = []
+    for turn in range(3):
+        (recipe / "note").write_text(f"{turn}")
+        builder.build("tiny")
+        ids.append(client.images.get("leasebox-test/tiny").id)
+        if len(ids) == 2:
+            held = client.containers.create("leasebox-test/tiny", "x", labels=docker_engine.labels)
+
+    kept = {image.id for image in client.images.list(all=True)} & set(ids)
+    held.remove()
+    client.images.remove(ids[1])
+
+    assert len(set(ids)) == 3
+    assert kept == set(ids[1:])
+
+
+@pytest.mark.docker
+@pytest.mark.slow
 def test_a_fresh_image_is_not_built_again(builder, docker_engine):
     builder.build("tiny")
     first = docker_engine.client.images.get("leasebox-test/tiny").id
