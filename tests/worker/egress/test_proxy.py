@@ -23,7 +23,7 @@ from leasebox_worker.egress.caps import Caps
 from leasebox_worker.egress.door import SOCKET, Traffic, Visit
 from leasebox_worker.egress.proxy import Egress, OpenDoor
 from leasebox_worker.egress.refusal import RefusedError
-from leasebox_worker.egress.ways import Ways, dial, resolve
+from leasebox_worker.egress.ways import Ways, dial, resolver
 from leasebox_worker.telemetry.audit import AuditLog
 
 PATIENCE_S = 20.0
@@ -342,7 +342,7 @@ async def test_an_address_of_this_host_is_not_dialled() -> None:
 
 async def test_a_name_that_nobody_has_does_not_resolve() -> None:
     with pytest.raises(OSError):
-        await resolve("nobody.invalid")
+        await resolver()("nobody.invalid")
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)

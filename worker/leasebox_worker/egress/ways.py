@@ -1,27 +1,29 @@
 """How does the proxy ask for a name's addresses, and how does it dial one? The real ways, replaceable by tests."""
 
 import asyncio
-import socket
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from leasebox_worker.egress.refusal import Refusal, RefusedError
+from leasebox_worker.resolver import Resolver
 
 STREAM_BYTES = 16 << 10
 """Of each direction of a connection that is kept in memory, twice (reader and writer)."""
+_NAMES = 256
+"""Asked for at once by the whole worker: some for each of its connections, as one that was given up is asked for on."""
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
-async def resolve(name: str) -> list[str]:
-    """The addresses of a name by the host's resolver.
+def resolver() -> Callable[[str], Awaitable[list[str]]]:
+    """Asks for the addresses of a name by the host's resolver; raises OSError where there are none."""
+    ours = Resolver(_NAMES)
 
-    Raises:
-        OSError: There are none.
-    """
-    # The dot at the end keeps the search list of resolv.conf out: `a.example.org.corp.internal` was not asked for.
-    found = await asyncio.get_running_loop().getaddrinfo(f"{name}.", None, type=socket.SOCK_STREAM)
-    return [str(address[0]) for *_, address in found]
+    async def _resolve(name: str) -> list[str]:
+        # The dot at the end keeps the search list of resolv.conf out: `a.example.org.corp.internal` was not asked for.
+        return await ours.resolve(f"{name}.")
+
+    return _resolve
 
 
 async def dial(address: str, port: int) -> Streams:
@@ -42,5 +44,5 @@ async def dial(address: str, port: int) -> Streams:
 class Ways:
     """Both; no setting names them, tests alone give others."""
 
-    resolve: Callable[[str], Awaitable[list[str]]] = resolve
+    resolve: Callable[[str], Awaitable[list[str]]] = field(default_factory=resolver)
     dial: Callable[[str, int], Awaitable[Streams]] = dial

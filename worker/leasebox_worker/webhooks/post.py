@@ -18,9 +18,9 @@ import structlog
 
 from leasebox.contract.addresses import is_public
 from leasebox.contract.callbacks import Target, objection, target_of
+from leasebox_worker.resolver import Resolver
 from leasebox_worker.webhooks.attempts import Answer
 from leasebox_worker.webhooks.message import Message
-from leasebox_worker.webhooks.resolver import Resolver
 from leasebox_worker.webhooks.signature import headers
 
 log = structlog.get_logger()

@@ -1,7 +1,7 @@
 """How is a name's address asked for? On threads of its own, so that a name whose server never answers holds up nothing.
 
 The host's resolver cannot be interrupted and may take half a minute. In asyncio's own few threads some such names would
-keep everything else of the deliverer waiting, and the worker from ending.
+keep everything else of the loop waiting, and the worker from ending.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 PLACES = 64
-"""Names asked for at once; beyond, a name counts as not found, and its delivery comes again."""
+"""Names asked for at once; beyond, a name counts as not found."""
 
 
 def lookup(name: str) -> list[str]:

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from leasebox_worker.webhooks.resolver import Resolver
+from leasebox_worker.resolver import Resolver
 
 
 async def test_names_and_addresses_are_answered_and_faults_are_told() -> None:
