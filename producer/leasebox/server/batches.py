@@ -39,10 +39,11 @@ _GIVEN = {
         "content": {"application/json": {"schema": _ITEMS}, LINES: {"schema": {"type": "string"}}},
     }
 }
+_FRAME = 'id: 5-1\nevent: done\ndata: {"at": 1, "job": "...", "index": 0, "key": null, "outcome": "ok"}\n'
 _STREAM: Documented = {
     200: {
         "description": "Until the batch is sealed and all its jobs have ended.",
-        "content": {_SSE: {"schema": {"type": "string"}}, LINES: {"schema": {"type": "string"}}},
+        "content": {_SSE: {"example": _FRAME}, LINES: {"schema": {"type": "string"}}},
     },
     204: {"description": "`finished` was seen already: nothing follows, do not ask again."},
 }

@@ -72,7 +72,7 @@ def test_schemathesis_finds_nothing(http: httpx2.Client, tmp_path: Path, phases:
     document["paths"].pop("/v1/jobs/{job}/events")
     # Here is no worker: what waits for one would wait to its end. Live systems have these in tests/acceptance.
     document["paths"].pop("/v1/sessions/{name}/files/{path}")
-    document["paths"]["/v1/sessions/{name}/files"].pop("get")
+    document["paths"].pop("/v1/sessions/{name}/files")
     for wait in _waits(document):
         wait["schema"]["maximum"] = 1
     place = tmp_path / "openapi.json"
