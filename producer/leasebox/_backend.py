@@ -20,6 +20,7 @@ from leasebox.contract.files import FileOperation
 from leasebox.contract.metrics import SessionMetrics
 from leasebox.contract.result import Artifact, JobStatus, Result, SessionInfo
 from leasebox.contract.spec import JobSpec
+from leasebox.contract.standing import Why
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -81,8 +82,8 @@ class Backend(Protocol[R]):
     def status(self, job: str) -> Flow[JobStatus]:
         """How the job stands."""
 
-    def why(self, job: str) -> Flow[list[str]]:
-        """Where it stands and what it waits for, in sentences."""
+    def why(self, job: str) -> Flow[Why]:
+        """Where it stands, what it waits for, and what to do about it."""
 
     def result(self, job: str) -> Flow[Result | None]:
         """Its kept Result; None while it has not ended."""

@@ -27,6 +27,7 @@ from leasebox.contract.files import FileOperation, operation_json
 from leasebox.contract.metrics import SessionMetrics
 from leasebox.contract.result import Artifact, JobStatus, Result, SessionInfo, State
 from leasebox.contract.spec import JobSpec
+from leasebox.contract.standing import Why
 
 A = TypeVar("A")
 MAX_WAIT_S = 25.0
@@ -183,9 +184,9 @@ class HttpBackend:
         """GET the job."""
         return (yield Request("GET", _job_path(job), JobStatus.model_validate))  # type: ignore[no-any-return]
 
-    def why(self, job: str) -> Flow[list[str]]:
-        """GET the sentences."""
-        return (yield Request("GET", f"{_job_path(job)}/why", lambda data: list(data["why"])))  # type: ignore[no-any-return]
+    def why(self, job: str) -> Flow[Why]:
+        """GET."""
+        return (yield Request("GET", f"{_job_path(job)}/why", Why.model_validate))  # type: ignore[no-any-return]
 
     def result(self, job: str) -> Flow[Result | None]:
         """GET the job, with its Result if it has ended."""

@@ -239,15 +239,6 @@ def stream_entries(stream: str, cursor: str, block_ms: int, count: int) -> Query
     return Query((("XREAD", "COUNT", count, *block, "STREAMS", stream, cursor),), _entries)
 
 
-def retried_reason(newest: Any) -> str | None:
-    """Why an attempt was given up, if the newest event (reply to XREVRANGE) says that."""
-    for _, flat in newest or ():
-        event = fields_of(flat)
-        if event.get("type") == "retried":
-            return str(json.loads(event["json"])["reason"])
-    return None
-
-
 def _entries(replies: list[Any]) -> list[Entry]:
     streams = replies[0]
     if not streams:

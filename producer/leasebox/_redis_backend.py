@@ -26,6 +26,7 @@ from leasebox.contract.metrics import SessionMetrics
 from leasebox.contract.result import Artifact, JobStatus, Result, SessionInfo
 from leasebox.contract.scripts.client import NewJob
 from leasebox.contract.spec import JobSpec
+from leasebox.contract.standing import Why
 
 PROFILES_FRESH_S = 10.0
 
@@ -117,8 +118,8 @@ class RedisBackend:
         """From the record."""
         return _flows.status(self.keys, self.tenant, job)
 
-    def why(self, job: str) -> Flow[list[str]]:
-        """From the record and what is before it."""
+    def why(self, job: str) -> Flow[Why]:
+        """By one look at the record and all that is before it."""
         return _standing.why(self.keys, self.tenant, job)
 
     def result(self, job: str) -> Flow[Result | None]:

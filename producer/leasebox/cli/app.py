@@ -189,6 +189,14 @@ def status(job: Job, json: Json = False) -> None:
 
 
 @app.command()
+def why(job: Job, json: Json = False) -> None:
+    """Say why a job waits or how it stands, and what to do about it."""
+    from leasebox.cli.stored import show_why
+
+    _known(lambda: show_why(_client().job(job).why(), is_json=json))
+
+
+@app.command()
 def result(
     job: Job,
     wait: Annotated[float | None, typer.Option("--wait", metavar="S", help="Longest wait for the end.")] = None,
