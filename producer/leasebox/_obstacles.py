@@ -43,13 +43,14 @@ _STATES = {
     Cause.DRAINING: "is being drained and takes no more work",
 }
 """In the order in which they are likely to pass."""
-_STEPS = {
+STEPS = {
     Cause.BUSY: "Wait for a job to end, add a worker, or raise LEASEBOX_SLOTS.",
     Cause.FULL: "Close idle sessions (`leasebox sessions list`), raise LEASEBOX_MAX_SANDBOXES, or add a worker.",
     Cause.ENGINE_DOWN: "On that host: `systemctl restart docker`, then `leasebox-worker doctor`.",
     Cause.FENCED: "Look at that worker's log and at its way to Redis; it goes on by itself when Redis answers.",
     Cause.DRAINING: "Start another worker, or this one again when its upgrade is done.",
 }
+"""What to do about nodes that take no work, by the reason."""
 _NAMED = 3
 
 
@@ -73,7 +74,7 @@ def of_nodes(wanted: Wanted, nodes: Sequence[NodeStatus]) -> Obstacle | None:
     cause = min((cause for _, cause in found), key=list(_STATES).index)
     told = [f"node {name} {_STATES[cause]}" for name, cause in found[:_NAMED]]
     more = f"; {len(found) - _NAMED} more take nothing either" if len(found) > _NAMED else ""
-    return Obstacle(cause, f"N{'; '.join(told)[1:]}{more}.", _STEPS[cause])
+    return Obstacle(cause, f"N{'; '.join(told)[1:]}{more}.", STEPS[cause])
 
 
 def _of_holder(wanted: Wanted, name: str, nodes: Sequence[NodeStatus], live: Sequence[NodeStatus]) -> Obstacle | None:
@@ -86,7 +87,7 @@ def _of_holder(wanted: Wanted, name: str, nodes: Sequence[NodeStatus], live: Seq
         step = f"Start the worker of node {name} again, which keeps the session's files; else {then}."
         return Obstacle(Cause.SESSION_NODE, f"{where} {silent}.", step, name)
     cause = _blocked(holder, is_holder=True)
-    return Obstacle(cause, f"{where} {_STATES[cause]}.", _STEPS[cause], name) if cause is not None else None
+    return Obstacle(cause, f"{where} {_STATES[cause]}.", STEPS[cause], name) if cause is not None else None
 
 
 def _no_node(wanted: Wanted, nodes: Sequence[NodeStatus]) -> Obstacle:
