@@ -11,6 +11,7 @@ from leasebox._batches import Answer, Item
 from leasebox._content import Uploads
 from leasebox._flows import JobFilter, Submitted
 from leasebox._input import InputChunk
+from leasebox._overview import Overview
 from leasebox._reads import NodeStatus, QueueStatus
 from leasebox._sessions import SessionPlan
 from leasebox._submit import Profile
@@ -135,6 +136,9 @@ class Backend(Protocol[R]):
 
     def queues(self) -> Flow[list[QueueStatus]]:
         """How much waits in each class."""
+
+    def overview(self, *, has_sessions: bool) -> Flow[Overview]:
+        """Queues, nodes, newest jobs, and unless they may not be seen sessions."""
 
 
 class Transport(Protocol):

@@ -3,13 +3,26 @@
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
-from leasebox import _batches, _blobs, _files, _flows, _input, _metrics, _sessions, _standing, _submit, _webhooks
+from leasebox import (
+    _batches,
+    _blobs,
+    _files,
+    _flows,
+    _input,
+    _metrics,
+    _overview,
+    _sessions,
+    _standing,
+    _submit,
+    _webhooks,
+)
 from leasebox._backend import NONE
 from leasebox._batches import Answer, BatchReader, Handed, Item
 from leasebox._content import Uploads
 from leasebox._flows import JobFilter, Submitted
 from leasebox._input import InputChunk
 from leasebox._message import template
+from leasebox._overview import Overview
 from leasebox._reads import Flow, NodeStatus, QueueStatus
 from leasebox._redis import MAX_BLOCK_S
 from leasebox._sessions import SessionPlan
@@ -192,6 +205,10 @@ class RedisBackend:
     def queues(self) -> Flow[list[QueueStatus]]:
         """By counting."""
         return _flows.queues(self.keys)
+
+    def overview(self, *, has_sessions: bool) -> Flow[Overview]:
+        """By one look."""
+        return _overview.overview(self.keys, self.tenant, has_sessions=has_sessions)
 
     def _fresh_profiles(self) -> Flow[Mapping[str, Profile]]:
         if time.monotonic() >= self._profiles_until:

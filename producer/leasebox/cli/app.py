@@ -292,6 +292,17 @@ def queues(json: Json = False) -> None:
 
 
 @app.command()
+def top(
+    once: Annotated[bool, typer.Option("--once", help="Print it once and leave.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Once, as JSON on stdout.")] = False,
+) -> None:
+    """Watch queues, nodes, sessions and jobs, each second anew; Ctrl-C ends it."""
+    from leasebox.cli.top import show_top
+
+    show_top(_client(), is_once=once, is_json=json)
+
+
+@app.command()
 def doctor(json: Json = False) -> None:
     """Check settings, Redis and this host; for each failure the one command that mends it."""
     from leasebox.cli.doctor import diagnose

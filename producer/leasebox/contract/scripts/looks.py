@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from leasebox.contract.keys import Keys
+from leasebox.contract.keys import PRIORITIES, Keys
 from leasebox.contract.scripts import answers
 from leasebox.contract.scripts.call import Call
 from leasebox.contract.scripts.replies import Reader, reader, text
@@ -21,4 +21,11 @@ def why(keys: Keys, *, job: str, tenant: str) -> Call[Found | answers.Gone]:
     return Call("why", (keys.job(job), keys.profiles()), (keys.names, job, tenant), _why_answer)
 
 
+def overview(keys: Keys, *, tenant: str, jobs: int, sessions: int) -> Call[Found]:
+    """Queues and nodes, and of a tenant about as many of its newest jobs and live sessions."""
+    args = (keys.names, tenant, jobs, sessions, *PRIORITIES)
+    return Call("overview", (keys.recent(tenant), keys.tenant_sessions(tenant)), args, _overview_answer)
+
+
+_overview_answer: Reader[Found] = reader({b"found": lambda json: Found(text(json))})
 _why_answer: Reader[Found | answers.Gone] = reader({b"found": lambda json: Found(text(json)), b"gone": answers.Gone})
