@@ -102,6 +102,7 @@ def test_it_follows_what_happens_and_ctrl_c_ends_it(settings: ClientSettings, cl
         assert "Traceback" not in top.said
 
 
+@pytest.mark.long
 def test_sigterm_gives_the_terminal_back_too(settings: ClientSettings) -> None:
     with screen(environment(settings)) as top:
         top.wait_for("Newest 0 jobs")
