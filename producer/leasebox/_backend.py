@@ -11,6 +11,7 @@ from leasebox._batches import Answer, Item
 from leasebox._content import Uploads
 from leasebox._flows import JobFilter, Submitted
 from leasebox._input import InputChunk
+from leasebox._overview import Overview
 from leasebox._reads import NodeStatus, QueueStatus
 from leasebox._sessions import SessionPlan
 from leasebox._submit import Profile
@@ -20,6 +21,7 @@ from leasebox.contract.files import FileOperation
 from leasebox.contract.metrics import SessionMetrics
 from leasebox.contract.result import Artifact, JobStatus, Result, SessionInfo
 from leasebox.contract.spec import JobSpec
+from leasebox.contract.standing import Why
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -81,8 +83,8 @@ class Backend(Protocol[R]):
     def status(self, job: str) -> Flow[JobStatus]:
         """How the job stands."""
 
-    def why(self, job: str) -> Flow[list[str]]:
-        """Where it stands and what it waits for, in sentences."""
+    def why(self, job: str) -> Flow[Why]:
+        """Where it stands, what it waits for, and what to do about it."""
 
     def result(self, job: str) -> Flow[Result | None]:
         """Its kept Result; None while it has not ended."""
@@ -134,6 +136,9 @@ class Backend(Protocol[R]):
 
     def queues(self) -> Flow[list[QueueStatus]]:
         """How much waits in each class."""
+
+    def overview(self, *, has_sessions: bool) -> Flow[Overview]:
+        """Queues, nodes, newest jobs, and unless they may not be seen sessions."""
 
 
 class Transport(Protocol):

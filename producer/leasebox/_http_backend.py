@@ -5,6 +5,7 @@ Everything here may be sent twice: a submit carries an idempotency key, its own 
 
 import base64
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
@@ -16,6 +17,7 @@ from leasebox._event_json import event_of
 from leasebox._flows import JobFilter, Submitted
 from leasebox._ids import new_job_id
 from leasebox._input import InputChunk
+from leasebox._overview import MAX_JOBS, MAX_SESSIONS, Overview
 from leasebox._reads import NodeStatus, QueueStatus
 from leasebox._sessions import SessionPlan
 from leasebox._stream import checked_cursor
@@ -27,6 +29,7 @@ from leasebox.contract.files import FileOperation, operation_json
 from leasebox.contract.metrics import SessionMetrics
 from leasebox.contract.result import Artifact, JobStatus, Result, SessionInfo, State
 from leasebox.contract.spec import JobSpec
+from leasebox.contract.standing import Why
 
 A = TypeVar("A")
 MAX_WAIT_S = 25.0
@@ -183,9 +186,9 @@ class HttpBackend:
         """GET the job."""
         return (yield Request("GET", _job_path(job), JobStatus.model_validate))  # type: ignore[no-any-return]
 
-    def why(self, job: str) -> Flow[list[str]]:
-        """GET the sentences."""
-        return (yield Request("GET", f"{_job_path(job)}/why", lambda data: list(data["why"])))  # type: ignore[no-any-return]
+    def why(self, job: str) -> Flow[Why]:
+        """GET."""
+        return (yield Request("GET", f"{_job_path(job)}/why", Why.model_validate))  # type: ignore[no-any-return]
 
     def result(self, job: str) -> Flow[Result | None]:
         """GET the job, with its Result if it has ended."""
@@ -295,6 +298,17 @@ class HttpBackend:
     def queues(self) -> Flow[list[QueueStatus]]:
         """GET."""
         return [QueueStatus(**data) for data in (yield Request("GET", "/v1/queues", _same))]
+
+    def overview(self, *, has_sessions: bool) -> Flow[Overview]:
+        """GET each; of sessions the first page, by name."""
+        queues, nodes = (yield from self.queues()), (yield from self.nodes())
+        jobs = yield from self.jobs(JobFilter(), MAX_JOBS)
+        if not has_sessions:
+            return Overview(time.time(), queues, nodes, jobs, None)
+        page = yield Request("GET", "/v1/sessions", _same, query={"limit": str(MAX_SESSIONS)})
+        sessions = [SessionInfo.model_validate(item) for item in page["items"]]
+        live = len(sessions) if page["next_cursor"] is None else None
+        return Overview(time.time(), queues, nodes, jobs, sessions, live)
 
 
 def upload(uploads: Uploads) -> Flow[None]:

@@ -88,7 +88,7 @@ class QueueStatus:
 
 @dataclass(frozen=True, slots=True)
 class ServerFacts:
-    """What `doctor` looks at."""
+    """What `doctor` looks at; 0 and "" where the server does not tell."""
 
     version: str
     is_valkey: bool
@@ -97,6 +97,11 @@ class ServerFacts:
     eviction: str
     used_memory_bytes: int
     max_memory_bytes: int
+    role: str = "master"
+    is_cluster: bool = False
+    writes_aof: bool = True
+    clients: int = 0
+    max_clients: int = 0
 
 
 def text_of(value: Any) -> str:
@@ -239,15 +244,6 @@ def stream_entries(stream: str, cursor: str, block_ms: int, count: int) -> Query
     return Query((("XREAD", "COUNT", count, *block, "STREAMS", stream, cursor),), _entries)
 
 
-def retried_reason(newest: Any) -> str | None:
-    """Why an attempt was given up, if the newest event (reply to XREVRANGE) says that."""
-    for _, flat in newest or ():
-        event = fields_of(flat)
-        if event.get("type") == "retried":
-            return str(json.loads(event["json"])["reason"])
-    return None
-
-
 def _entries(replies: list[Any]) -> list[Entry]:
     streams = replies[0]
     if not streams:
@@ -315,6 +311,8 @@ def server_facts() -> Query[ServerFacts]:
     """Version, persistence and memory of the server."""
 
     def _parse(replies: list[Any]) -> ServerFacts:
+        if isinstance(replies[0], Exception):
+            raise replies[0]
         info = replies[0] if isinstance(replies[0], Mapping) else _info(text_of(replies[0]))
         get = {text_of(k): text_of(v) for k, v in info.items()}
         return ServerFacts(
@@ -325,9 +323,19 @@ def server_facts() -> Query[ServerFacts]:
             eviction=get.get("maxmemory_policy", ""),
             used_memory_bytes=int(get.get("used_memory") or 0),
             max_memory_bytes=int(get.get("maxmemory") or 0),
+            role=get.get("role", ""),
+            is_cluster=get.get("cluster_enabled") == "1",
+            writes_aof=get.get("aof_last_write_status", "ok") == "ok",
+            clients=int(get.get("connected_clients") or 0),
+            max_clients=int(get.get("maxclients") or 0),
         )
 
     return Query((("INFO",), ("CONFIG", "GET", "appendfsync")), _parse)
+
+
+def clock() -> Query[float]:
+    """The server's time, as unix seconds."""
+    return Query((("TIME",),), lambda replies: int(replies[0][0]) + int(replies[0][1]) / 1e6)
 
 
 def _info(text: str) -> dict[str, str]:

@@ -3,13 +3,26 @@
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
-from leasebox import _batches, _blobs, _files, _flows, _input, _metrics, _sessions, _standing, _submit, _webhooks
+from leasebox import (
+    _batches,
+    _blobs,
+    _files,
+    _flows,
+    _input,
+    _metrics,
+    _overview,
+    _sessions,
+    _standing,
+    _submit,
+    _webhooks,
+)
 from leasebox._backend import NONE
 from leasebox._batches import Answer, BatchReader, Handed, Item
 from leasebox._content import Uploads
 from leasebox._flows import JobFilter, Submitted
 from leasebox._input import InputChunk
 from leasebox._message import template
+from leasebox._overview import Overview
 from leasebox._reads import Flow, NodeStatus, QueueStatus
 from leasebox._redis import MAX_BLOCK_S
 from leasebox._sessions import SessionPlan
@@ -26,6 +39,7 @@ from leasebox.contract.metrics import SessionMetrics
 from leasebox.contract.result import Artifact, JobStatus, Result, SessionInfo
 from leasebox.contract.scripts.client import NewJob
 from leasebox.contract.spec import JobSpec
+from leasebox.contract.standing import Why
 
 PROFILES_FRESH_S = 10.0
 
@@ -117,8 +131,8 @@ class RedisBackend:
         """From the record."""
         return _flows.status(self.keys, self.tenant, job)
 
-    def why(self, job: str) -> Flow[list[str]]:
-        """From the record and what is before it."""
+    def why(self, job: str) -> Flow[Why]:
+        """By one look at the record and all that is before it."""
         return _standing.why(self.keys, self.tenant, job)
 
     def result(self, job: str) -> Flow[Result | None]:
@@ -191,6 +205,10 @@ class RedisBackend:
     def queues(self) -> Flow[list[QueueStatus]]:
         """By counting."""
         return _flows.queues(self.keys)
+
+    def overview(self, *, has_sessions: bool) -> Flow[Overview]:
+        """By one look."""
+        return _overview.overview(self.keys, self.tenant, has_sessions=has_sessions)
 
     def _fresh_profiles(self) -> Flow[Mapping[str, Profile]]:
         if time.monotonic() >= self._profiles_until:

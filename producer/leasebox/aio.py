@@ -25,6 +25,7 @@ from leasebox.contract.errors import BrokerUnavailable, StreamExpired
 from leasebox.contract.events import Event, Finished
 from leasebox.contract.result import JobStatus, Result, SessionInfo
 from leasebox.contract.spec import JobSpec
+from leasebox.contract.standing import Why
 
 if TYPE_CHECKING:
     from leasebox.embedded import Stack
@@ -190,8 +191,8 @@ class AsyncJobHandle(AsyncLiveInput):
         """How the job stands. As `JobHandle.status`."""
         return await self._client._run(self._client._backend.status(self.id))
 
-    async def why(self) -> list[str]:
-        """Where the job stands and what it waits for, in sentences. As `JobHandle.why`."""
+    async def why(self) -> Why:
+        """Where the job stands, what it waits for, and what to do about it. As `JobHandle.why`."""
         return await self._client._run(self._client._backend.why(self.id))
 
     def events(self, after: str | None = None, timeout_s: float | None = None) -> AsyncIterator[Event]:

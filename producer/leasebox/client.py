@@ -22,6 +22,7 @@ from leasebox.contract.errors import BrokerUnavailable, StreamExpired
 from leasebox.contract.events import Event, Finished
 from leasebox.contract.result import JobStatus, Result, SessionInfo
 from leasebox.contract.spec import JobSpec
+from leasebox.contract.standing import Why
 from leasebox.session import Session
 
 if TYPE_CHECKING:
@@ -232,8 +233,8 @@ class JobHandle(LiveInput):
         """
         return self._client._run(self._client._backend.status(self.id))
 
-    def why(self) -> list[str]:
-        """Where the job stands and what it waits for, in sentences; raises as `status` does."""
+    def why(self) -> Why:
+        """Where the job stands, what it waits for, and what to do about it; raises as `status` does."""
         return self._client._run(self._client._backend.why(self.id))
 
     def events(self, after: str | None = None, timeout_s: float | None = None) -> Iterator[Event]:

@@ -65,6 +65,22 @@ class ImageBuilder:
         """The state of every image that can be built, by name."""
         return [self._state(name) for name in image_names()]
 
+    def state(self, name: str) -> ImageState:
+        """The state of one that can be built.
+
+        Raises:
+            ImageMissing: There is no such recipe, or the engine does not answer.
+        """
+        return self._state(name)
+
+    def has(self, reference: str) -> bool:
+        """Whether the engine has an image, of whomever.
+
+        Raises:
+            ImageMissing: The engine does not answer.
+        """
+        return self._digest_of(reference) is not None
+
     def check(self, names: Sequence[str]) -> list[ImageState]:
         """Those of `names` (all if empty) that are missing or stale."""
         return [state for state in self.states() if not state.fresh and (not names or state.name in names)]

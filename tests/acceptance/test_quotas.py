@@ -68,7 +68,7 @@ def test_a_tenant_runs_one_job_at_a_time_in_order_and_holds_nobody_up(bound: Bou
 
         free = [blue.run("print('free')", wait_s=WAIT_S).stdout for _ in range(6)]
         while_held = redis.scard(keys.tenant_running("acme")), [job.status().state for job in others]
-        why = others[0].why()
+        why = others[0].why().why
         first.write_stdin(b"\n")
         said = [job.result(timeout_s=WAIT_S).stdout for job in others]
         runs = [job.status() for job in (first, *others)]

@@ -95,11 +95,12 @@ def sweep() -> None:
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON array on stdout.")] = False,
     driver: Annotated[str | None, typer.Option(help="Check this driver; default all.")] = None,
+    embedded: Annotated[bool, typer.Option(hidden=True, help="Of a private stack: as `run --embedded`.")] = False,
 ) -> None:
     """Check what this host offers, and say for each failure what mends it."""
     from leasebox_worker.engine.diagnosis import diagnose
 
-    checks = diagnose(config.load(), only=config.DriverName(driver) if driver else None)
+    checks = diagnose(config.load(), only=config.DriverName(driver) if driver else None, is_embedded=embedded)
     if as_json:
         print(json.dumps([asdict(check) for check in checks], indent=2))  # noqa: T201
     else:

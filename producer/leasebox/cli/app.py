@@ -189,6 +189,14 @@ def status(job: Job, json: Json = False) -> None:
 
 
 @app.command()
+def why(job: Job, json: Json = False) -> None:
+    """Say why a job waits or how it stands, and what to do about it."""
+    from leasebox.cli.stored import show_why
+
+    _known(lambda: show_why(_client().job(job).why(), is_json=json))
+
+
+@app.command()
 def result(
     job: Job,
     wait: Annotated[float | None, typer.Option("--wait", metavar="S", help="Longest wait for the end.")] = None,
@@ -281,6 +289,17 @@ def queues(json: Json = False) -> None:
     from leasebox.cli.installation import show_queues
 
     show_queues(_client().queues(), is_json=json)
+
+
+@app.command()
+def top(
+    once: Annotated[bool, typer.Option("--once", help="Print it once and leave.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Once, as JSON on stdout.")] = False,
+) -> None:
+    """Watch queues, nodes, sessions and jobs, each second anew; Ctrl-C ends it."""
+    from leasebox.cli.top import show_top
+
+    show_top(_client(), is_once=once, is_json=json)
 
 
 @app.command()

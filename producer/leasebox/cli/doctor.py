@@ -1,36 +1,32 @@
 """`leasebox doctor`: what is wrong, and for each failure the one command that mends it."""
 
 import json
+import statistics
 import subprocess
-from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
+from dataclasses import replace
 
 import typer
 
+from leasebox._backend import Transport
 from leasebox._connect import backend_of, is_http, transport_of
 from leasebox._flows import server_facts
-from leasebox._reads import ServerFacts
+from leasebox._reads import clock
 from leasebox._redis import RedisTransport
 from leasebox._supervisor import default_worker
-from leasebox.cli.show import as_json, line
-from leasebox.config import ClientSettings, child_environment, load
-from leasebox.contract.errors import LeaseboxError
+from leasebox.cli.broker_checks import Pulse, pulse_checks, redis_cli, server_checks
+from leasebox.cli.check import Check, tell
+from leasebox.cli.port_checks import port_checks
+from leasebox.cli.queue_checks import queue_checks
+from leasebox.cli.show import as_json
+from leasebox.config import ClientSettings, child_environment, hide_password, load
+from leasebox.contract.errors import BrokerUnavailable, LeaseboxError
 from leasebox.embedded import Stack
 
 _WORKER_TIMEOUT_S = 120.0
-_OLDEST = (7, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One finding; the same fields as those of `leasebox-worker doctor --json`."""
-
-    name: str
-    ok: bool
-    required: bool
-    detail: str
-    hint: str | None = None
+_PINGS = 9
 
 
 def diagnose(*, is_json: bool) -> None:
@@ -39,29 +35,23 @@ def diagnose(*, is_json: bool) -> None:
     Raises:
         Exit: With 1.
     """
-    checks = [*client_checks(), *worker_checks()]
+    checks = list(all_checks())
     if is_json:
         as_json(checks)
     else:
         for check in checks:
-            _tell(check)
+            tell(check)
     if any(check.required and not check.ok for check in checks):
         raise typer.Exit(1)
 
 
-def _tell(check: Check) -> None:
-    mark = "ok  " if check.ok else "FAIL" if check.required else "warn"
-    line(f"{mark}  {check.name}: {check.detail}")
-    if not check.ok and check.hint:
-        line(f"      {check.hint}")
-
-
-def client_checks() -> Iterator[Check]:
-    """Settings and Redis."""
+def all_checks() -> Iterator[Check]:
+    """Settings, Redis or the API, queues, ports, and this host as one that runs jobs."""
     try:
         settings = load()
     except LeaseboxError as exc:
         yield Check("settings", False, True, exc.detail, exc.hint)
+        yield from worker_checks(is_embedded=False)
         return
     yield Check("settings", True, True, f"tenant {settings.tenant}, state in {settings.home}")
     if settings.url is None:
@@ -69,7 +59,12 @@ def client_checks() -> Iterator[Check]:
     elif is_http(settings.url):
         yield from api_checks(settings)
     else:
-        yield from redis_checks(settings.url)
+        yield from redis_checks(settings, settings.url)
+    yield from port_checks()
+    is_embedded = settings.url is None
+    for check in worker_checks(is_embedded=is_embedded):
+        # A host that reaches its queue elsewhere may have no worker of its own.
+        yield check if is_embedded or check.name != "driver" else replace(check, required=False)
 
 
 def _embedded(settings: ClientSettings) -> Iterator[Check]:
@@ -85,55 +80,68 @@ def _embedded(settings: ClientSettings) -> Iterator[Check]:
         yield Check("embedded", True, True, "not running; the first job starts it")
         return
     yield Check("embedded", True, True, f"running (worker process {ready.worker_pid})")
-    yield from redis_checks(stack.url)
+    yield from redis_checks(settings, stack.url)
 
 
 def api_checks(settings: ClientSettings) -> Iterator[Check]:
-    """Whether the API answers and takes the key."""
+    """Whether the API answers and takes the key, and what it says of nodes and queues."""
     assert settings.url is not None
     try:
-        transport = transport_of(settings, settings.url)
-        try:
-            transport.run(backend_of(settings).queues())
-        finally:
-            transport.close()
+        with closing(transport_of(settings, settings.url)) as transport:
+            found = list(_queues(settings, transport))
     except LeaseboxError as exc:
         yield Check("api", False, True, exc.detail, exc.hint)
-    else:
-        yield Check("api", True, True, f"{settings.url} answers")
+        return
+    yield Check("api", True, True, f"{settings.url} answers")
+    yield from found
 
 
-def redis_checks(url: str) -> Iterator[Check]:
-    """Whether the server answers, is new enough, keeps its data, and evicts nothing."""
+def redis_checks(settings: ClientSettings, url: str) -> Iterator[Check]:
+    """Whether the server answers and is fit to hold jobs, and what nodes and queues say."""
+    cli = redis_cli(url)
     try:
-        transport = RedisTransport(url, retries=0)
-        try:
-            facts = transport.run(server_facts())
-        finally:
-            transport.close()
+        with closing(RedisTransport(url, retries=0)) as transport:
+            pulse = pulse_of(transport)
+            yield Check("redis", True, True, f"{hide_password(url)} answers")
+            yield from pulse_checks(pulse, cli)
+            yield from _server(transport, cli, is_private=settings.url is None)
+            yield from _queues(settings, transport)
     except LeaseboxError as exc:
         yield Check("redis", False, True, exc.detail, exc.hint)
+
+
+def _server(transport: Transport, cli: str, *, is_private: bool) -> Iterator[Check]:
+    try:
+        facts = transport.run(server_facts())
+    except BrokerUnavailable:
+        raise
+    except LeaseboxError as exc:
+        hint = "run doctor with a user that may INFO and CONFIG GET, to have the server's settings looked at"
+        yield Check("redis settings", False, False, exc.detail, hint)
         return
-    yield from judged(facts)
+    yield from server_checks(facts, cli, is_private=is_private)
 
 
-def judged(facts: ServerFacts) -> Iterator[Check]:
-    """The checks of what the server said of itself."""
-    name = "Valkey" if facts.is_valkey else "Redis"
-    yield Check("redis", True, True, f"{name} {facts.version} answers")
-    is_new = tuple(int(part) for part in facts.version.split(".")[:2] if part.isdigit()) >= _OLDEST
-    yield Check("redis version", is_new, True, facts.version, None if is_new else "install Redis or Valkey >= 7.0")
-    keeps = facts.eviction in ("noeviction", "")
-    detail = f"maxmemory-policy {facts.eviction}" + ("" if keeps else ": Redis may throw jobs away")
-    yield Check("redis eviction", keeps, True, detail, "redis-cli config set maxmemory-policy noeviction")
-    detail = f"append-only file on, appendfsync {facts.appendfsync}" if facts.aof_enabled else "no append-only file"
-    hint = "redis-cli config set appendonly yes && redis-cli config rewrite"
-    yield Check("redis persistence", facts.aof_enabled, True, detail, hint)
+def _queues(settings: ClientSettings, transport: Transport) -> Iterator[Check]:
+    backend = backend_of(settings)
+    yield from queue_checks(transport.run(backend.nodes()), transport.run(backend.queues()))
 
 
-def worker_checks() -> list[Check]:
+def pulse_of(transport: RedisTransport) -> Pulse:
+    """Ask for the time some times: the quickest answer tells most of the clocks."""
+    seen: list[tuple[float, float]] = []
+    for _ in range(_PINGS):
+        began_at, began = time.time(), time.monotonic()
+        theirs = transport.do(clock())
+        took = time.monotonic() - began
+        seen.append((took, theirs - (began_at + took / 2)))
+    quickest, skew = min(seen)
+    return Pulse(statistics.median(took for took, _ in seen), skew, quickest / 2)
+
+
+def worker_checks(*, is_embedded: bool) -> Sequence[Check]:
     """What `leasebox-worker doctor --json` finds on this host; a client without a worker lacks nothing."""
-    command = [*default_worker()[:-2], "doctor", "--json"]
+    command = [*default_worker()[:-2], "doctor", "--json", *(["--embedded"] if is_embedded else [])]
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=_WORKER_TIMEOUT_S, check=False, env=child_environment()

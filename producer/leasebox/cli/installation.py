@@ -62,7 +62,7 @@ def _told(value: object) -> object:
 def show_nodes(found: list[NodeStatus], *, is_json: bool) -> None:
     """Print the nodes."""
     if is_json:
-        as_json([_node_fields(node) for node in found])
+        as_json([node_fields(node) for node in found])
         return
     table(
         ("node", "state", "driver", "slots", "busy", "takes no work because", "last seen"),
@@ -78,7 +78,8 @@ def show_nodes(found: list[NodeStatus], *, is_json: bool) -> None:
     )
 
 
-def _node_fields(node: NodeStatus) -> dict[str, object]:
+def node_fields(node: NodeStatus) -> dict[str, object]:
+    """A node, with what it reported."""
     told = {"name": node.name, "state": node.state, "silent_s": node.silent_s, "heartbeat": node.heartbeat}
     return {**told, **node.fields}
 

@@ -13,6 +13,7 @@ from leasebox.client import JobHandle
 from leasebox.contract.errors import StreamExpired, StreamTimeout
 from leasebox.contract.events import Event
 from leasebox.contract.result import JobStatus, Result, State
+from leasebox.contract.standing import Why
 
 
 def show_logs(handle: JobHandle, after: str | None, *, is_following: bool, is_events: bool, is_quiet: bool) -> None:
@@ -59,7 +60,18 @@ def show_standing(handle: JobHandle, *, is_json: bool) -> None:
     """Print how a job stands, and in sentences why; JSON is the status alone."""
     show_status(handle.status(), is_json=is_json)
     if not is_json:
-        pairs([("why", " ".join(handle.why()))])
+        pairs([("why", " ".join(handle.why().why))])
+
+
+def show_why(why: Why, *, is_json: bool) -> None:
+    """Print what a job waits for, and what to do about it."""
+    if is_json:
+        as_json(why)
+        return
+    for sentence in why.why:
+        line(sentence)
+    if why.next_step:
+        line(f"-> {why.next_step}")
 
 
 def show_result(

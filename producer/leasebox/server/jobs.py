@@ -17,6 +17,7 @@ from leasebox._sessions import SessionPlan
 from leasebox.contract.errors import ConfigError, InvalidSpec
 from leasebox.contract.result import JobStatus, Outcome, State
 from leasebox.contract.spec import JobSpec, PositiveSeconds, SessionName
+from leasebox.contract.standing import Why
 from leasebox.server.bodies import SessionRoute, StrictRoute
 from leasebox.server.models import (
     BODY,
@@ -28,7 +29,6 @@ from leasebox.server.models import (
     Name,
     PageSize,
     Wait,
-    Why,
     answer,
     problems,
     tag_of,
@@ -115,8 +115,8 @@ async def get_job(
 
 @router.get("/v1/jobs/{job}/why", response_model=Why, responses=problems(404, 422))
 async def explain_job(job: JobId, desk: ReadJobs) -> Response:
-    """Where a job stands and what it waits for, in sentences."""
-    return answer(Why(why=await desk.run(desk.backend.why(job))))
+    """Where a job stands, what it waits for, and what to do about it."""
+    return answer(await desk.run(desk.backend.why(job)))
 
 
 @router.get("/v1/jobs", response_model=JobList, responses=problems(422))

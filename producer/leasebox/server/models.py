@@ -75,12 +75,6 @@ class SessionList(BaseModel):
     next_cursor: str | None
 
 
-class Why(BaseModel):
-    """Where a job stands and what it waits for, in sentences."""
-
-    why: list[str]
-
-
 class NewSession(BaseModel):
     """A session to make or find; without a name it gets one."""
 

@@ -77,7 +77,7 @@ def test_a_job_of_a_full_tenant_is_told_its_place_and_why_it_waits(either: Clien
     jobs = [either.submit("1") for _ in range(3)]
 
     assert [job.status().position for job in jobs] == [0, 1, 2]
-    assert "Tenant default runs as many jobs as it may" in jobs[0].why()[0]
+    assert "Tenant default runs as many jobs as it may" in jobs[0].why().why[0]
 
 
 def test_bounds_are_told_to_the_last_digit():

@@ -43,6 +43,10 @@ def test_a_current_engine_lacks_nothing():
         ({"SecurityOptions": ["name=seccomp", "name=userns"]}, {"apparmor": False}),
         ({"SecurityOptions": ["name=seccomp", "name=apparmor"]}, {"userns-remap": False}),
         ({"ServerVersion": "20.10.24+dfsg1"}, {"engine-version": False}),
+        ({"CgroupVersion": "1"}, {"cgroup-version": False}),
+        ({"CgroupVersion": "2"}, {}),
+        ({"Driver": "vfs"}, {"storage-driver": False}),
+        ({"Driver": "overlay2"}, {}),
     ],
 )
 def test_an_engine_fact_fails_its_check(change, expected):

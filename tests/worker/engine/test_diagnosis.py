@@ -88,3 +88,31 @@ def test_a_worker_starts_without_a_protection_only_where_that_was_accepted(given
         driver, waived = ground._checked_driver(settings, "i", agent_dir, is_embedded=is_embedded)
         driver.close()
         assert set(waived) >= LACKS
+
+
+@pytest.mark.parametrize(
+    ("wanted", "usable", "ok"),
+    [
+        (DriverName.AUTO, [], False),
+        (DriverName.AUTO, [DriverName.BUBBLEWRAP], True),
+        (DriverName.DOCKER, [DriverName.BUBBLEWRAP], False),
+        (DriverName.DOCKER, [DriverName.DOCKER], True),
+        (DriverName.PROCESS, [], True),
+    ],
+)
+def test_a_host_without_a_driver_to_start_with_fails(wanted: DriverName, usable: list[DriverName], ok: bool) -> None:
+    check = diagnosis.choice_check(wanted, usable)
+
+    assert (check.ok, check.required) == (ok, True)
+    assert ok or check.hint
+
+
+def test_a_private_stack_does_without_what_rootless_bubblewrap_lacks(given: Given) -> None:
+    found = diagnosis.diagnose(given(""), is_embedded=True)
+    checks = {check.name: check for check in found}
+
+    assert checks["driver"].ok
+    assert "bubblewrap" in checks["driver"].detail
+    assert checks["bubblewrap.agent-uid"].detail.endswith("; a private stack does without it")
+    assert not [check.name for check in found if check.required and not check.ok and "bubblewrap" in check.name]
+    assert [check.name for check in found if not check.ok and not check.hint] == []

@@ -28,7 +28,7 @@ from leasebox_worker.drivers.base import (
     SandboxRequest,
     Stats,
 )
-from leasebox_worker.drivers.docker_checks import engine_checks
+from leasebox_worker.drivers.docker_checks import disk_check, engine_checks
 from leasebox_worker.drivers.verify import PROBE_LIMITS, Asked, verify_driver
 
 log = structlog.get_logger()
@@ -83,7 +83,7 @@ class DockerDriver:
         except StartFailed as exc:
             hint = "start dockerd, or set LEASEBOX_DOCKER_HOST"
             return [Check("engine", ok=False, required=True, detail=exc.detail, hint=hint)]
-        return engine_checks(info, version, self._settings.runtime)
+        return [*engine_checks(info, version, self._settings.runtime), *disk_check(info)]
 
     def verify(self, agent_dir: Path) -> list[Check]:
         """See `base.Driver`."""

@@ -159,7 +159,8 @@ def _identity(inside: Document) -> Iterator[Check]:
     bound = int(str(agent.get("CapBnd")), 16) | int(str(job.get("CapBnd")), 16)
     small = not bound & ~hardening.AGENT_CAPABILITY_MASK
     # bwrap as root leaves the bounding set as it was; with no-new-privileges nothing can be gained up to it.
-    yield Check("capability-bound", ok=small, required=False, detail=f"bounding set {bound:#x}")
+    hint = None if small else "nothing to do: with no-new-privileges none of these can be gained"
+    yield Check("capability-bound", ok=small, required=False, detail=f"bounding set {bound:#x}", hint=hint)
     nnp = job.get("NoNewPrivs") == agent.get("NoNewPrivs") == "1"
     yield _check("no-new-privileges", nnp, f"job {job.get('NoNewPrivs')}, agent {agent.get('NoNewPrivs')}")
 

@@ -62,7 +62,7 @@ async def show_job(request: Request, job: JobId, output: bool = True) -> Respons
     status = await desk.run(desk.backend.status(job))
     is_over = status.state is State.FINISHED
     result = await desk.run(desk.backend.result(job)) if is_over else None
-    why = [] if is_over else await desk.run(desk.backend.why(job))
+    why = [] if is_over else (await desk.run(desk.backend.why(job))).why
     written = await transcript(desk, job, result) if output else Transcript((), None)
     return _shown(found, "job.html", job=status, result=result, why=why, written=written)
 
