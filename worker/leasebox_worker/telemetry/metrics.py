@@ -29,7 +29,7 @@ from leasebox.contract.errors import ConfigError
 from leasebox.contract.result import Outcome, Result
 
 # When each series began says nothing that its rate does not, and would double their number.
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class End(StrEnum):
