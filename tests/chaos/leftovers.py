@@ -12,7 +12,9 @@ from leasebox.contract.keys import Keys
 CGROUPS = Path("/sys/fs/cgroup")
 PROC = Path("/proc")
 
-_OF_INSTALLATION = re.compile(r":(installation|settings|profiles|tenants|nodes|tenant:[^:]+:recent|audit|audit:head)$")
+_OF_INSTALLATION = re.compile(
+    r":(installation|settings|profiles|tenants|nodes|ended|tenant:[^:]+:recent|audit|audit:head)$"
+)
 _OF_NODE = re.compile(r":node:[a-z0-9-]+(:control|:sessions|:expiry|:pools|:pool:.*)?$")
 _OF_CELERY = re.compile(r"^(_kombu\.binding.*|.*celery\.pidbox|celeryev\..*|unacked_mutex)$")
 """Kombu's own: bindings by name, and the mailboxes of live workers."""

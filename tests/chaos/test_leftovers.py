@@ -73,6 +73,7 @@ def test_a_key_without_owner_and_without_ttl_is_told(name: str):
         Key(KEYS.nodes(), "zset", None, 1),
         Key(KEYS.profiles(), "hash", None, 4),
         Key(KEYS.installation(), "string", None, 1),
+        Key(KEYS.ended(), "hash", None, 3),
         Key(KEYS.recent("default"), "zset", None, 200),
         Key("_kombu.binding.celery.pidbox", "set", None, 2),
         Key("_kombu.binding.leasebox.node.n.batch", "set", None, 1),

@@ -315,7 +315,7 @@ class Replay:
         keys = self.keys
         kinds = (
             keys.nodes(), keys.node(""), keys.queue(""), keys.batch(""), keys.batches(), keys.recent(TENANT),
-            keys.unbound(), keys.tenant_sessions(TENANT),
+            keys.unbound(), keys.tenant_sessions(TENANT), keys.ended(),
         )  # fmt: skip
         found = [key for key in self.redis.scan_iter(f"{keys.prefix}*") if self.redis.ttl(key) < 0]
         live = {keys.session(TENANT, f"s{line}") for line in self.scenario.sessions}

@@ -83,4 +83,5 @@ class Walk:
         )
         total, done = redis.hmget(keys.batch(keys.prefix), "total", "done")
         assert (int(total or 0), int(done or 0)) == (len(ended), len(ended))
+        assert sum(map(int, redis.hvals(keys.ended()))) == len(ended)
         assert self.replay.homeless_keys() == []

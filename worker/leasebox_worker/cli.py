@@ -92,6 +92,25 @@ def sweep() -> None:
 
 
 @app.command()
+def exporter(
+    port: Annotated[int | None, typer.Option(help="Default LEASEBOX_EXPORTER_PORT.")] = None,
+) -> None:
+    """Tell Prometheus what waits, runs and is late in this installation, until SIGTERM; needs no worker to live."""
+    from leasebox.contract.keys import Keys
+    from leasebox.contract.scripts import Runner
+    from leasebox_worker.engine.connection import client_of
+    from leasebox_worker.telemetry import log
+    from leasebox_worker.telemetry.exporter import Exporter, serve
+
+    settings = config.load(exporter_port=port)
+    log.configure(settings.log_level, settings.log_format)
+    # It asks twice at most: less than the 10 s that Prometheus waits by default.
+    runner, keys = Runner(client_of(settings.url, timeout_s=2.0)), Keys(settings.prefix)
+    found = Exporter(runner, keys, silent_after_s=settings.timers.reclaim_s)
+    serve(found, settings.metrics_host, settings.exporter_port).join()
+
+
+@app.command()
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON array on stdout.")] = False,
     driver: Annotated[str | None, typer.Option(help="Check this driver; default all.")] = None,

@@ -169,8 +169,12 @@ class WorkerSettings(BaseSettings):
         None, description="TOML with the quotas of tenants, see `ops/tenants.toml`; default there are none"
     )
     metrics_port: int | None = Field(
-        None, ge=1, le=65535, description="of Prometheus metrics on 127.0.0.1; default none are offered"
+        None, ge=1, le=65535, description="of this worker's Prometheus metrics; default none are offered"
     )
+    metrics_host: str = Field(
+        "127.0.0.1", description="where metrics of workers and exporter are offered; they ask for no key"
+    )
+    exporter_port: int = Field(8708, ge=1, le=65535, description="of `leasebox-worker exporter`")
     on_exit: OnExit = Field(
         OnExit.KEEP, description="`keep`: idle Docker sessions wait for the next start; `destroy`: all sandboxes end"
     )

@@ -36,6 +36,7 @@ No other module and no script writes key text: scripts get `Keys.names` (prefixe
 | `lb:tenant:{t}:submits:{minute}` | string | how many | TTL 2 min |
 | `lb:batch:{id}`, `:jobs`, `:events` | hash, list, stream | a batch | `result_ttl_s` after its end |
 | `lb:batches` | zset | unsealed batches -> last submit, or when they were made | script seal |
+| `lb:ended` | hash | `{class}/{outcome}` -> how many jobs have ended so, ever | installation |
 | `lb:webhook:due` | zset | the outbox: job id, or the key of a batch or test -> when | script webhook_settle |
 | `lb:webhook:log:{member}` | stream | the last 100 deliveries of a member of the outbox | with its record |
 | `lb:webhook:test:{id}` | hash | a delivery that somebody asked for, to try a receiver | TTL 10 min |
@@ -87,7 +88,7 @@ class Keys:
                 "tenant": f"{p}:tenant:", "running": ":running", "parked": ":parked", "recent": ":recent",
                 "usage": ":usage:", "submits": ":submits:", "parking": f"{p}:parking",
                 "batch": f"{p}:batch:", "batches": f"{p}:batches", "webhook": f"{p}:webhook:due",
-                "webhook_log": f"{p}:webhook:log:",
+                "ended": f"{p}:ended", "webhook_log": f"{p}:webhook:log:",
                 "tenants": f"{p}:tenants", "settings": f"{p}:settings", "bell": f"{p}:bell",
                 "class": f"{q}.", "node_class": f"{q}.node.", "dot": ".", "colon": ":",
                 "binding": "_kombu.binding.", "binding_permanent": "_kombu.binding_permanent.",
@@ -246,6 +247,10 @@ class Keys:
     def batches(self) -> str:
         """The batches that still take jobs."""
         return f"{self.prefix}:batches"
+
+    def ended(self) -> str:
+        """How many jobs have ended, by class and outcome."""
+        return f"{self.prefix}:ended"
 
     def webhook_due(self) -> str:
         """The deliveries that are due, and when."""

@@ -84,6 +84,7 @@ class Gate:
                 rates.tell(told)
             await send(message)
 
+        self._meter.begin()
         try:
             await self._enter(scope, headers, receive, _send_named)
         finally:

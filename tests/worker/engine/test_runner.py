@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import redis as redis_py
+from prometheus_client import REGISTRY
 
 from leasebox.contract.audit import Signer
 from leasebox.contract.scripts import worker
@@ -19,6 +20,11 @@ from leasebox_worker.engine.runner import run_job
 from leasebox_worker.engine.sandboxes import Sandboxes
 from leasebox_worker.policy.profiles import BUILT_IN
 from leasebox_worker.telemetry.audit import AuditLog
+from leasebox_worker.telemetry.metrics import Failed
+
+
+def failed(reason: Failed) -> float:
+    return REGISTRY.get_sample_value("leasebox_attempt_failures_total", {"reason": reason}) or 0.0
 
 
 def test_a_job_runs_and_leaves_nothing(worker_node: Any, deps: Deps) -> None:
@@ -131,6 +137,7 @@ def test_a_fault_of_our_own_ends_the_job_infra_and_leaves_nothing(
 
 
 def test_a_lease_that_is_lost_while_the_program_runs_ends_its_sandbox(worker_node: Any, deps: Deps) -> None:
+    before = sum(failed(reason) for reason in Failed)
     job = worker_node.submit("s", {"code": "import time\nprint(1, flush=True)\ntime.sleep(30)\nprint(2)"})
     thread = threading.Thread(target=run_job, args=(job, deps))
     thread.start()
@@ -145,6 +152,7 @@ def test_a_lease_that_is_lost_while_the_program_runs_ends_its_sandbox(worker_nod
     assert not thread.is_alive()
     assert worker_node.job(job)["outcome"] == "lost"
     assert deps.sandboxes.count() == 0
+    assert sum(failed(reason) for reason in Failed) == before + 1
 
 
 def test_a_cancel_between_start_and_the_program_is_not_forgotten(

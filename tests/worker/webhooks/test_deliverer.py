@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 from tests.conftest import Eventually
 from tests.worker.conftest import NodeUnderTest
 from tests.worker.webhooks.conftest import KEY, Book
@@ -33,6 +34,10 @@ def deliverer(worker_node: NodeUnderTest, book: Book) -> Deliverer:
 def log_of(node: NodeUnderTest, member: str) -> list[tuple[int, str, str]]:
     entries = [fields for _, fields in node.redis.xrange(node.keys.webhook_log(member))]
     return [(int(e[b"attempt"]), e[b"status"].decode(), e[b"error"].decode()) for e in entries]
+
+
+def attempts(result: str) -> float:
+    return REGISTRY.get_sample_value("leasebox_webhook_attempts_total", {"result": result}) or 0.0
 
 
 def make_due(node: NodeUnderTest) -> None:
@@ -104,10 +109,12 @@ def test_what_fails_is_tried_again_under_the_same_id_until_it_is_taken_in(
     job = worker_node.submit(callback_url=receiver.url())
     worker_node.cancel(job)
     receiver.statuses = [500, 503]
+    failed_before = attempts("failed")
 
     deliverer.look()
     deliverer.look()
     assert len(receiver.received) == 1  # the next is due in 5 s
+    assert attempts("failed") == failed_before + 1
     for _ in range(3):
         make_due(worker_node)
         deliverer.look()

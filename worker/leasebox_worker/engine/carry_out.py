@@ -29,7 +29,7 @@ from leasebox_worker.engine.report import Where, ending_of, result_of
 from leasebox_worker.engine.sandboxes import Sandbox
 from leasebox_worker.policy.admit import Grant, admit
 from leasebox_worker.policy.profiles import Profile
-from leasebox_worker.telemetry.metrics import JOBS, POOL, End
+from leasebox_worker.telemetry.metrics import POOL, End, note_job
 
 log = structlog.get_logger()
 
@@ -220,7 +220,7 @@ def _settle(
         sandbox_alive=is_usable or (sandbox is None and attempt.is_sandbox_alive),
         sandbox_reason="lost" if sandbox is None else lost_by,
     )
-    JOBS.labels(result.outcome).inc()
+    note_job(result, work.profile)
     if deps.audit is not None and error is not None and ended.outcome is Outcome.REJECTED:
         deps.audit.note("job.run", work.job, error.code, tenant=work.tenant, session=work.session)
     log.info("job_finished", outcome=result.outcome, run_s=round(result.usage.run_s, 4), attempt=attempt.number)

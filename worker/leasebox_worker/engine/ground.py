@@ -80,7 +80,7 @@ def check(settings: WorkerSettings, *, is_embedded: bool) -> Ground:
     installation = installation_of(client, keys)
     driver, waived = _checked_driver(settings, installation, agent_dir, is_embedded=is_embedded)
     if settings.metrics_port is not None:
-        metrics.serve(settings.metrics_port)
+        metrics.serve(settings.metrics_host, settings.metrics_port)
     found = survey(driver, agent_dir, profiles)
     return Ground(
         settings, client, keys, runner, identity, installation, profiles, quotas, driver, agent_dir, lock_fd, found,
@@ -112,6 +112,7 @@ def _checked_driver(
     driver.ping()  # an engine that is not up yet is no unsafe one: starting again can help
     missing = require([*driver.check(), *driver.verify(agent_dir)], asked.accept_missing)
     for check in missing:
+        metrics.MISSING.labels(check.name).set(1)
         log.warning("protection_missing", name=check.name, detail=check.detail)
     return driver, tuple(check.name for check in missing if check.required)
 

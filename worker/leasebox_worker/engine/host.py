@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import redis
 import structlog
+from prometheus_client import REGISTRY
 
 from leasebox.contract.errors import ConfigError
 from leasebox.contract.keys import Keys
@@ -20,6 +21,7 @@ from leasebox_worker.engine.connection import ANSWER_WITHIN_S, answering, client
 from leasebox_worker.engine.control import Control, cancel, disown
 from leasebox_worker.engine.deps import Deps
 from leasebox_worker.engine.drain import Drain
+from leasebox_worker.engine.gauges import Gauges
 from leasebox_worker.engine.ground import Ground, check, facts_of
 from leasebox_worker.engine.holder import WATCH_S, Holder
 from leasebox_worker.engine.intake import Gate, Pause
@@ -165,6 +167,8 @@ def _start(settings: WorkerSettings, stop: Callable[[], None], *, is_embedded: b
         Beat("sweep", lambda: sweeper.sweep(settings.node, _ending(deps)), settings.sweep_period_s),
         Beat("refill", deps.refill.watch, 0.0),
     ]
+    if settings.metrics_port is not None:
+        REGISTRY.register(Gauges(deps, bound=settings.sandbox_bound, home=settings.home))
     if deps.audit is not None:
         host.beats.append(Beat("audit", deps.audit.flush, FLUSH_S))
     for beat in host.beats:

@@ -12,6 +12,7 @@ from leasebox_worker.engine.berth import Berth
 from leasebox_worker.engine.carry_out import Draining, carry_out
 from leasebox_worker.engine.deps import Deps
 from leasebox_worker.engine.intake import Pause
+from leasebox_worker.telemetry.metrics import ATTEMPTS, Failed
 
 log = structlog.get_logger()
 
@@ -80,6 +81,7 @@ def _run_claimed(
             return carry_out(answer, berth, deps, may_continue=may_continue)
         except LeaseLost:
             log.warning("lease_lost")
+            ATTEMPTS.labels(Failed.LEASE_LOST).inc()
             _abandon(work, deps)
         except Draining:
             log.info("job_given_back")
@@ -88,6 +90,7 @@ def _run_claimed(
                 _abandon(work, deps)
         except SandboxError as exc:
             log.warning("attempt_failed", reason=str(exc))
+            ATTEMPTS.labels(Failed.SANDBOX).inc()
             _end_sandbox(work, deps)
             if deps.is_leaving:
                 _give_up(work, Why.DRAIN, "", deps)
@@ -96,9 +99,11 @@ def _run_claimed(
         except redis.RedisError as exc:
             # Nothing can be told to Redis now: the lease is dropped below, and a later heartbeat gives the claim up.
             log.error("redis_failed", reason=str(exc))
+            ATTEMPTS.labels(Failed.REDIS).inc()
             _abandon(work, deps)
         except Exception as exc:  # the outermost loop: nothing may leave a sandbox or a claim behind
             log.exception("attempt_broke")
+            ATTEMPTS.labels(Failed.INTERNAL).inc()
             _abandon(work, deps)
             _give_up(work, Why.START_FAILED, f"internal error: {type(exc).__name__}", deps)
         finally:

@@ -11,6 +11,7 @@ import structlog
 from leasebox.contract.keys import Keys
 from leasebox.contract.scripts import Runner, webhooks
 from leasebox.contract.scripts.webhooks import Claim
+from leasebox_worker.telemetry.metrics import WEBHOOKS
 from leasebox_worker.webhooks.attempts import Answer, wait_after
 from leasebox_worker.webhooks.message import Message, read
 from leasebox_worker.webhooks.post import Poster
@@ -93,8 +94,11 @@ class Deliverer:
 def _report(message_id: str, attempt: int, answer: Answer, wait_s: float | None) -> None:
     given = {"id": message_id, "attempt": attempt, "status": answer.status}
     if answer.error is None:
+        WEBHOOKS.labels("delivered").inc()
         log.info("webhook_delivered", **given)
     elif wait_s is None:
+        WEBHOOKS.labels("given_up").inc()
         log.warning("webhook_given_up", reason=answer.error, **given)
     else:
+        WEBHOOKS.labels("failed").inc()
         log.info("webhook_failed", reason=answer.error, again_in_s=wait_s, **given)

@@ -143,6 +143,7 @@ local function finish(j, ending)
   if not was_claimed then write('SREM', K.queue .. class_of(j) .. K.queued, j.id) end
   if given(j.batch) then count_in_batch(j, ending.outcome) end
   if j.callback == '1' then write('ZADD', K.webhook, now, j.id) end
+  write('HINCRBY', K.ended, j.priority .. '/' .. ending.outcome, 1)
   expire_keys(j)
   local kill = ''
   if line.is_session then

@@ -21,7 +21,7 @@ local function given(value) return value and value ~= '' end
 local TYPE_OF = {
   HSET = 'hash', HDEL = 'hash', ZADD = 'zset', ZREM = 'zset', ZREMRANGEBYRANK = 'zset', SADD = 'set', SREM = 'set',
   HSETNX = 'hash', HINCRBYFLOAT = 'hash', ZINCRBY = 'zset', LPUSH = 'list', RPUSH = 'list', LREM = 'list',
-  LPOP = 'list', XADD = 'stream', XTRIM = 'stream', INCRBY = 'string',
+  LPOP = 'list', XADD = 'stream', XTRIM = 'stream', INCRBY = 'string', HINCRBY = 'hash',
 }
 local writes, checked, sets = {}, {}, {}
 

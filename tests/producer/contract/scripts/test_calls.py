@@ -15,7 +15,7 @@ from leasebox.contract.scripts.call import text
 FOLDER = files("leasebox.contract.scripts")
 PARTS = {"prelude", "ending", "output", "quota", "outbox"}
 SCRIPTS = sorted(path.name.removesuffix(".lua") for path in FOLDER.iterdir() if path.name.endswith(".lua"))
-LOOKS = {"why", "overview"}
+LOOKS = {"why", "overview", "census"}
 MAY_EXCEED = set(SCRIPTS) - PARTS - LOOKS - {"submit", "open", "open_batch", "feed", "emit", "webhook_test"}
 
 

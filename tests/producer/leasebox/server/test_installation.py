@@ -49,6 +49,10 @@ def test_requests_are_counted_by_their_route(http: httpx2.Client):
 
     assert 'leasebox_http_requests_total{method="GET",route="/v1/jobs/{job}",status="404"} 2.0' in text
     assert "one" not in text
+    assert "leasebox_http_requests_open 1.0" in text  # this one
+    assert "leasebox_api_info{" in text
+    assert "process_resident_memory_bytes" in text
+    assert "_created" not in text
 
 
 def test_the_page_of_routes_needs_nothing_from_elsewhere(http: httpx2.Client):
