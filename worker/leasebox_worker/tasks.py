@@ -76,7 +76,7 @@ def make_app(settings: WorkerSettings, gate: Gate) -> Celery:
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         worker_cancel_long_running_tasks_on_connection_loss=False,
-        worker_send_task_events=False,  # they would tell of wake-ups; `Teller` tells of jobs (decision 15)
+        worker_send_task_events=False,  # they would tell of wake-ups; `Teller` tells of jobs (decision 17)
         task_send_sent_event=False,
         event_queue_ttl=5.0,
         event_queue_expires=60.0,
