@@ -95,6 +95,15 @@ def test_a_secret_that_cannot_sign_is_refused_and_not_repeated(
     assert not [value for name, value in given.items() if value in str(refused.value) and not name.endswith("_FILE")]
 
 
+def test_the_address_of_redis_with_its_password_may_stand_in_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "s").write_text("redis://worker:secret@redis:6379/0\n")
+    monkeypatch.setenv("LEASEBOX_URL_FILE", str(tmp_path / "s"))
+
+    assert load().url == "redis://worker:secret@redis:6379/0"
+
+
 def test_the_secret_of_webhooks_may_stand_in_a_file_and_is_published_to_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

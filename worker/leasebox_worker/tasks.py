@@ -17,6 +17,7 @@ from leasebox.contract.errors import ConfigError
 from leasebox.contract.keys import Keys
 from leasebox.contract.queues import TASK_NAME, consumed_by
 from leasebox.contract.scripts import Runner, client
+from leasebox_worker.celery_events import Publisher
 from leasebox_worker.celery_pool import OpenQueues
 from leasebox_worker.config import WorkerSettings
 from leasebox_worker.engine import host
@@ -24,6 +25,8 @@ from leasebox_worker.engine.connection import ANSWER_WITHIN_S
 from leasebox_worker.engine.intake import Gate, Slots
 from leasebox_worker.engine.runner import run_job
 from leasebox_worker.lifecycle import reads
+from leasebox_worker.lifecycle.beat import Beat
+from leasebox_worker.lifecycle.teller import Teller
 
 log = structlog.get_logger()
 
@@ -38,6 +41,7 @@ hangs would cost each of them several."""
 
 _hosts: list[host.Host] = []
 """The one host of this process, from its start on; Celery's hooks find it here."""
+_tellers: list[Teller] = []
 
 
 def broker_url(url: str) -> str:
@@ -72,7 +76,7 @@ def make_app(settings: WorkerSettings, gate: Gate) -> Celery:
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         worker_cancel_long_running_tasks_on_connection_loss=False,
-        worker_send_task_events=False,  # Flower turns them on while it watches (decision 9)
+        worker_send_task_events=False,  # they would tell of wake-ups; `Teller` tells of jobs (decision 17)
         task_send_sent_event=False,
         event_queue_ttl=5.0,
         event_queue_expires=60.0,
@@ -109,6 +113,20 @@ def revoke(_state: Any, task_id: Any, *_: Any, **__: Any) -> dict[str, str]:
         if tenant is not None:
             Runner(redis).run(client.cancel(keys, job=job, tenant=tenant))
     return {"ok": f"cancelled {', '.join(ids)}"}
+
+
+@control_command(signature="")  # type: ignore[untyped-decorator]
+def enable_events(_state: Any) -> dict[str, str]:
+    """Tell of jobs from now on; Flower asks for it every five seconds."""
+    _tellers[0].asked()
+    return {"ok": "jobs are told of"}
+
+
+@control_command(signature="")  # type: ignore[untyped-decorator]
+def disable_events(_state: Any) -> dict[str, str]:
+    """Tell of jobs no longer."""
+    _tellers[0].ignored()
+    return {"ok": "jobs are not told of"}
 
 
 def _end(running: host.Host, status: int) -> None:
@@ -162,6 +180,7 @@ def serve(settings: WorkerSettings, *, is_embedded: bool) -> None:
     intake = running.deps.intake
     gate = Gate(settings.node, Slots(settings.slots, settings.interactive_slots), intake)
     app = make_app(settings, gate)
+    teller = _teller(running, app)
     is_consumed = threading.Event()
     threading.Thread(target=_leave_in_time, args=(running, is_consumed), name="leave", daemon=True).start()
 
@@ -181,10 +200,27 @@ def serve(settings: WorkerSettings, *, is_embedded: bool) -> None:
     finally:
         is_consumed.set()
         running.stop()
+        teller.close()
     if running.is_name_lost:
         raise ConfigError(
             f"another live worker took the name {settings.node!r}", hint="set LEASEBOX_NODE to a name of its own"
         )
+
+
+def _teller(running: host.Host, app: Celery) -> Teller:
+    settings, held = running.settings, running.deps.tracker.held
+    teller = Teller(
+        running.client,
+        Keys(settings.prefix),
+        settings.node,
+        publish=Publisher(app, settings.node).publish,
+        running=lambda: len(held()),
+    )
+    _tellers.append(teller)
+    beat = Beat("tell", teller.tell, 0.0)
+    running.beats.append(beat)
+    beat.start()
+    return teller
 
 
 def consume(app: Celery, settings: WorkerSettings) -> None:

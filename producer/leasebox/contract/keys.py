@@ -46,7 +46,8 @@ No other module and no script writes key text: scripts get `Keys.names` (prefixe
 | `lb:audit:head` | hash | its last entry, and the last one that was cut off | installation |
 | `lb:requests/...` | string | requests of an API key in a minute, of the library `limits` | TTL 2 min |
 | `lb:installation` | string | id, in the labels of sandboxes | installation |
-| `lb:bell` | channel | id of a job or batch that has new events | - |
+| `lb:telling` | string | the node that tells who watches Celery's events of all jobs | TTL 10 s |
+| `lb:bell` | channel | id of a job or batch that has new events, or was queued again | - |
 | `leasebox.{class}`, `leasebox.node.{n}.{class}` | list | wake-ups, in Celery's format | consumed; script forget |
 | `_kombu.binding.{queue}`, `_kombu.binding_permanent.{queue}` | set | kombu's, per queue | of a node: script forget |
 """
@@ -299,6 +300,10 @@ class Keys:
     def installation(self) -> str:
         """The id of this installation; made by the first node."""
         return f"{self.prefix}:installation"
+
+    def telling(self) -> str:
+        """Which node tells Flower of all jobs."""
+        return f"{self.prefix}:telling"
 
     def bell(self) -> str:
         """The channel on which jobs with new events are called out."""

@@ -1,5 +1,6 @@
 """The few plain reads of Redis that duties need, as text; state is changed by scripts alone."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import redis
@@ -46,6 +47,24 @@ def fields(client: redis.Redis, key: str, *names: str) -> dict[str, str]:
     """Fields of a hash; "" for each that is not there."""
     values = client.hmget(key, names)
     return {name: "" if value is None else _text(value) for name, value in zip(names, values, strict=True)}
+
+
+def fields_of_each(client: redis.Redis, keys: Sequence[str], names: Sequence[str]) -> list[dict[str, str]]:
+    """`fields` of many hashes in one trip."""
+    with client.pipeline(transaction=False) as pipe:
+        for key in keys:
+            pipe.hmget(key, list(names))
+        found: list[Any] = pipe.execute()
+    return [
+        {name: "" if value is None else _text(value) for name, value in zip(names, values, strict=True)}
+        for values in found
+    ]
+
+
+def some_members(client: redis.Redis, key: str, most: int) -> list[str]:
+    """Members of a set, all if there are not more than `most`."""
+    found: Any = client.srandmember(key, most)
+    return [_text(member) for member in found]
 
 
 def field(client: redis.Redis, key: str, name: str) -> str | None:

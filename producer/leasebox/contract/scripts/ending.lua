@@ -185,7 +185,7 @@ local function give_up(j, why, options)
   local wait_s = why ~= 'drain' and backoff[math.min(math.max(failures, 1), #backoff)] or 0
   if is_running then
     event(j, 'retried', string.format('{"attempt":%d,"reason":%s}', num(j.runs) + 1, cjson.encode(why)))
-  end
+  else write('PUBLISH', K.bell, j.id) end
   write('ZREM', K.node .. j.node .. K.claims, j.id)
   write('SREM', K.tenant .. j.tenant .. K.running, j.id)
   write('SADD', K.tenant .. j.tenant .. K.queued, j.id)

@@ -70,6 +70,7 @@ set(j, 'state', 'queued', 'line', line_id, 'tenant', tenant, 'session', ARGV[5],
 set(j, unpack(ARGV, 19))
 write('XADD', j.key .. K.events, '0-1', 'type', 'queued', 'at', NOW, 'json',
   string.format('{"queue":%s,"position":%d}', cjson.encode(j.queue), position))
+write('PUBLISH', K.bell, id)
 if idem then write('SET', idem, id .. ' ' .. ARGV[7]) end
 write('SADD', K.tenant .. tenant .. K.queued, id)
 write('SADD', backlog, id)
