@@ -22,7 +22,7 @@ from leasebox.contract.names import NODE_NAME, PREFIX
 from leasebox.contract.secret_files import SecretFiles
 from leasebox.contract.sizes import Seconds
 
-_SECRET_FIELDS = ("webhook_secret", "audit_key")
+_SECRET_FIELDS = ("url", "webhook_secret", "audit_key")
 
 
 class DriverName(StrEnum):
