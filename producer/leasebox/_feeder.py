@@ -20,6 +20,8 @@ from leasebox.contract.batches import BatchEvent, JobDone
 from leasebox.contract.errors import InvalidSpec, LeaseboxError, QueueFull, QuotaExceeded
 from leasebox.contract.result import Failure, Outcome, Result
 
+SPECS_AT_ONCE = 4 * CHUNK_SPECS
+"""Several chunks, so that one is made while the one before is on its way."""
 RETRY_S = 1.0
 KEEP_S = 600.0
 INDEX = "index"
@@ -76,7 +78,7 @@ class Feeder:
         return list(self._sent)
 
     def _room(self, now: float) -> int:
-        room = CHUNK_SPECS
+        room = SPECS_AT_ONCE
         if self._max_in_flight is not None:
             room = min(room, self._max_in_flight - len(self.in_flight))
         if self.waits_for is not None:
@@ -92,7 +94,8 @@ class Feeder:
                 case Submitted() if answer.is_existing:
                     self.elsewhere.append((item, answer))
                 case Submitted():
-                    self.in_flight[answer.job] = replace(item, uploads={})  # their contents are not held any longer
+                    # Contents are not held any longer.
+                    self.in_flight[answer.job] = replace(item, uploads={}) if item.uploads else item
                 case QueueFull() | QuotaExceeded():
                     again.append(item)
                     full = answer
@@ -108,7 +111,7 @@ class Feeder:
             self._not_before = now + min(full.retry_after_s or RETRY_S, MAX_RETRY_S)
         elif self.waits_for is not None:
             self._allowed *= 2
-            self.waits_for = None if self._allowed >= CHUNK_SPECS else self.waits_for
+            self.waits_for = None if self._allowed >= SPECS_AT_ONCE else self.waits_for
 
     def failed(self) -> None:
         """Nobody answered about the items of `next`: they come again, and as the same jobs."""

@@ -16,7 +16,15 @@ from leasebox.contract.domains import covers
 from leasebox.contract.queues import shared
 from leasebox.contract.scripts.client import NewJob
 from leasebox.contract.sizes import above_text, size_text
-from leasebox.contract.spec import ENV_REFUSED, SANDBOX_LIMITS, JobSpec, Kind, canonical_json, parse_spec
+from leasebox.contract.spec import (
+    ENV_REFUSED,
+    SANDBOX_LIMITS,
+    JobSpec,
+    Kind,
+    canonical_json,
+    canonical_text,
+    parse_spec,
+)
 
 _NOT_IN_DIGEST: dict[str, Any] = {"idempotency_key": None, "metadata": {}, "callback_url": None}
 _LIMITS = (*SANDBOX_LIMITS, "stream_bytes")
@@ -161,7 +169,8 @@ def record(spec: JobSpec, settings: ClientSettings, template: Template, job: str
     job = job or new_job_id()
     text = canonical_json(spec)
     is_bare = not spec.model_fields_set & _NOT_IN_DIGEST.keys()
-    wake = template.fill(job, shared(spec.priority), args_text(spec), kwargs_text(spec, settings.tenant))
+    shown = args_text(spec)
+    wake = template.fill(job, shared(spec.priority), shown, kwargs_text(spec, settings.tenant))
     return NewJob(
         job=job,
         kind=str(spec.kind),
@@ -182,10 +191,10 @@ def record(spec: JobSpec, settings: ClientSettings, template: Template, job: str
         events_ttl_s=settings.events_ttl_s,
         wake_head=wake.head,
         wake_tail=wake.tail,
-        metadata_json=json.dumps(spec.metadata, sort_keys=True, separators=(",", ":")),
+        metadata_json=canonical_text(spec.metadata),
         language=spec.language,
         contract_version=str(CONTRACT_VERSION),
-        display_name=args_text(spec),
+        display_name=shown,
         own_limits=any(getattr(spec.limits, name) is not None for name in SANDBOX_LIMITS),
     )
 

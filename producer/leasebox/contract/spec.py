@@ -290,7 +290,11 @@ def parse_spec(data: object) -> JobSpec:
         raise InvalidSpec(faults_text(exc.errors())) from exc
 
 
+canonical_text = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+"""JSON of one form for equal values: keys sorted, no blanks, ASCII; one encoder, since making one costs as much."""
+
+
 def canonical_json(spec: JobSpec) -> bytes:
     """The spec as it stands in the record: only what differs from the defaults, keys sorted."""
     data = spec.model_dump(mode="json", exclude_defaults=True)
-    return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+    return canonical_text(data).encode()

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from leasebox._batches import CHUNK_SPECS, Item
-from leasebox._feeder import MAX_RETRY_S, Ended, Feeder, Harvest
+from leasebox._batches import Item
+from leasebox._feeder import MAX_RETRY_S, SPECS_AT_ONCE, Ended, Feeder, Harvest
 from leasebox._flows import Submitted
 from leasebox.contract import errors
 from leasebox.contract.batches import JobDone
@@ -41,12 +41,12 @@ def indexes(items: list[Item]) -> list[int]:
 
 
 def test_no_more_than_a_chunk_is_handed_in_at_once():
-    fed = feeder(CHUNK_SPECS + 1)
+    fed = feeder(SPECS_AT_ONCE + 1)
 
     fed.answered(taken(sent := fed.next(0.0)), 0.0)
 
-    assert len(sent) == CHUNK_SPECS
-    assert indexes(fed.next(0.0)) == [CHUNK_SPECS]
+    assert len(sent) == SPECS_AT_ONCE
+    assert indexes(fed.next(0.0)) == [SPECS_AT_ONCE]
 
 
 def test_only_so_many_are_in_flight():
