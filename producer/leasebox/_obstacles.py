@@ -27,16 +27,18 @@ class Wanted:
     Attributes:
         node: The one that holds its session's sandbox; None = any will do.
         is_served: Whether the live nodes have its profile.
+        kept: Slots of each node that it may not have.
     """
 
     node: str | None
     session: str | None
     profile: str
     is_served: bool
+    kept: int = 0
 
 
 _STATES = {
-    Cause.BUSY: "has all its slots taken",
+    Cause.BUSY: "has all its slots taken that such a job may have",
     Cause.FULL: "holds as many sandboxes as it may",
     Cause.ENGINE_DOWN: "cannot reach its engine",
     Cause.FENCED: "is cut off from Redis",
@@ -67,7 +69,7 @@ def of_nodes(wanted: Wanted, nodes: Sequence[NodeStatus]) -> Obstacle | None:
             f"No node serves profile {wanted.profile}; it will be rejected when its turn comes.",
             "`leasebox profiles list` shows those that are; workers take theirs from LEASEBOX_PROFILES_FILE.",
         )
-    blocks = [(node.name, _blocked(node, is_holder=False)) for node in live]
+    blocks = [(node.name, _blocked(node, wanted)) for node in live]
     found = [(name, cause) for name, cause in blocks if cause is not None]
     if len(found) < len(live):
         return None
@@ -86,7 +88,7 @@ def _of_holder(wanted: Wanted, name: str, nodes: Sequence[NodeStatus], live: Seq
         then = "another node takes the session over, with empty files, when it has given that one up"
         step = f"Start the worker of node {name} again, which keeps the session's files; else {then}."
         return Obstacle(Cause.SESSION_NODE, f"{where} {silent}.", step, name)
-    cause = _blocked(holder, is_holder=True)
+    cause = _blocked(holder, wanted)
     return Obstacle(cause, f"{where} {_STATES[cause]}.", STEPS[cause], name) if cause is not None else None
 
 
@@ -101,8 +103,9 @@ def _no_node(wanted: Wanted, nodes: Sequence[NodeStatus]) -> Obstacle:
     )
 
 
-def _blocked(node: NodeStatus, *, is_holder: bool) -> Cause | None:
+def _blocked(node: NodeStatus, wanted: Wanted) -> Cause | None:
     """Why a live node takes no such job now; one that holds the sandbox already needs neither engine nor room."""
+    is_holder = wanted.node is not None
     paused = set(node.fields.get("paused", "").split(","))
     if node.state == "draining" or "draining" in paused:
         return Cause.DRAINING
@@ -112,5 +115,10 @@ def _blocked(node: NodeStatus, *, is_holder: bool) -> Cause | None:
         return Cause.ENGINE_DOWN
     if not is_holder and "full" in paused:
         return Cause.FULL
-    slots = int(node.fields.get("slots") or 0)
-    return Cause.BUSY if slots and int(node.fields.get("busy") or 0) >= slots else None
+    return Cause.BUSY if _is_busy(node, wanted.kept) else None
+
+
+def _is_busy(node: NodeStatus, kept: int) -> bool:
+    slots, busy, bulk = (int(node.fields.get(name) or 0) for name in ("slots", "busy", "bulk"))
+    # As `Slots.for_bulk` of a node has it: one slot is always for all.
+    return bool(slots) and (busy >= slots or (kept > 0 and bulk >= max(1, slots - kept)))

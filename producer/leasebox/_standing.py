@@ -40,6 +40,7 @@ class Facts:
         place: Jobs before it in its session; `rank` runnable lines before its own in the queue.
         running: Jobs of its tenant that are claimed, of which there may be `bound`; None = any number.
         profiles: How many profiles are published; `is_served` whether the one of the line's first job is among them.
+        kept: Slots of each node that the line's first job may not have, because they are for interactive ones.
         message: Of its Result, of a job that did not end by its own code.
     """
 
@@ -54,6 +55,7 @@ class Facts:
     bound: int | None = None
     profiles: int = 0
     is_served: bool = False
+    kept: int = 0
     nodes: Sequence[NodeStatus] = ()
     message: str = ""
 
@@ -90,6 +92,7 @@ def facts_of(job: str, seen: Mapping[str, Any], message: str = "") -> Facts:
         bound=seen.get("bound"),
         profiles=seen.get("profiles", 0),
         is_served=bool(seen.get("is_served")),
+        kept=int(seen.get("kept") or 0),
         # An empty list of Lua is an empty object in JSON.
         nodes=[_node(fields, now) for fields in seen.get("nodes") or ()],
         message=message,
@@ -222,6 +225,7 @@ def _wanted(facts: Facts, fields: Mapping[str, str]) -> _obstacles.Wanted:
         profile=fields.get("profile", ""),
         # Before the first node has published any, nobody knows.
         is_served=facts.is_served or not facts.profiles,
+        kept=facts.kept,
     )
 
 

@@ -76,7 +76,7 @@ def test_each_cause_is_named_while_it_holds(
     assert asks.node == "only"
     assert (refused.outcome, "gpu" in refused.why[0]) == ("rejected", True)
     assert (behind.cause, behind.behind, behind.node) == (Cause.BEHIND, first.id, "only")
-    assert busy.why[0] == "Node only has all its slots taken."
+    assert busy.why[0] == "Node only has all its slots taken that such a job may have."
     assert draining.why[0] == "Node only is being drained and takes no more work."
     assert first.why().why == ["It has ended with outcome ok."]
     client.close()

@@ -260,7 +260,7 @@ class WorkerSettings(BaseSettings):
 
         Bounds of sessions and queues; `webhook_allow`, where webhooks are sent.
         """
-        names = ("idle_timeout_s", "max_idle_timeout_s", "max_age_s", "queue_max_jobs")
+        names = ("idle_timeout_s", "max_idle_timeout_s", "max_age_s", "queue_max_jobs", "interactive_slots")
         hooks = {"webhook_allow": ",".join(sorted(self.webhook_allow))} if self.webhook_secret is not None else {}
         return {name: getattr(self, name) for name in names} | hooks
 

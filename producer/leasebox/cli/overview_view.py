@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 Row = tuple[object, ...]
 _FIXED_ROWS = 12
-"""Headings, the queues, and the lines about jobs."""
+"""Headings, the empty lines between, and up to three about the newest jobs."""
 _BUSY_FIRST = {SessionState.BUSY: 0, SessionState.STARTING: 1, SessionState.CLOSING: 2}
 
 
@@ -42,7 +42,8 @@ def screen(seen: Overview, height: int | None, fault: str = "") -> "RenderableTy
     from rich.text import Text
 
     title = Text(f"leasebox top  {clock(seen.at)}" + (f"  {fault}" if fault else ""), style="red" if fault else "bold")
-    return Group(title, *_tables(seen, height), Text(told(seen)))
+    spaced = [part for table in _tables(seen, height) for part in ("", table)]
+    return Group(title, *spaced, "", Text(told(seen)))
 
 
 def _tables(seen: Overview, height: int | None) -> list["RenderableType"]:
@@ -128,7 +129,7 @@ def told(seen: Overview) -> str:
     counted = [f"{count} {name}" for name, count in outcomes(seen).most_common()]
     newest = ", ".join([f"{waiting} queued", f"{len(running(seen))} running", *counted])
     lately = f"{'at least ' if len(seen.jobs) >= MAX_JOBS else ''}{ended_lately(seen)} ended in the last minute"
-    live = "" if seen.live is None else f"; {seen.live} live sessions"
+    live = "" if seen.live is None else f"; live sessions: {seen.live}"
     return f"Newest {len(seen.jobs)} jobs: {newest}; {lately}{live}."
 
 

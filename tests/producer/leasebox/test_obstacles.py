@@ -8,6 +8,7 @@ from leasebox.contract.standing import Cause
 
 ANY = Wanted(None, None, "default", is_served=True)
 HELD = Wanted("a", "s", "default", is_served=True)
+KEPT = Wanted(None, None, "default", is_served=True, kept=1)
 LACKED = Wanted(None, None, "gpu", is_served=False)
 
 
@@ -23,14 +24,18 @@ def node(name: str = "a", silent_s: float = 1.0, **fields: str) -> NodeStatus:
         (ANY, [node(dead="1")], Cause.NO_NODE, "No worker is up (a was last seen"),
         (LACKED, [node(silent_s=99)], Cause.NO_NODE, "did not serve its profile gpu"),
         (LACKED, [node()], Cause.PROFILE, "No node serves profile gpu; it will be rejected"),
-        (ANY, [node(busy="4")], Cause.BUSY, "Node a has all its slots taken."),
+        (ANY, [node(busy="4")], Cause.BUSY, "Node a has all its slots taken that such a job may have."),
+        (KEPT, [node(busy="3", bulk="3")], Cause.BUSY, "Node a has all its slots taken"),
+        (KEPT, [node(busy="3", bulk="2")], None, ""),
+        (KEPT, [node(slots="1", busy="0", bulk="0")], None, ""),
+        (ANY, [node(busy="3", bulk="3")], None, ""),
         (ANY, [node(paused="full")], Cause.FULL, "Node a holds as many sandboxes as it may."),
         (ANY, [node(paused="engine_down")], Cause.ENGINE_DOWN, "Node a cannot reach its engine."),
         (ANY, [node(paused="engine_down,full")], Cause.ENGINE_DOWN, "Node a cannot reach its engine."),
         (ANY, [node(paused="fenced")], Cause.FENCED, "Node a is cut off from Redis."),
         (ANY, [node(draining="1")], Cause.DRAINING, "Node a is being drained and takes no more work."),
         (ANY, [node(draining="1"), node("b", busy="4")], Cause.BUSY, "Node a is being drained and takes no more work; "
-         "node b has all its slots taken."),
+         "node b has all its slots taken that such a job may have."),
         (ANY, [node(name, busy="4") for name in "abcde"], Cause.BUSY, "2 more take nothing either."),
         (ANY, [node(draining="1"), node("b")], None, ""),
         (ANY, [node(silent_s=99), node("b")], None, ""),

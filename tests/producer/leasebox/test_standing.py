@@ -178,6 +178,19 @@ def test_a_profile_that_the_live_nodes_lack_is_named(client: Client, redis: Redi
     assert "No node serves profile gpu" in handle.why().why[0]
 
 
+def test_slots_that_are_kept_for_interactive_jobs_are_not_taken_for_free_ones(
+    client: Client, redis: Redis, played: Any
+) -> None:
+    redis.hset(Keys(client.settings.prefix).settings(), "interactive_slots", "1")
+    # The played worker has four slots.
+    for number in range(3):
+        played.begin(client.submit(str(number)).id)
+    bulk, interactive = client.submit("4"), client.submit("5", priority="interactive")
+
+    assert bulk.why().cause is Cause.BUSY
+    assert interactive.why().cause is Cause.TURN
+
+
 def test_a_job_that_the_machinery_ended_says_what_its_result_says(either: Client, played: Any) -> None:
     refused, failed = either.submit("1"), either.submit("2")
     played.end(played.begin(refused.id), "rejected", message="profile gpu is not served here")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from leasebox.contract.keys import PRIORITIES, Keys
+from leasebox.contract.queues import Priority
 from leasebox.contract.scripts import answers
 from leasebox.contract.scripts.call import Call
 from leasebox.contract.scripts.replies import Reader, reader, text
@@ -18,7 +19,7 @@ class Found(NamedTuple):
 
 def why(keys: Keys, *, job: str, tenant: str) -> Call[Found | answers.Gone]:
     """Everything that says why a job of this tenant stands as it does."""
-    return Call("why", (keys.job(job), keys.profiles()), (keys.names, job, tenant), _why_answer)
+    return Call("why", (keys.job(job), keys.profiles()), (keys.names, job, tenant, Priority.INTERACTIVE), _why_answer)
 
 
 def overview(keys: Keys, *, tenant: str, jobs: int, sessions: int) -> Call[Found]:

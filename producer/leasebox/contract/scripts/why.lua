@@ -1,9 +1,9 @@
 #!lua flags=no-writes
 -- why: everything that says why a job stands as it does, in one look; changes nothing.
 -- KEYS    1 the job's record  2 the published profiles
--- ARGV    2 job  3 tenant
+-- ARGV    2 job  3 tenant  4 the class for which nodes keep slots
 -- answer  gone | found json {now, job, newest, input_waits, session, head, place, rank, running, bound, profiles,
---         is_served, nodes}; all but the first four only of a queued job
+--         is_served, kept, nodes}; all but the first four only of a queued job
 -- caller  client
 
 local function shown(key, fields)
@@ -27,6 +27,15 @@ local function newest(id)
   if kind == 'input' or kind == 'retried' then return {kind, entry[2][6]} end
 end
 
+-- Jobs of a node that may not have the slots which it keeps.
+local function bulk_claims(node)
+  local count = 0
+  for _, id in ipairs(call('ZRANGE', K.node .. node .. K.claims, 0, -1)) do
+    if call('HGET', K.job .. id, 'priority') ~= ARGV[4] then count = count + 1 end
+  end
+  return tostring(count)
+end
+
 local j = load_job(ARGV[2])
 if not j.state or j.tenant ~= ARGV[3] then return {'gone'} end
 local found = {now = NOW, job = shown(j.key, OF_JOB), newest = newest(j.id)}
@@ -46,10 +55,13 @@ found.rank = call('ZRANK', K.queue .. (head.queue or '') .. K.waiting, line.id) 
 local running = limits_of(j.tenant).running
 found.running, found.bound = call('SCARD', K.tenant .. j.tenant .. K.running), type(running) == 'number' and running or nil
 found.profiles, found.is_served = call('HLEN', KEYS[2]), call('HEXISTS', KEYS[2], head.profile or '')
+local is_bulk = head.priority ~= ARGV[4]
+found.kept = is_bulk and call('HGET', K.settings, 'interactive_slots') or nil
 found.nodes = {}
 for i, name in ipairs(call('ZRANGE', K.nodes, 0, -1)) do
   local node = shown(K.node .. name, OF_NODE)
   node.name = name
+  if is_bulk then node.bulk = bulk_claims(name) end
   found.nodes[i] = node
 end
 return {'found', cjson.encode(found)}

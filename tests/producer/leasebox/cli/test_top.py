@@ -93,7 +93,7 @@ def test_it_follows_what_happens_and_ctrl_c_ends_it(settings: ClientSettings, cl
         work = played.begin(handle.id)
         top.wait_for(handle.id)
         played.end(work, "error")
-        top.wait_for("0 running, 1 error; 1 ended in the last minute; 1 live sessions.")
+        top.wait_for("0 running, 1 error; 1 ended in the last minute; live sessions: 1.")
         os.write(top.fd, b"\x03")
 
         assert top.end() == 0
