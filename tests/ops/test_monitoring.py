@@ -46,6 +46,10 @@ def run_some(watched: Watched) -> None:
             client.run("raise SystemExit(1)", priority="batch", wait_s=WAIT_S)
 
 
+def test_every_process_is_read(busy: Watched, eventually: Eventually) -> None:
+    assert eventually(lambda: len(busy.ask("up == 1")) == 4, within_s=WAIT_S)
+
+
 @pytest.mark.parametrize("expr", PANELS)
 def test_every_panel_has_data(busy: Watched, eventually: Eventually, expr: str) -> None:
     asked = re.sub(r"\$(instance|tenant)\b", ".*", expr.replace("$__rate_interval", "1m"))
@@ -61,12 +65,11 @@ def test_every_panel_has_data(busy: Watched, eventually: Eventually, expr: str) 
 @pytest.mark.parametrize(
     "file", sorted((OPS / "grafana" / "dashboards").glob("*.json")), ids=lambda file: str(file.stem)
 )
-def test_every_variable_has_values(busy: Watched, file: Path) -> None:
+def test_every_variable_has_values(busy: Watched, eventually: Eventually, file: Path) -> None:
     for variable in json.loads(file.read_text())["templating"]["list"]:
         if variable["type"] == "query":
             metric, label = re.findall(r"\w+", variable["query"].removeprefix("label_values"))
-            answer = httpx2.get(f"{busy.prometheus}/api/v1/label/{label}/values", params={"match[]": metric}).json()
-            assert answer["data"], variable["name"]
+            assert eventually(lambda: busy.ask(f'{metric}{{{label}!=""}}'), within_s=WAIT_S)  # noqa: B023
 
 
 @pytest.mark.parametrize("job", ["exporter", "worker", "api"])
@@ -79,7 +82,8 @@ def test_promtool_finds_no_fault_in_what_is_offered(busy: Watched, job: str) -> 
     assert (ours, done.returncode in (0, 3)) == ([], True), done.stderr
 
 
-def test_labels_are_bounded_by_what_the_operator_has(busy: Watched) -> None:
+def test_labels_are_bounded_by_what_the_operator_has(busy: Watched, eventually: Eventually) -> None:
+    assert eventually(lambda: len(busy.ask("up == 1")) == 4, within_s=WAIT_S)
     found = busy.ask('{__name__=~"leasebox_.+"}')
     names = {label for series in found for label in series["metric"]}
 
