@@ -31,7 +31,6 @@ test: $(TOOLS) ## set up and start what the tests need, then run them
 test-slow: $(TOOLS) ## the tests with real timers, all images, a browser and long chaos
 	ops/dev/services.sh start
 	ops/dev/browser.sh $(VENV)
-	ops/dev/prometheus.sh
 	$(BIN)/pytest -n 3 --dist loadgroup -m long $(WAITING) $(ARGS)
 	$(BIN)/pytest -m long tests $(WAITING:%=--ignore %) $(ARGS)
 

@@ -1,14 +1,13 @@
 """Does every alert say what an operator needs, and is there a case in which it fires and one in which it does not?"""
 
 import re
-import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from tests.conftest import lacking
 
 ROOT = Path(__file__).parents[2]
 PROMETHEUS = ROOT / "ops" / "prometheus"
@@ -59,9 +58,8 @@ def test_an_alert_has_a_case_in_which_it_fires_and_one_in_which_it_is_silent(nam
     ],
     ids=" ".join,
 )
-def test_promtool_finds_no_fault(words: tuple[str, ...]) -> None:
-    if shutil.which("promtool") is None:
-        lacking("promtool", "ops/dev/prometheus.sh installs Debian's Prometheus")
-    done = subprocess.run(["promtool", *words], cwd=PROMETHEUS, capture_output=True, text=True, check=False)
+def test_promtool_finds_no_fault(program: Callable[[str, str], Path], words: tuple[str, ...]) -> None:
+    command = [str(program("promtool", "prometheus")), *words]
+    done = subprocess.run(command, cwd=PROMETHEUS, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stdout + done.stderr

@@ -3,7 +3,7 @@
 | name | labels |
 |---|---|
 | `leasebox_redis_up` | 1: it answered this scrape; else there is nothing of the rest |
-| `leasebox_redis_memory_used_bytes` | |
+| `leasebox_redis_memory_used_bytes` | where Redis tells it |
 | `leasebox_redis_memory_max_bytes` | its bound; where it has none, what its machine has |
 | `leasebox_queued_jobs` | class |
 | `leasebox_runnable_lines` | class; sessions and single jobs that a node could take now |
@@ -97,6 +97,8 @@ def state_of(node: NodeCount, silent_after_s: float) -> str:
 
 
 def _of_redis(found: Census) -> Iterator[Metric]:
+    if not found.memory:
+        return
     used, bound = (int(found.memory.get(name, 0)) for name in ("used_memory", "maxmemory"))
     bound = bound or int(found.memory.get("total_system_memory", 0))
     yield gauge("leasebox_redis_memory_used_bytes", "What Redis uses.", used)

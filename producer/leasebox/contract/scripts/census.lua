@@ -77,6 +77,7 @@ for place, tenant in ipairs(named) do
   end
 end
 
+local memory = redis.pcall('INFO', 'memory')         -- some operators refuse it; the rest can be told all the same
 local parked = 0
 for _, tenant in ipairs(call('SMEMBERS', K.parking)) do parked = parked + call('ZCARD', K.tenant .. tenant .. K.parked) end
 local due = call('ZRANGE', K.webhook, 0, 0, 'WITHSCORES')
@@ -85,5 +86,5 @@ local counts = {
   'webhooks', call('ZCARD', K.webhook), 'webhook_late_s', exact(due[2] and math.max(0, now - due[2]) or 0),
 }
 return {
-  'census', exact(now), call('INFO', 'memory'), classes, reports, tenants, call('HGETALL', K.ended), counts,
+  'census', exact(now), type(memory) == 'string' and memory or '', classes, reports, tenants, call('HGETALL', K.ended), counts,
 }

@@ -74,7 +74,7 @@ class Census(NamedTuple):
     """What there is.
 
     Attributes:
-        memory: INFO memory of the server.
+        memory: INFO memory of the server; empty where it is refused.
         ended: Jobs that have ever ended, by class and outcome.
         deferred: Lines in back-off; `parked` of tenants that run as many jobs as they may.
         unbound: Sessions without a sandbox and without a job.

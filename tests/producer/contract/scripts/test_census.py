@@ -147,3 +147,14 @@ def test_it_counts_where_redis_takes_no_writes(desk, new_redis):
             desk.new()
 
         assert of_class(desk).queued == 1
+
+
+def test_it_counts_where_the_operator_refuses_info(desk, new_redis):
+    server = new_redis()
+    with server.connect() as connection:
+        desk = type(desk)(connection, desk.keys.prefix)
+        desk.new()
+        connection.acl_setuser("default", enabled=True, nopass=True, keys=["*"], commands=["+@all", "-info"])
+
+        assert of_class(desk).queued == 1
+        assert count(desk).memory == {}
