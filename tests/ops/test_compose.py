@@ -12,6 +12,7 @@ from tests.ops import compose
 
 CONFIG = compose.load({})
 SERVICES = CONFIG["services"]
+PORTS = {"api": 8707, "exporter": 8708, "worker": 8709}
 
 
 @pytest.fixture(scope="module")
@@ -125,3 +126,16 @@ def test_the_profiles_start_what_they_say() -> None:
         "-": ["redis", "api", "worker"], "flower": ["flower"], "monitoring": ["exporter", "prometheus", "grafana"],
     }  # fmt: skip
     assert by_profile == expected
+
+
+def test_prometheus_asks_the_services_where_they_answer() -> None:
+    """Each target is a service of its network, at the port that its recipe or settings name."""
+    targets = {path.stem: path.read_text() for path in (compose.ROOT / "ops" / "docker" / "targets").glob("*.yml")}
+
+    assert targets == {name: f'- targets: ["{name}:{port}"]\n' for name, port in PORTS.items()}
+    assert {path.stem for path in (compose.ROOT / "ops" / "prometheus" / "targets").glob("*.yml")} == targets.keys()
+    assert SERVICES["worker"]["environment"]["LEASEBOX_METRICS_PORT"] == str(PORTS["worker"])
+    assert str(PORTS["exporter"]) in str(SERVICES["exporter"]["healthcheck"])
+    assert str(PORTS["api"]) in SERVICES["api"]["ports"][0]
+    for name in PORTS:
+        assert set(SERVICES["prometheus"]["networks"]) & set(SERVICES[name]["networks"])

@@ -1,8 +1,10 @@
 """Does the system of compose.yaml run as it stands there, and go without a trace?"""
 
 import json
+import shutil
+import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,8 @@ from typing import Any
 import httpx2
 import pytest
 from tests.conftest import DockerEngine, Eventually
-from tests.ops.topology import OF_A_REGISTRY, ROLES, WITHIN_S, Topology, wait_until_healthy
+from tests.ops import compose
+from tests.ops.topology import OF_A_REGISTRY, ROLES, WITHIN_S, Topology, free_port, wait_until_healthy
 
 from leasebox.client import Client
 
@@ -78,6 +81,44 @@ def test_the_api_wants_a_key_and_reaches_others_by_this_host_alone(topology: Top
     assert client.nodes()[0].name == "worker"
     published = topology.docker("port", f"{topology.project}-api")
     assert published.strip() == f"8707/tcp -> 127.0.0.1:{topology.api_port}"
+
+
+@pytest.fixture
+def prometheus(topology: Topology, program: Callable[[str, str], Path], tmp_path: Path) -> Iterator[str]:
+    """Debian's Prometheus with our configuration, in place of the image's, on this host; its address."""
+    served = program("prometheus", "prometheus")
+    shutil.copytree(compose.ROOT / "ops" / "prometheus", tmp_path / "p")
+    for file in (compose.ROOT / "ops" / "docker" / "targets").glob("*.yml"):
+        text = file.read_text().replace(f"{file.stem}:", f"{topology.address(file.stem)}:")
+        (tmp_path / "p" / "targets" / file.name).write_text(text)
+    settings = tmp_path / "p" / "prometheus.yml"
+    with_key = settings.read_text().replace("# authorization: {", "authorization: {").replace("15s", "1s")
+    settings.write_text(with_key)
+    (tmp_path / "p" / "leasebox-key").write_text(topology.key)
+    address = f"127.0.0.1:{free_port()}"
+    flags = [f"--config.file={settings}", f"--storage.tsdb.path={tmp_path / 'data'}", f"--web.listen-address={address}"]
+    with (tmp_path / "log").open("wb") as log:
+        child = subprocess.Popen([served, *flags], stdout=log, stderr=log)
+    yield f"http://{address}/api/v1/query"
+    child.terminate()
+    child.wait(30)
+
+
+def test_prometheus_reaches_all_that_tells_it_something(
+    topology: Topology, client: Client, prometheus: str, eventually: Eventually
+) -> None:
+    client.run("print(1)", wait_s=WITHIN_S)
+
+    def value(query: str) -> list[Any]:
+        try:
+            found = httpx2.get(prometheus, params={"query": query}).json()["data"]["result"]
+        except httpx2.TransportError:
+            return []
+        return sorted((series["metric"].get("job"), series["value"][1]) for series in found)
+
+    jobs = ("leasebox-api", "leasebox-exporter", "leasebox-worker")
+    eventually(lambda: value("up") == [(job, "1") for job in jobs], WITHIN_S)
+    eventually(lambda: value('leasebox_jobs_total{outcome="ok",job="leasebox-worker"} > 0'), WITHIN_S)
 
 
 def test_a_worker_that_was_killed_takes_its_sessions_over_when_it_starts_again(

@@ -4,6 +4,7 @@ What this machine cannot have is left out: Prometheus' and Grafana's images come
 starts whatever else has a service in the file; `reach` asks one from inside, `docker` connects what is to stand beside.
 """
 
+import json
 import os
 import shutil
 import socket
@@ -17,8 +18,9 @@ from tests.conftest import DockerEngine
 from tests.ops import compose
 
 CONTEXT = ("pyproject.toml", "README.md", "LICENSE", ".dockerignore", "producer", "worker", "sandbox_image", "ops")
+BUILT = ("api", "worker", "flower")
 ROLES = ("api", "worker", "flower", "operator")
-OF_A_REGISTRY = {"prometheus", "grafana", "exporter"}
+OF_A_REGISTRY = {"prometheus", "grafana"}
 REDIS_RECIPE = """
 FROM leasebox/python
 RUN apt-get update && apt-get install --yes --no-install-recommends redis-server && rm -rf /var/lib/apt/lists/*
@@ -38,7 +40,7 @@ class Topology:
         self.tag = engine.installation
         self.folder, self.secrets = folder, folder / "secrets"
         self._labels = [f"--label={name}={value}" for name, value in engine.labels.items()]
-        self.api_port, self.flower_port = _free_port(), _free_port()
+        self.api_port, self.flower_port = free_port(), free_port()
         self.key = self.installation = ""
         self.home = folder / "home"
         self.home.mkdir(mode=0o755)
@@ -66,11 +68,12 @@ class Topology:
         run([shutil.which("pip") or "pip", "wheel", "--quiet", f"--wheel-dir={wheels}", *wanted], cwd=compose.ROOT)
         arguments = {"BASE": "leasebox/python", "PIP_ARGS": "--no-index --find-links /src/ops/docker/wheels"}
         given = [f"--build-arg={name}={value}" for name, value in arguments.items()]
-        for role in ("api", "worker", "flower"):
+        for role in BUILT:
             recipe = context / self.config["services"][role]["build"]["dockerfile"]
-            self.docker(
-                "build", "--quiet", f"--file={recipe}", f"--tag=leasebox/{role}:{self.tag}", *given, str(context)
-            )
+            command = ["build", "--quiet", f"--file={recipe}", *given]
+            # Named, so that it can be taken away: else each build would leave it behind without a name.
+            self.docker(*command, "--target=build", f"--tag=leasebox/{role}-build:{self.tag}", str(context))
+            self.docker(*command, f"--tag=leasebox/{role}:{self.tag}", str(context))
         self.docker(
             "build", "--quiet", "--network=host", f"--tag=leasebox/redis:{self.tag}", "-", input=REDIS_RECIPE.encode()
         )
@@ -118,6 +121,12 @@ class Topology:
         program = f"import urllib.request as r; print(r.urlopen('http://127.0.0.1:{port}{path}').read().decode())"
         return self.inside(name, "python", "-c", program)
 
+    def address(self, name: str) -> str:
+        """Of a service on its first network: this host reaches it there, also where that network has no way out."""
+        network = f"{self.project}-{self.config['services'][name]['networks'][0]}"
+        found = json.loads(self.docker("inspect", f"{self.project}-{name}"))[0]
+        return str(found["NetworkSettings"]["Networks"][network]["IPAddress"])
+
     def log(self, name: str) -> str:
         """The end of what a service wrote."""
         logs = subprocess.run(["docker", "logs", "--tail=40", f"{self.project}-{name}"], capture_output=True, text=True)
@@ -140,8 +149,8 @@ class Topology:
             found = run(["docker", *what.split(), "--quiet", *ours]).split()
             if found:
                 _may_fail(["docker", *remove.split(), *found])
-        for role in ("api", "worker", "flower", "redis"):
-            _may_fail(["docker", "image", "rm", f"leasebox/{role}:{self.tag}"])
+        for name in ("redis", *BUILT, *(f"{role}-build" for role in BUILT)):
+            _may_fail(["docker", "image", "rm", f"leasebox/{name}:{self.tag}"])
 
     def sandboxes(self) -> list[str]:
         """The containers that the worker had made."""
@@ -162,7 +171,8 @@ def _may_fail(command: list[str]) -> None:
     subprocess.run(command, capture_output=True, timeout=120)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
