@@ -147,7 +147,10 @@ def test_flower_shows_workers_and_counts_jobs_for_prometheus(flower: httpx2.Clie
     eventually(lambda: f"flower_worker_online{{{worker}}} 1.0" in flower.get("/metrics").text, WITHIN_S)
     counted = r'flower_task_runtime_seconds_count{task="leasebox.execute",worker="celery@live-bubblewrap"} [1-9]'
     assert re.search(counted, flower.get("/metrics").text)
-    assert "celery@live-bubblewrap" in flower.get("/api/workers?refresh=1").json()
+    said = eventually(
+        lambda: flower.get("/api/workers?refresh=1").json()["celery@live-bubblewrap"].get("stats"), WITHIN_S
+    )
+    assert said["pool"]["max-concurrency"] >= 4
 
 
 def test_who_has_no_account_sees_nothing_and_who_has_one_changes_nothing(

@@ -3,7 +3,6 @@
 import os
 import signal
 import threading
-from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,7 +17,7 @@ from leasebox.contract.keys import Keys
 from leasebox.contract.queues import TASK_NAME, consumed_by
 from leasebox.contract.scripts import Runner, client
 from leasebox_worker.celery_events import Publisher
-from leasebox_worker.celery_pool import OpenQueues
+from leasebox_worker.celery_pool import QueueOrder
 from leasebox_worker.config import WorkerSettings
 from leasebox_worker.engine import host
 from leasebox_worker.engine.connection import ANSWER_WITHIN_S
@@ -64,7 +63,7 @@ def make_app(settings: WorkerSettings, gate: Gate) -> Celery:
         worker_disable_prefetch=True,  # with threads only together with the wake pool
         broker_transport_options={
             "ack_emulation": False,
-            "queue_order_strategy": partial(OpenQueues, app),
+            "queue_order_strategy": QueueOrder(app),
             "priority_steps": [0],
             "socket_keepalive": True,
             "socket_timeout": ANSWER_WITHIN_S,
