@@ -30,9 +30,9 @@ TOP = (sys.executable, "-m", "leasebox.cli", "top")
 
 def environment(settings: ClientSettings, **more: str) -> dict[str, str]:
     given = {"LEASEBOX_URL": str(settings.url), "LEASEBOX_PREFIX": settings.prefix, "LEASEBOX_HOME": str(settings.home)}
-    # Some environments name a width, which would stand before that of the terminal.
-    inherited = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
-    return {**inherited, "TERM": "xterm", **given, **more}
+    # Of the terminal on which the tests are run; rich believes these before the size of its own.
+    rest = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    return {**rest, "TERM": "xterm", **given, **more}
 
 
 class Screen:
