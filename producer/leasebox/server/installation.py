@@ -15,19 +15,11 @@ from leasebox._reads import NodeStatus
 from leasebox.contract import CONTRACT_VERSION
 from leasebox.contract.errors import LeaseboxError, WrongState
 from leasebox.server.bodies import StrictRoute
+from leasebox.server.health import Check
 from leasebox.server.models import BODY, Issued, KeyInfo, NewKey, answer, problems
-from leasebox.server.service import Admin, Desk, ReadJobs, service_of
+from leasebox.server.service import Admin, Desk, ReadJobs, may_read, service_of
 
 router = APIRouter(route_class=StrictRoute)
-
-
-class Check(BaseModel):
-    """One thing that was looked at, and when (unix seconds)."""
-
-    name: str
-    status: str
-    message: str
-    at: float
 
 
 class Readiness(BaseModel):
@@ -116,7 +108,10 @@ async def health() -> Response:
 
 @router.get("/readyz", response_model=Readiness, responses={503: {"model": Readiness}}, tags=["health"])
 async def readiness(request: Request) -> Response:
-    """Whether Redis answers; and, for information, whether a node is up."""
+    """Whether Redis answers; and, for information, whether a node is up.
+
+    Who may read jobs is also told how the installation does: looked at every 30 s at most, `at` says when.
+    """
     service = service_of(request)
     at = time.time()
     try:
@@ -129,6 +124,8 @@ async def readiness(request: Request) -> Response:
         Check(name="redis", status="ok", message="Redis answers", at=at),
         Check(name="nodes", status="ok" if up else "warning", message=f"{up} nodes take jobs", at=at),
     ]
+    if await may_read(request):
+        checks += await service.health.checks(service.run, service.keys)
     return answer(Readiness(status="ready", checks=checks))
 
 

@@ -24,6 +24,7 @@ from leasebox.config import ApiSettings
 from leasebox.contract.errors import BrokerUnavailable, ConfigError, Forbidden, Unauthorized
 from leasebox.contract.keys import Keys
 from leasebox.server.feed import Feed
+from leasebox.server.health import Health
 from leasebox.server.rates import Rates, RequestLimit, rates_of
 from leasebox.server.trail import Trail
 from leasebox.server.watch import Watch
@@ -78,6 +79,7 @@ class Service:
         self._transport = AsyncRedisTransport(settings.url, retries=2)
         per_minute = settings.api_requests_per_minute
         self._limit = RequestLimit(self._transport, self.keys, per_minute) if per_minute is not None else None
+        self.health = Health()
         self.watch = Watch(self._transport, self.keys, self._do)
         self._places = asyncio.Semaphore(MAX_REQUESTS)
         self._backends: OrderedDict[str, RedisBackend] = OrderedDict()
@@ -234,8 +236,7 @@ async def desk(connection: HTTPConnection, *scopes: str, by_cookie: bool = False
         Forbidden: A scope is missing.
     """
     service = service_of(connection)
-    kind, _, token = connection.headers.get("authorization", "").partition(" ")
-    shown = token.strip() if kind.lower() == "bearer" else connection.headers.get("x-api-key")
+    shown = _shown(connection)
     if shown is None and by_cookie:
         shown = connection.cookies.get(KEY_COOKIE)
     caller = await caller_of(connection, shown)
@@ -245,6 +246,25 @@ async def desk(connection: HTTPConnection, *scopes: str, by_cookie: bool = False
     made = Desk(service, caller, service.backend(caller.tenant), rates=rates)
     connection.state.notes = made.notes
     return made
+
+
+def _shown(connection: HTTPConnection) -> str | None:
+    kind, _, token = connection.headers.get("authorization", "").partition(" ")
+    return token.strip() if kind.lower() == "bearer" else connection.headers.get("x-api-key")
+
+
+async def may_read(connection: HTTPConnection) -> bool:
+    """Whether whoever asks may read jobs; where no key is needed, everybody may. It is not counted as a request.
+
+    Raises:
+        BrokerUnavailable: Redis does not answer in time.
+    """
+    try:
+        caller = await service_of(connection).caller(_shown(connection))
+        caller.needs("jobs:read")
+    except (Unauthorized, Forbidden):
+        return False
+    return True
 
 
 def _desk_for(*scopes: str, by_cookie: bool = False) -> Any:

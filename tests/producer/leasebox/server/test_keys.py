@@ -201,3 +201,11 @@ def test_an_api_without_keys_makes_none(http: httpx2.Client):
     answer = http.post("/v1/keys", json={"tenant": "red", "scopes": ["admin"]})
 
     assert (answer.status_code, answer.json()["code"]) == (409, "wrong_state")
+
+
+def test_how_the_installation_does_is_told_to_those_who_may_read_alone(keyed: Any) -> None:
+    found = [keyed.client(key).get("/readyz") for key in (None, "lbx_no_such", keyed.key("acme", "jobs:write").key)]
+    reader = keyed.client(keyed.key("acme", "jobs:read").key).get("/readyz").json()
+
+    assert [(ready.status_code, len(ready.json()["checks"])) for ready in found] == [(200, 2)] * 3
+    assert {check["name"] for check in reader["checks"]} > {"queues", "lost_nodes", "memory", "webhooks"}
