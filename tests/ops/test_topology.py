@@ -93,9 +93,9 @@ def prometheus(topology: Topology, program: Callable[[str, str], Path], tmp_path
     """Debian's Prometheus with our configuration, in place of the image's, on this host; its address."""
     served = program("prometheus", "prometheus")
     shutil.copytree(compose.ROOT / "ops" / "prometheus", tmp_path / "p")
-    for file in (compose.ROOT / "ops" / "docker" / "targets").glob("*.yml"):
+    for file in (tmp_path / "p" / "targets").glob("*.yml"):
         text = file.read_text().replace(f"{file.stem}:", f"{topology.address(file.stem)}:")
-        (tmp_path / "p" / "targets" / file.name).write_text(text)
+        file.write_text(text)
     settings = tmp_path / "p" / "prometheus.yml"
     with_key = settings.read_text().replace("# authorization: {", "authorization: {").replace("15s", "1s")
     settings.write_text(with_key)
