@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from tests.ops import compose
 
 CONFIG = compose.load({})
@@ -130,10 +131,10 @@ def test_the_profiles_start_what_they_say() -> None:
 
 def test_prometheus_asks_the_services_where_they_answer() -> None:
     """Each target is a service of its network, at the port that its recipe or settings name."""
-    targets = {path.stem: path.read_text() for path in (compose.ROOT / "ops" / "docker" / "targets").glob("*.yml")}
+    files = (compose.ROOT / "ops" / "prometheus" / "targets").glob("*.yml")
+    targets = {path.stem: yaml.safe_load(path.read_text()) for path in files}
 
-    assert targets == {name: f'- targets: ["{name}:{port}"]\n' for name, port in PORTS.items()}
-    assert {path.stem for path in (compose.ROOT / "ops" / "prometheus" / "targets").glob("*.yml")} == targets.keys()
+    assert targets == {name: [{"targets": [f"{name}:{port}"]}] for name, port in PORTS.items()}
     assert SERVICES["worker"]["environment"]["LEASEBOX_METRICS_PORT"] == str(PORTS["worker"])
     assert str(PORTS["exporter"]) in str(SERVICES["exporter"]["healthcheck"])
     assert str(PORTS["api"]) in SERVICES["api"]["ports"][0]

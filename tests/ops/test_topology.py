@@ -58,14 +58,19 @@ def _flower(topology: Topology, path: str) -> httpx2.Response:
 def test_a_job_comes_in_by_the_api_and_shows_in_flower_and_in_the_metrics(
     topology: Topology, client: Client, eventually: Eventually
 ) -> None:
-    result = client.run("print(6 * 7)  # word-of-the-code", session="s", wait_s=WITHIN_S)
+    job = client.submit("print(6 * int(input()))  # word-of-the-code", session="s", stdin_open=True)
+
+    def shown(state: str) -> dict[str, Any] | None:
+        answer = _flower(topology, f"/api/task/info/{job.id}")
+        return answer.json() if answer.status_code == 200 and answer.json()["state"] == state else None
+
+    # Flower asks for events within five seconds, and then shows what runs already.
+    eventually(lambda: shown("STARTED"), WITHIN_S)
+    job.write_stdin("7\n")
+    result = job.result(timeout_s=WITHIN_S)
+
     assert (result.outcome, result.stdout, result.driver) == ("ok", "42\n", "docker")
-
-    def shown() -> dict[str, Any] | None:
-        answer = _flower(topology, f"/api/task/info/{result.job}")
-        return answer.json() if answer.status_code == 200 and answer.json()["state"] == "SUCCESS" else None
-
-    found = eventually(shown, WITHIN_S)
+    found = eventually(lambda: shown("SUCCESS"), WITHIN_S)
     assert (found["result"], found["worker"], found["kwargs"]) == ("ok", "celery@worker", "tenant=acme session=s")
     assert 'leasebox_jobs_total{outcome="ok"} 1.0' in topology.reach("worker", 8709, "/metrics")
     seen = _flower(topology, "/api/tasks").text + _flower(topology, "/api/workers?refresh=1").text
@@ -88,9 +93,9 @@ def prometheus(topology: Topology, program: Callable[[str, str], Path], tmp_path
     """Debian's Prometheus with our configuration, in place of the image's, on this host; its address."""
     served = program("prometheus", "prometheus")
     shutil.copytree(compose.ROOT / "ops" / "prometheus", tmp_path / "p")
-    for file in (compose.ROOT / "ops" / "docker" / "targets").glob("*.yml"):
+    for file in (tmp_path / "p" / "targets").glob("*.yml"):
         text = file.read_text().replace(f"{file.stem}:", f"{topology.address(file.stem)}:")
-        (tmp_path / "p" / "targets" / file.name).write_text(text)
+        file.write_text(text)
     settings = tmp_path / "p" / "prometheus.yml"
     with_key = settings.read_text().replace("# authorization: {", "authorization: {").replace("15s", "1s")
     settings.write_text(with_key)
