@@ -129,6 +129,8 @@ class ApiSettings(ClientSettings):
     """Origins whose pages may ask, separated by commas; none = no other origin."""
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
     """debug, info, warning or error."""
+    log_format: str = Field("auto", pattern="^(auto|json|console)$")
+    """json, console, or auto: console on a terminal."""
 
     @property
     def signer(self) -> Signer:

@@ -29,8 +29,8 @@ def run(
 ) -> None:
     """Claim jobs and run them until SIGTERM."""
     config.name_celery_pool("leasebox_worker.celery_pool:TaskPool")  # read when celery is imported
+    from leasebox.contract.telemetry import log
     from leasebox_worker.tasks import serve
-    from leasebox_worker.telemetry import log
 
     settings = config.load(node=node, driver=driver, slots=slots)
     log.configure(settings.log_level, settings.log_format)
@@ -71,13 +71,13 @@ def sweep() -> None:
     from leasebox.contract.audit import Door, Record
     from leasebox.contract.keys import Keys
     from leasebox.contract.scripts import Runner
+    from leasebox.contract.telemetry import log
     from leasebox_worker.engine.connection import connect
     from leasebox_worker.lifecycle.sweeper import Sweeper
-    from leasebox_worker.telemetry import log
     from leasebox_worker.telemetry.audit import write
 
     settings = config.load()
-    log.configure("warning", settings.log_format)
+    log.configure("warning", settings.log_format, stream=sys.stderr)
     client, keys = connect(settings.url), Keys(settings.prefix)
     runner = Runner(client)
     sweeper = Sweeper(client, runner, keys, tombstone_ttl_s=settings.timers.tombstone_ttl_s)

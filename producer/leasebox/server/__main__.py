@@ -1,6 +1,7 @@
 """`python -m leasebox.server`: serve the API, and refuse to where anybody could reach it without a key."""
 
 import asyncio
+import logging
 import sys
 
 import uvicorn
@@ -10,11 +11,13 @@ from leasebox._connect import transport_of
 from leasebox.config import ApiSettings, load_api
 from leasebox.contract.errors import BrokerUnavailable, ConfigError, LeaseboxError
 from leasebox.contract.keys import Keys
+from leasebox.contract.telemetry import log
 from leasebox.server.app import create_app
 from leasebox.server.gate import is_loopback
 
 CANNOT_START = 78
 _GRACE_S = 2
+_SAID = "Exception in ASGI application"
 
 
 def check(settings: ApiSettings) -> str:
@@ -47,6 +50,12 @@ def _lacks_keys(settings: ApiSettings) -> bool:
         transport.close()
 
 
+def _log(settings: ApiSettings) -> None:
+    log.configure(settings.log_level, settings.log_format)
+    # It says again, without the request's ids, what `Gate` has said.
+    logging.getLogger("uvicorn.error").addFilter(lambda line: not line.getMessage().startswith(_SAID))
+
+
 def main() -> int:
     """Serve until SIGTERM; 78 where starting again cannot help."""
     try:
@@ -56,6 +65,7 @@ def main() -> int:
     except LeaseboxError as exc:
         print(f"leasebox-api: {exc}", file=sys.stderr)  # noqa: T201
         return CANNOT_START
+    _log(settings)
     place = f"[{settings.api_host}]" if ":" in settings.api_host else settings.api_host
     print(f"leasebox-api: http://{place}:{settings.api_port}; {told}", file=sys.stderr, flush=True)  # noqa: T201
     server = uvicorn.Server(
@@ -63,6 +73,7 @@ def main() -> int:
             app,
             host=settings.api_host,
             port=settings.api_port,
+            log_config=None,  # ours, see `_log`
             log_level=settings.log_level,
             access_log=settings.log_level == "debug",
             server_header=False,

@@ -75,7 +75,7 @@ def _run_claimed(
     """Carry one claim to its end; the next claim of the line, if `settle` gave one."""
     work = answer.work
     with structlog.contextvars.bound_contextvars(
-        job_id=work.job, session_id=work.session, node=deps.tracker.identity.node
+        job_id=work.job, tenant=work.tenant, session_id=work.session, node=deps.tracker.identity.node
     ):
         try:
             return carry_out(answer, berth, deps, may_continue=may_continue)
