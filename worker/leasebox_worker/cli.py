@@ -29,12 +29,12 @@ def run(
 ) -> None:
     """Claim jobs and run them until SIGTERM."""
     config.name_celery_pool("leasebox_worker.celery_pool:TaskPool")  # read when celery is imported
-    from leasebox.contract.telemetry import log
+    from leasebox.contract.telemetry.process import heard
     from leasebox_worker.tasks import serve
 
     settings = config.load(node=node, driver=driver, slots=slots)
-    log.configure(settings.log_level, settings.log_format)
-    serve(settings, is_embedded=embedded)
+    with heard(settings, "leasebox-worker", settings.node, is_traced=config.traces_wanted()):
+        serve(settings, is_embedded=embedded)
 
 
 @app.command()

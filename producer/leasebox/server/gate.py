@@ -86,12 +86,9 @@ class Gate:
             await send(message)
 
         self._meter.begin()
-        with telling.told(request_id):
+        with telling.told(scope, headers, request_id):
             try:
                 await self._enter(scope, headers, receive, _send_named)
-            except Exception:
-                telling.broke()
-                raise
             finally:
                 self._meter.count(scope, status, time.perf_counter() - began)
                 self._trail.answered(scope, status)

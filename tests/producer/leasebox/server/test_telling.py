@@ -1,44 +1,52 @@
 """What does the API's log say of a request?"""
 
 import json
+import socket
 import subprocess
 import sys
+from collections.abc import Mapping
+from importlib.metadata import version
 from typing import Any
 
 import pytest
+from tests.producer.contract.telemetry.receivers import events, receiving
 
 from leasebox.config import ClientSettings
 
 ASK = """
-import json, logging, sys, threading
-import httpx2, uvicorn
+import json, os, signal, sys, threading
+import httpx2
 from leasebox.config import ApiSettings
+from leasebox.contract.telemetry.process import heard
 from leasebox.server import create_app
-from leasebox.server.__main__ import _log
+from leasebox.server.__main__ import serve
 
 settings = ApiSettings(**json.loads(sys.argv[1]), _env_file=None)
-_log(settings)
 app = create_app(settings)
 
 
 @app.get("/v1/broken/{name}")
 async def broken(name: str) -> None:
-    raise RuntimeError("ours")
+    secret = "in a variable"
+    raise RuntimeError("in a text")
 
 
-import socket
-listening = socket.socket()
-listening.bind(("127.0.0.1", 0))
-server = uvicorn.Server(uvicorn.Config(app, log_config=None, log_level="info", timeout_graceful_shutdown=1))
-thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-thread.start()
-while not server.started:
-    threading.Event().wait(0.01)
-with httpx2.Client(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}", timeout=60) as http:
-    for method, path, body in json.loads(sys.argv[2]):
-        http.request(method, path, json=body, headers={"X-Request-Id": "r-1"})
-server.should_exit = True
-thread.join(30)
+def ask() -> None:
+    with httpx2.Client(base_url=f"http://127.0.0.1:{settings.api_port}", timeout=60) as http:
+        while True:
+            try:
+                http.get("/healthz")
+                break
+            except httpx2.TransportError:
+                threading.Event().wait(0.02)
+        for method, path, body in json.loads(sys.argv[2]):
+            http.request(method, path, json=body, headers={"X-Request-Id": "r-1", **json.loads(sys.argv[3])})
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+with heard(settings, "leasebox-api", "here", is_traced=False):
+    threading.Thread(target=ask).start()
+    serve(settings, app)
 """
 
 
@@ -46,9 +54,14 @@ thread.join(30)
 def lines(settings: ClientSettings) -> Any:
     """What an API of its own tells of some requests."""
 
-    def _asked(*requests: tuple[str, str, object], level: str = "info") -> list[dict[str, Any]]:
-        given = {"url": settings.url, "prefix": settings.prefix, "home": str(settings.home), "log_level": level}
-        command = [sys.executable, "-c", ASK, json.dumps(given), json.dumps(requests)]
+    def _asked(
+        *requests: tuple[str, str, object], headers: Mapping[str, str] | None = None, **more: str
+    ) -> list[dict[str, Any]]:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        given = {"url": settings.url, "prefix": settings.prefix, "home": str(settings.home), "api_port": port, **more}
+        command = [sys.executable, "-c", ASK, json.dumps(given), json.dumps(requests), json.dumps(headers or {})]
         ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=90)
         return [json.loads(line) for line in ran.stdout.splitlines()]
 
@@ -74,4 +87,24 @@ def test_a_fault_of_ours_is_told_once_with_the_ids_of_its_request(lines: Any) ->
 
     (fault,) = (line for line in told if line["level"] == "error")
     assert (fault["event"], fault["request_id"]) == ("request_broke", "r-1")
-    assert "RuntimeError: ours" in fault["exception"]
+    assert "RuntimeError: in a text" in fault["exception"]
+    assert "in a variable" not in json.dumps(told)
+
+
+@pytest.mark.slow
+def test_a_fault_of_ours_is_reported_without_what_it_was_about(lines: Any) -> None:
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    refused = ("POST", "/v1/jobs", {"code": "in the code", "env": {"TOKEN": "in the environment"}, "wrong": 1})
+    with receiving() as receiver:
+        dsn = receiver.url.replace("://", "://key@") + "/1"
+        given = {"authorization": "Bearer in a key", "traceparent": f"00-{trace}-b7ad6b7169203331-01"}
+        asked = (refused, ("GET", "/v1/broken/x?q=in+a+query", None))
+        lines(*asked, headers=given, sentry_dsn=dsn, sentry_environment="staging")
+
+    (event,) = events(receiver)
+    (error,) = event["exception"]["values"]
+    assert (event["message"], error["type"], error["value"]) == ("request_broke", "RuntimeError", "")
+    assert error["stacktrace"]["frames"][-1]["function"] == "broken"
+    assert (event["environment"], event["release"]) == ("staging", f"leasebox@{version('leasebox')}")
+    assert (event["tags"]["request_id"], event["tags"]["trace_id"]) == ("r-1", trace)
+    assert not any(b"in a" in body or b"in the" in body for body in receiver.bodies)
