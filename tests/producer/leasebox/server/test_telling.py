@@ -108,3 +108,35 @@ def test_a_fault_of_ours_is_reported_without_what_it_was_about(lines: Any) -> No
     assert (event["environment"], event["release"]) == ("staging", f"leasebox@{version('leasebox')}")
     assert (event["tags"]["request_id"], event["tags"]["trace_id"]) == ("r-1", trace)
     assert not any(b"in a" in body or b"in the" in body for body in receiver.bodies)
+
+
+MOUNTED = """
+import json, sys
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from starlette.testclient import TestClient
+from leasebox.config import ApiSettings
+from leasebox.server import create_app
+
+kept, provider = InMemorySpanExporter(), TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(kept))
+trace.set_tracer_provider(provider)
+app = create_app(ApiSettings(**json.loads(sys.argv[1]), _env_file=None))
+with TestClient(app, "http://localhost", client=("127.0.0.1", 1)) as asked:
+    assert asked.get("/version").status_code == 200
+    assert asked.get("/healthz").status_code == 200
+print(json.dumps([span.name for span in kept.get_finished_spans()]))
+"""
+
+
+@pytest.mark.slow
+def test_a_request_is_one_span_also_in_an_application_that_traces(settings: ClientSettings) -> None:
+    """FastAPI would trace it once more."""
+    given = json.dumps({"url": settings.url, "prefix": settings.prefix, "home": str(settings.home)})
+    command = [sys.executable, "-c", MOUNTED, given]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=90)
+
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout) == ["GET /version"]
