@@ -98,16 +98,16 @@ def exporter(
     """Tell Prometheus what waits, runs and is late in this installation, until SIGTERM; needs no worker to live."""
     from leasebox.contract.keys import Keys
     from leasebox.contract.scripts import Runner
+    from leasebox.contract.telemetry.process import heard
     from leasebox_worker.engine.connection import client_of
-    from leasebox_worker.telemetry import log
     from leasebox_worker.telemetry.exporter import Exporter, serve
 
     settings = config.load(exporter_port=port)
-    log.configure(settings.log_level, settings.log_format)
     # It asks twice at most: less than the 10 s that Prometheus waits by default.
     runner, keys = Runner(client_of(settings.url, timeout_s=2.0)), Keys(settings.prefix)
     found = Exporter(runner, keys, silent_after_s=settings.timers.reclaim_s)
-    serve(found, settings.metrics_host, settings.exporter_port).join()
+    with heard(settings, "leasebox-exporter", settings.node, is_traced=False):
+        serve(found, settings.metrics_host, settings.exporter_port).join()
 
 
 @app.command()
