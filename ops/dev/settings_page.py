@@ -33,9 +33,15 @@ def rows(model: type[BaseModel], prefix: str) -> list[str]:
     """One line of a table for each field."""
     told = meanings(model)
     return [
-        f"| `{prefix}{name.upper()}` | {default(field)} | {' '.join((field.description or told[name]).split())} |"
+        f"| `{variable(prefix, name, field)}` | {default(field)} | {' '.join(meaning.split())} |"
         for name, field in model.model_fields.items()
+        for meaning in [field.description or told[name]]
     ]
+
+
+def variable(prefix: str, name: str, field: FieldInfo) -> str:
+    """What a setting is called in the environment; those of others are honoured as they are."""
+    return name.upper() if field.validation_alias else f"{prefix}{name.upper()}"
 
 
 def api_rows() -> list[str]:

@@ -3,7 +3,8 @@
 from typing import Any
 
 from leasebox._backend import AsyncTransport, Backend, Transport
-from leasebox.config import ClientSettings
+from leasebox.config import ClientSettings, traces_wanted
+from leasebox.contract.telemetry import traces
 
 
 def backend_of(settings: ClientSettings) -> Backend[Any]:
@@ -12,6 +13,8 @@ def backend_of(settings: ClientSettings) -> Backend[Any]:
     Raises:
         ConfigError: The settings contradict each other.
     """
+    if traces_wanted():
+        traces.want("leasebox")
     if is_http(settings.url):
         from leasebox._http_batches import ManyHttpBackend
 

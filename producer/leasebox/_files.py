@@ -19,6 +19,7 @@ from leasebox.contract.queues import Priority, shared
 from leasebox.contract.result import Outcome, Result
 from leasebox.contract.scripts.client import NewJob
 from leasebox.contract.spec import Kind, workspace_path
+from leasebox.contract.telemetry import traces
 
 A = TypeVar("A")
 EVENTS_TTL_S = 60.0
@@ -131,6 +132,7 @@ def record(operation: FileOperation, plan: SessionPlan, settings: ClientSettings
         wake_tail=wake.tail,
         contract_version=str(CONTRACT_VERSION),
         display_name=_NAME,
+        traceparent=traces.traceparent(),
     )
     return plan.onto(made)
 

@@ -24,6 +24,7 @@ from leasebox.config import hide_password
 from leasebox.contract import CONTRACT_VERSION
 from leasebox.contract.errors import BrokerUnavailable, ConfigError, LeaseboxError, QuotaExceeded
 from leasebox.contract.events import Event
+from leasebox.contract.telemetry import traces
 
 A = TypeVar("A")
 _CONNECT_S = 5.0
@@ -163,7 +164,11 @@ class HttpTransport:
 
     def _made(self, request: Request[A], read_s: float) -> httpx2.Request:
         url = self._place.url + request.path
-        given = {"params": dict(request.query), "headers": dict(request.headers), "timeout": _timeout(read_s)}
+        given = {
+            "params": dict(request.query),
+            "headers": {**request.headers, **traces.headers()},
+            "timeout": _timeout(read_s),
+        }
         if request.content is not None:
             given["content"] = request.content.parts()
         return self._http.build_request(request.method, url, json=request.body, **given)  # type: ignore[arg-type]
@@ -262,7 +267,11 @@ class AsyncHttpTransport:
 
     def _made(self, request: Request[A], read_s: float) -> httpx2.Request:
         url = self._place.url + request.path
-        given = {"params": dict(request.query), "headers": dict(request.headers), "timeout": _timeout(read_s)}
+        given = {
+            "params": dict(request.query),
+            "headers": {**request.headers, **traces.headers()},
+            "timeout": _timeout(read_s),
+        }
         if request.content is not None:
             given["content"] = _async_parts(request.content)
         return self._http.build_request(request.method, url, json=request.body, **given)  # type: ignore[arg-type]

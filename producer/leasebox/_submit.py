@@ -25,6 +25,7 @@ from leasebox.contract.spec import (
     canonical_text,
     parse_spec,
 )
+from leasebox.contract.telemetry import traces
 
 _NOT_IN_DIGEST: dict[str, Any] = {"idempotency_key": None, "metadata": {}, "callback_url": None}
 _LIMITS = (*SANDBOX_LIMITS, "stream_bytes")
@@ -195,6 +196,7 @@ def record(spec: JobSpec, settings: ClientSettings, template: Template, job: str
         language=spec.language,
         contract_version=str(CONTRACT_VERSION),
         display_name=shown,
+        traceparent=traces.traceparent(),
         own_limits=any(getattr(spec.limits, name) is not None for name in SANDBOX_LIMITS),
     )
 

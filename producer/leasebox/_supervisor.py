@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from leasebox._reads import text_of
+from leasebox._rotation import rotate
 from leasebox.config import ClientSettings, child_environment, load
 from leasebox.contract.errors import ConfigError, LeaseboxError, StartFailed
 from leasebox.contract.keys import PRIORITIES, Keys
@@ -178,6 +179,7 @@ class Supervisor:
             self._keep_alive()
             if time.monotonic() >= look_at:
                 look_at = time.monotonic() + look_s
+                self._rotate_logs()
                 if self._is_idle() and self._stop_locked():
                     return
             time.sleep(_TICK_S)
@@ -198,6 +200,10 @@ class Supervisor:
             raise _WorkerEnded(self._worker.returncode)
         _say(f"the worker ended ({self._worker.returncode}); starting it again")
         self._start_worker()
+
+    def _rotate_logs(self) -> None:
+        for path in (self._place.log, self._valkey.log_path):
+            rotate(path)
 
     def _is_idle(self) -> bool:
         now = time.time()

@@ -18,6 +18,7 @@ from leasebox._reads import NodeStatus, QueueStatus
 from leasebox._sessions import SessionPlan
 from leasebox._stream import Pace
 from leasebox._submit import Profile
+from leasebox._traced import submitting
 from leasebox.aio_batch import AsyncManyJobs
 from leasebox.aio_session import AsyncSession
 from leasebox.config import ClientSettings, with_given
@@ -79,7 +80,7 @@ class AsyncClient(AsyncManyJobs):
     async def _enqueue(self, spec: JobSpec, plan: SessionPlan | None, uploads: Uploads = NONE) -> "AsyncJobHandle":
         """Queue a checked spec with what it brings; `plan`: of the Session that it comes from."""
         async with self._held():
-            accepted = await self._run(self._backend.submit(spec, plan, uploads))
+            accepted = await self._run(submitting(self._backend.submit(spec, plan, uploads), session=spec.session))
         return AsyncJobHandle(self, accepted.job, existing=accepted.is_existing)
 
     def job(self, job_id: str) -> "AsyncJobHandle":

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar, overload
 
 from leasebox import _files, _folders
 from leasebox._sessions import SessionPlan
+from leasebox._traced import submitting
 from leasebox.contract.errors import FileError
 from leasebox.contract.files import MAX_DEPTH, Entry
 
@@ -92,6 +93,10 @@ class AsyncFiles:
     async def _do(self, request: _files.Request[A]) -> A:
         client = self._client
         async with client._held():
-            accepted = await client._run(client._backend.operate(request.operation, self._plan, request.uploads))
+            accepted = await client._run(
+                submitting(
+                    client._backend.operate(request.operation, self._plan, request.uploads), session=self._plan.name
+                )
+            )
         result = await client.job(accepted.job)._follow(None, None)
         return request.parse(await client._run(_files.answer(client._backend, result)))

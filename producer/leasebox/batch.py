@@ -12,6 +12,7 @@ from leasebox._feeder import KEEP_S, Ended, Feeder, Harvest, gathered, map_items
 from leasebox._flows import Submitted
 from leasebox._ids import new_job_id
 from leasebox._stream import Pace
+from leasebox._traced import submitting
 from leasebox.contract.batches import BatchEvent, BatchInfo, ItemError, JobDone
 from leasebox.contract.errors import BrokerUnavailable, LeaseboxError
 from leasebox.contract.result import Result
@@ -103,7 +104,7 @@ def _submit_all(
 
     items = (_batches.item_of(index, given, client.settings) for index, given in enumerate(specs))
     with client._held():
-        answers = client._run(client._backend.submit_many(items, batch))
+        answers = client._run(submitting(client._backend.submit_many(items, batch)))
     handles: list[JobHandle | None] = []
     refused: list[ItemError] = []
     for index, answer in enumerate(answers):
@@ -154,7 +155,7 @@ class Batch:
         made = _batches.item_of(self._index, spec, client.settings)
         item = replace(made, key=key or made.key, is_numbered=self._is_new)
         with client._held():
-            (answer,) = client._run(client._backend.submit_many([item], self.id))
+            (answer,) = client._run(submitting(client._backend.submit_many([item], self.id)))
         if isinstance(answer, LeaseboxError):
             raise answer
         self._index += 1
@@ -255,7 +256,7 @@ class Run:
                 self._kept_at = time.monotonic()
             if sent := self._feeder.next(time.monotonic()):
                 with client._held():
-                    answers = client._run(backend.submit_many(sent, self._batch))
+                    answers = client._run(submitting(backend.submit_many(sent, self._batch)))
                 self._feeder.answered(answers, time.monotonic())
             block_s = self._feeder.block_s(time.monotonic(), backend.max_block_s)
             found = client._run(backend.next_batch_events(self._reader, block_s))

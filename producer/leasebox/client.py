@@ -16,6 +16,7 @@ from leasebox._reads import NodeStatus, QueueStatus
 from leasebox._sessions import SessionPlan
 from leasebox._stream import Pace
 from leasebox._submit import Profile
+from leasebox._traced import submitting
 from leasebox.batch import ManyJobs
 from leasebox.config import ClientSettings, with_given
 from leasebox.contract.errors import BrokerUnavailable, StreamExpired
@@ -104,7 +105,7 @@ class Client(ManyJobs):
     def _enqueue(self, spec: JobSpec, plan: SessionPlan | None, uploads: Uploads = NONE) -> "JobHandle":
         """Queue a checked spec with what it brings; `plan`: of the Session that it comes from."""
         with self._held():
-            accepted = self._run(self._backend.submit(spec, plan, uploads))
+            accepted = self._run(submitting(self._backend.submit(spec, plan, uploads), session=spec.session))
         return JobHandle(self, accepted.job, existing=accepted.is_existing)
 
     def job(self, job_id: str) -> "JobHandle":

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -19,12 +19,13 @@ from leasebox.contract.names import PREFIX
 from leasebox.contract.secret_files import SecretFiles
 from leasebox.contract.sizes import Bytes, Seconds
 from leasebox.contract.spec import MAX_CODE_BYTES, TenantName
+from leasebox.contract.telemetry import traces
 
 S = TypeVar("S", bound="ClientSettings")
 _ENV_PREFIX = "LEASEBOX_"
 # redis-py and Celery take them as options of a URL too. As far as the next option: a password may hold any `@`.
 _SECRET_PARTS = re.compile(r"([?&;][^=&#]*(?:password|username)[^=&#]*=)[^&#]*", re.IGNORECASE)
-_SECRET_FIELDS = ("url", "api_key", "key_pepper", "audit_key")
+_SECRET_FIELDS = ("url", "api_key", "key_pepper", "audit_key", "sentry_dsn")
 
 
 def _state_home() -> Path:
@@ -129,6 +130,14 @@ class ApiSettings(ClientSettings):
     """Origins whose pages may ask, separated by commas; none = no other origin."""
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
     """debug, info, warning or error."""
+    log_format: str = Field("auto", pattern="^(auto|json|console)$")
+    """json, console, or auto: console on a terminal."""
+    sentry_dsn: SecretStr | None = Field(None, validation_alias=AliasChoices("sentry_dsn", "SENTRY_DSN"))
+    """Where failures of ours are reported; none = nowhere."""
+    sentry_environment: str | None = Field(
+        None, validation_alias=AliasChoices("sentry_environment", "SENTRY_ENVIRONMENT")
+    )
+    """What reports name as the environment; none = `production`."""
 
     @property
     def signer(self) -> Signer:
@@ -266,6 +275,11 @@ def hide_password(url: str) -> str:
 def child_environment(**more: str) -> dict[str, str]:
     """The environment for a process that we start: ours, with `more` on top."""
     return {**os.environ, **more}
+
+
+def traces_wanted() -> bool:
+    """Whether the standard variables of OpenTelemetry ask for traces; its SDK reads the others itself."""
+    return traces.wanted(os.environ)
 
 
 def color_wanted() -> bool:

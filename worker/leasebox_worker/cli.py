@@ -29,12 +29,12 @@ def run(
 ) -> None:
     """Claim jobs and run them until SIGTERM."""
     config.name_celery_pool("leasebox_worker.celery_pool:TaskPool")  # read when celery is imported
+    from leasebox.contract.telemetry.process import heard
     from leasebox_worker.tasks import serve
-    from leasebox_worker.telemetry import log
 
     settings = config.load(node=node, driver=driver, slots=slots)
-    log.configure(settings.log_level, settings.log_format)
-    serve(settings, is_embedded=embedded)
+    with heard(settings, "leasebox-worker", settings.node, is_traced=config.traces_wanted()):
+        serve(settings, is_embedded=embedded)
 
 
 @app.command()
@@ -71,13 +71,13 @@ def sweep() -> None:
     from leasebox.contract.audit import Door, Record
     from leasebox.contract.keys import Keys
     from leasebox.contract.scripts import Runner
+    from leasebox.contract.telemetry import log
     from leasebox_worker.engine.connection import connect
     from leasebox_worker.lifecycle.sweeper import Sweeper
-    from leasebox_worker.telemetry import log
     from leasebox_worker.telemetry.audit import write
 
     settings = config.load()
-    log.configure("warning", settings.log_format)
+    log.configure("warning", settings.log_format, stream=sys.stderr)
     client, keys = connect(settings.url), Keys(settings.prefix)
     runner = Runner(client)
     sweeper = Sweeper(client, runner, keys, tombstone_ttl_s=settings.timers.tombstone_ttl_s)
@@ -98,16 +98,16 @@ def exporter(
     """Tell Prometheus what waits, runs and is late in this installation, until SIGTERM; needs no worker to live."""
     from leasebox.contract.keys import Keys
     from leasebox.contract.scripts import Runner
+    from leasebox.contract.telemetry.process import heard
     from leasebox_worker.engine.connection import client_of
-    from leasebox_worker.telemetry import log
     from leasebox_worker.telemetry.exporter import Exporter, serve
 
     settings = config.load(exporter_port=port)
-    log.configure(settings.log_level, settings.log_format)
     # It asks twice at most: less than the 10 s that Prometheus waits by default.
     runner, keys = Runner(client_of(settings.url, timeout_s=2.0)), Keys(settings.prefix)
     found = Exporter(runner, keys, silent_after_s=settings.timers.reclaim_s)
-    serve(found, settings.metrics_host, settings.exporter_port).join()
+    with heard(settings, "leasebox-exporter", settings.node, is_traced=False):
+        serve(found, settings.metrics_host, settings.exporter_port).join()
 
 
 @app.command()

@@ -11,7 +11,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.sources import TomlConfigSettingsSource
 
@@ -21,8 +30,9 @@ from leasebox.contract.faults import told_of
 from leasebox.contract.names import NODE_NAME, PREFIX
 from leasebox.contract.secret_files import SecretFiles
 from leasebox.contract.sizes import Seconds
+from leasebox.contract.telemetry import traces
 
-_SECRET_FIELDS = ("url", "webhook_secret", "audit_key")
+_SECRET_FIELDS = ("url", "webhook_secret", "audit_key", "sentry_dsn")
 
 
 class DriverName(StrEnum):
@@ -202,6 +212,16 @@ class WorkerSettings(BaseSettings):
     )
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")
     log_format: str = Field("auto", pattern="^(auto|json|console)$", description="auto: console on a terminal")
+    sentry_dsn: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("sentry_dsn", "SENTRY_DSN"),
+        description="where failures of ours are reported; none = nowhere",
+    )
+    sentry_environment: str | None = Field(
+        None,
+        validation_alias=AliasChoices("sentry_environment", "SENTRY_ENVIRONMENT"),
+        description="what reports name as the environment; none = `production`",
+    )
     timers: Timers = Field(default_factory=Timers, description="`LEASEBOX_TIMERS__HEARTBEAT_S` and so on, see below")
 
     @model_validator(mode="after")
@@ -281,6 +301,11 @@ class WorkerSettings(BaseSettings):
             return self.max_sandboxes
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         return max(1, min(200, memory // (64 << 20)))
+
+
+def traces_wanted() -> bool:
+    """Whether the standard variables of OpenTelemetry ask for traces; its SDK reads the others itself."""
+    return traces.wanted(os.environ)
 
 
 def name_celery_pool(path: str) -> None:

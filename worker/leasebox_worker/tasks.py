@@ -81,6 +81,7 @@ def make_app(settings: WorkerSettings, gate: Gate) -> Celery:
         event_queue_expires=60.0,
         worker_soft_shutdown_timeout=0,
         worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,  # the log goes there, a line at a time
         worker_enable_remote_control=True,
         result_serializer="json",
         task_serializer="json",
@@ -226,6 +227,7 @@ def consume(app: Celery, settings: WorkerSettings) -> None:
     """Take wake-ups and hand them to the slots' threads, until SIGTERM."""
     app.worker_main(
         [
+            "--quiet",  # no banner: it is no line of the log
             "worker",
             "--pool=custom",
             f"--concurrency={settings.slots}",

@@ -5,6 +5,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from pydantic import AliasChoices
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
@@ -14,6 +15,8 @@ from leasebox.contract.errors import ConfigError
 class SecretFiles(PydanticBaseSettingsSource):
     """Reads `LEASEBOX_<NAME>_FILE`: the value is what the file holds, without the line end.
 
+    `<NAME>_FILE` of a setting whose name is not ours.
+
     Args:
         fields: The settings that are secrets; the others cannot be given so.
     """
@@ -22,13 +25,15 @@ class SecretFiles(PydanticBaseSettingsSource):
         super().__init__(settings_cls)
         self._fields = fields
 
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         """The secret that the file of this field holds, if there is one.
 
         Raises:
             ConfigError: The file cannot be read.
         """
-        variable = f"LEASEBOX_{field_name.upper()}_FILE"
+        alias = field.validation_alias
+        known_as = alias.choices[-1] if isinstance(alias, AliasChoices) else f"LEASEBOX_{field_name.upper()}"
+        variable = f"{known_as}_FILE"
         path = os.environ.get(variable)
         if field_name not in self._fields or not path:
             return None, field_name, False

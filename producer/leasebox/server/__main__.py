@@ -1,20 +1,26 @@
 """`python -m leasebox.server`: serve the API, and refuse to where anybody could reach it without a key."""
 
 import asyncio
+import logging
+import signal
+import socket
 import sys
 
 import uvicorn
+from fastapi import FastAPI
 
 from leasebox import _access
 from leasebox._connect import transport_of
-from leasebox.config import ApiSettings, load_api
+from leasebox.config import ApiSettings, load_api, traces_wanted
 from leasebox.contract.errors import BrokerUnavailable, ConfigError, LeaseboxError
 from leasebox.contract.keys import Keys
+from leasebox.contract.telemetry.process import heard
 from leasebox.server.app import create_app
 from leasebox.server.gate import is_loopback
 
 CANNOT_START = 78
 _GRACE_S = 2
+_SAID = "Exception in ASGI application"
 
 
 def check(settings: ApiSettings) -> str:
@@ -51,11 +57,20 @@ def main() -> int:
     """Serve until SIGTERM; 78 where starting again cannot help."""
     try:
         settings = load_api()
-        app = create_app(settings)
-        told = check(settings)
+        with heard(settings, "leasebox-api", socket.gethostname(), is_traced=traces_wanted()):
+            return serve(settings, create_app(settings))
     except LeaseboxError as exc:
         print(f"leasebox-api: {exc}", file=sys.stderr)  # noqa: T201
         return CANNOT_START
+
+
+def serve(settings: ApiSettings, app: FastAPI) -> int:
+    """Serve an application until SIGTERM; gives the exit status.
+
+    Raises:
+        ConfigError: As `check`.
+    """
+    told = check(settings)
     place = f"[{settings.api_host}]" if ":" in settings.api_host else settings.api_host
     print(f"leasebox-api: http://{place}:{settings.api_port}; {told}", file=sys.stderr, flush=True)  # noqa: T201
     server = uvicorn.Server(
@@ -63,6 +78,7 @@ def main() -> int:
             app,
             host=settings.api_host,
             port=settings.api_port,
+            log_config=None,  # as `heard` has set it up
             log_level=settings.log_level,
             access_log=settings.log_level == "debug",
             server_header=False,
@@ -71,6 +87,10 @@ def main() -> int:
             timeout_graceful_shutdown=_GRACE_S,
         )
     )
+    # It says again, without the request's ids, what `Gate` has said.
+    logging.getLogger("uvicorn.error").addFilter(lambda line: not line.getMessage().startswith(_SAID))
+    # uvicorn raises it once more when all is over, and the last spans and reports would not be sent.
+    signal.signal(signal.SIGTERM, lambda *_: None)
     asyncio.run(server.serve())
     return 0 if server.started else 1
 

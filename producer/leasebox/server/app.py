@@ -59,6 +59,8 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
         version=__version__,
         description=_ABOUT,
         lifespan=_lifespan,
+        # `telling` traces requests: FastAPI's own would be a second span, and notes texts of errors.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         docs_url=None,
         redoc_url=None,
         # Models are documented as they are read; what is written has the same fields.

@@ -15,6 +15,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from leasebox._ids import new_job_id
+from leasebox.server import telling
 from leasebox.server.meter import Meter
 from leasebox.server.problems import answer, refusal
 from leasebox.server.rates import Rates
@@ -85,11 +86,13 @@ class Gate:
             await send(message)
 
         self._meter.begin()
-        try:
-            await self._enter(scope, headers, receive, _send_named)
-        finally:
-            self._meter.count(scope, status, time.perf_counter() - began)
-            self._trail.answered(scope, status)
+        with telling.told(scope, headers, request_id):
+            try:
+                await self._enter(scope, headers, receive, _send_named)
+            finally:
+                self._meter.count(scope, status, time.perf_counter() - began)
+                self._trail.answered(scope, status)
+                telling.answered(scope, status, time.perf_counter() - began)
 
     async def _enter(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
         client = scope["client"][0] if scope.get("client") else None

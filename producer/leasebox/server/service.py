@@ -23,6 +23,7 @@ from leasebox._redis_backend import RedisBackend
 from leasebox.config import ApiSettings
 from leasebox.contract.errors import BrokerUnavailable, ConfigError, Forbidden, Unauthorized
 from leasebox.contract.keys import Keys
+from leasebox.server import telling
 from leasebox.server.feed import Feed
 from leasebox.server.health import Health
 from leasebox.server.rates import Rates, RequestLimit, rates_of
@@ -224,6 +225,7 @@ async def caller_of(connection: HTTPConnection, shown: str | None) -> Caller:
     connection.state.shown = shown
     caller = await service_of(connection).caller(shown)
     connection.state.caller = caller
+    telling.asked_by(caller.tenant)
     return caller
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from leasebox import Client, _supervisor, errors
+from leasebox import Client, _rotation, _supervisor, errors
 from leasebox.config import ClientSettings
 from leasebox.embedded import Place, Stack
 
@@ -169,3 +169,19 @@ def test_the_socket_path_fits_however_long_the_folder_is():
 
     assert len(os.fsencode(deep.socket)) <= 107
     assert deep.socket != Place(Path("/" + "y" * 200)).socket
+
+
+def test_the_logs_of_a_stack_are_rotated_while_it_runs(home: ClientSettings, eventually: Any) -> None:
+    home.home.mkdir(exist_ok=True)
+    hurried = home.model_copy(update={"embedded_idle_s": 2.0})
+    stack = Stack(hurried, WORKER)
+    stack.place.log.write_bytes(b"x" * (_rotation.MAX_BYTES + 1))
+    try:
+        with stack.held():
+            eventually(lambda: stack.place.log.stat().st_size < _rotation.MAX_BYTES, within_s=60)
+            with stack.place.log.open("ab") as another:
+                another.write(b"after\n")
+        assert stack.place.log.with_name("embedded.log.1").stat().st_size > _rotation.MAX_BYTES
+        assert b"after\n" in stack.place.log.read_bytes()
+    finally:
+        stack.stop()

@@ -1,5 +1,6 @@
 """What does the worker know of one claim of one job, on its way from admission to its end?"""
 
+import time
 from dataclasses import dataclass, field
 
 from leasebox.contract.files import FileOperation
@@ -17,6 +18,7 @@ from leasebox_worker.policy.admit import Grant
 class Times:
     """Moments of an attempt, unix or monotonic seconds as the field says, filled in as they pass."""
 
+    began_at: float = field(default_factory=time.monotonic)
     lease_s: float = 0.0
     start_s: float = 0.0
     exited_at: float | None = None

@@ -27,6 +27,7 @@ from leasebox_worker.engine.program import execute, longest_s
 from leasebox_worker.engine.publisher import Publisher
 from leasebox_worker.engine.report import Where, ending_of, result_of
 from leasebox_worker.engine.sandboxes import Sandbox
+from leasebox_worker.engine.tracing import tell_phases
 from leasebox_worker.policy.admit import Grant, admit
 from leasebox_worker.policy.profiles import Profile
 from leasebox_worker.telemetry.metrics import POOL, End, note_job
@@ -221,6 +222,7 @@ def _settle(
         sandbox_reason="lost" if sandbox is None else lost_by,
     )
     note_job(result, work.profile)
+    tell_phases(attempt, result.outcome)
     if deps.audit is not None and error is not None and ended.outcome is Outcome.REJECTED:
         deps.audit.note("job.run", work.job, error.code, tenant=work.tenant, session=work.session)
     log.info("job_finished", outcome=result.outcome, run_s=round(result.usage.run_s, 4), attempt=attempt.number)

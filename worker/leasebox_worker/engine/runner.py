@@ -6,12 +6,14 @@ import redis
 import structlog
 
 from leasebox.contract.errors import GuestProtocolError, LeaseLost, SandboxDied, SandboxError
+from leasebox.contract.result import Outcome
 from leasebox.contract.scripts import answers as a
 from leasebox.contract.scripts.worker import Why
 from leasebox_worker.engine.berth import Berth
 from leasebox_worker.engine.carry_out import Draining, carry_out
 from leasebox_worker.engine.deps import Deps
 from leasebox_worker.engine.intake import Pause
+from leasebox_worker.engine.tracing import attempt_of
 from leasebox_worker.telemetry.metrics import ATTEMPTS, Failed
 
 log = structlog.get_logger()
@@ -19,6 +21,7 @@ log = structlog.get_logger()
 MAX_IN_A_ROW = 8
 MAX_IN_A_ROW_S = 2.0
 """A session's jobs continue in one thread at most this long, so that no session keeps a thread for ever."""
+_OURS = (Outcome.INFRA, Outcome.LOST)
 
 
 def run_job(job_id: str, deps: Deps) -> bool:
@@ -74,9 +77,7 @@ def _run_claimed(
 ) -> a.Leased | a.Cold | None:
     """Carry one claim to its end; the next claim of the line, if `settle` gave one."""
     work = answer.work
-    with structlog.contextvars.bound_contextvars(
-        job_id=work.job, session_id=work.session, node=deps.tracker.identity.node
-    ):
+    with attempt_of(work, deps.tracker.identity.node) as span:
         try:
             return carry_out(answer, berth, deps, may_continue=may_continue)
         except LeaseLost:
@@ -91,6 +92,7 @@ def _run_claimed(
         except SandboxError as exc:
             log.warning("attempt_failed", reason=str(exc))
             ATTEMPTS.labels(Failed.SANDBOX).inc()
+            span.failed()
             _end_sandbox(work, deps)
             if deps.is_leaving:
                 _give_up(work, Why.DRAIN, "", deps)
@@ -98,12 +100,14 @@ def _run_claimed(
                 _give_up(work, _why(exc), str(exc), deps)
         except redis.RedisError as exc:
             # Nothing can be told to Redis now: the lease is dropped below, and a later heartbeat gives the claim up.
-            log.error("redis_failed", reason=str(exc))
+            log.error("redis_failed", reason=str(exc), exc_info=True)
             ATTEMPTS.labels(Failed.REDIS).inc()
+            span.failed()
             _abandon(work, deps)
         except Exception as exc:  # the outermost loop: nothing may leave a sandbox or a claim behind
             log.exception("attempt_broke")
             ATTEMPTS.labels(Failed.INTERNAL).inc()
+            span.failed()
             _abandon(work, deps)
             _give_up(work, Why.START_FAILED, f"internal error: {type(exc).__name__}", deps)
         finally:
@@ -128,9 +132,13 @@ def _end_sandbox(work: a.Work, deps: Deps) -> None:
 
 def _give_up(work: a.Work, why: Why, detail: str, deps: Deps) -> None:
     try:
-        deps.tracker.give_up(work, why, detail)
+        answer = deps.tracker.give_up(work, why, detail)
     except redis.RedisError as exc:
-        log.error("redis_failed", reason=str(exc))
+        log.error("redis_failed", reason=str(exc), exc_info=True)
+        return
+    if isinstance(answer, a.Ended) and answer.outcome in _OURS and why is not Why.DRAIN:
+        # Called while the exception is handled that led to it.
+        log.error("job_failed", outcome=answer.outcome, reason=detail, exc_info=True)
 
 
 def _why(error: SandboxError) -> Why:

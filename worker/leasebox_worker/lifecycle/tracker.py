@@ -245,10 +245,10 @@ class LeaseTracker:
             with self._lock:
                 self._settling.discard(work.lease)
 
-    def give_up(self, work: a.Work, why: worker.Why, detail: str) -> None:
+    def give_up(self, work: a.Work, why: worker.Why, detail: str) -> a.GiveUpAnswer:
         """Give the claim back: the job is queued again where it stands, or ends with this reason."""
         self.drop(work)
-        self._run(worker.give_up(self._keys, job=work.job, lease=work.lease, why=why, detail=detail))
+        return self._run(worker.give_up(self._keys, job=work.job, lease=work.lease, why=why, detail=detail))
 
     def _lost(self, work: a.Work) -> LeaseLost:
         self.drop(work)

@@ -11,6 +11,7 @@ import structlog
 from leasebox.contract.keys import Keys
 from leasebox.contract.scripts import Runner, webhooks
 from leasebox.contract.scripts.webhooks import Claim
+from leasebox.contract.telemetry import traces
 from leasebox_worker.telemetry.metrics import WEBHOOKS
 from leasebox_worker.webhooks.attempts import Answer, wait_after
 from leasebox_worker.webhooks.message import Message, read
@@ -84,7 +85,12 @@ class Deliverer:
             log.warning("webhook_not_told", member=claim.member, attempt=claim.attempt, reason=repr(exc))
 
     async def _carry(self, claim: Claim, message: Message) -> None:
-        answer = await self._poster.post(message)
+        values: traces.Values = {traces.JOB: message.id, traces.ATTEMPT: claim.attempt}
+        with traces.span("leasebox.webhook", kind="client", parent=message.traceparent, values=values) as span:
+            answer = await self._poster.post(message)
+            span.note({"http.response.status_code": answer.status})
+            if answer.error is not None:
+                span.failed()
         wait_s = wait_after(answer, claim.attempt, is_test=message.is_test)
         told = webhooks.settle(self._keys, claim=claim, status=answer.status, error=answer.error, wait_s=wait_s)
         await asyncio.to_thread(self._run, told)

@@ -7,12 +7,13 @@ from datetime import UTC, datetime
 import redis
 
 from leasebox.contract.keys import Keys
+from leasebox.contract.telemetry import traces
 
 MAX_RESULT_BYTES = 64 << 10
 """A longer Result is left out, as in the `finished` event; the receiver asks for it by the job's id."""
 _JOB = (
     "tenant", "callback_url", "outcome", "session", "profile", "language", "batch", "metadata", "submitted_at",
-    "started_at", "finished_at",
+    "started_at", "finished_at", "traceparent",
 )  # fmt: skip
 _BATCH = ("tenant", "callback_url", "name", "total", "done", "by_outcome", "cancelled", "created_at", "finished_at")
 
@@ -24,12 +25,14 @@ class Message:
     Attributes:
         id: Of the job, the batch or the test.
         is_test: It tells of nothing.
+        traceparent: Of the trace that the job belongs to; the receiver gets it too.
     """
 
     id: str
     url: str
     body: bytes
     is_test: bool = False
+    traceparent: str | None = None
 
 
 def read(client: redis.Redis, keys: Keys, member: str) -> Message | None:
@@ -50,7 +53,8 @@ def read(client: redis.Redis, keys: Keys, member: str) -> Message | None:
         return None
     ended = datetime.fromtimestamp(float(found["finished_at"]), UTC).isoformat()
     body = json.dumps({"type": kind, "timestamp": ended, "data": data}, separators=(",", ":"))
-    return Message(subject, found["callback_url"], body.encode(), is_test=kind == "test")
+    traceparent = traces.checked(found.get("traceparent"))
+    return Message(subject, found["callback_url"], body.encode(), is_test=kind == "test", traceparent=traceparent)
 
 
 def _starts(keys: Keys) -> dict[str, str]:

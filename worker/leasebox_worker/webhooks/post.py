@@ -18,6 +18,7 @@ import structlog
 
 from leasebox.contract.addresses import is_public
 from leasebox.contract.callbacks import Target, objection, target_of
+from leasebox.contract.telemetry import traces
 from leasebox_worker.resolver import Resolver
 from leasebox_worker.webhooks.attempts import Answer
 from leasebox_worker.webhooks.message import Message
@@ -110,6 +111,7 @@ class Poster:
             "host": target.authority,
             "content-type": "application/json",
             "user-agent": "leasebox",
+            **traces.headers(),
             **headers(self._key, message.id, int(time.time()), message.body),
         }
         if not addresses:

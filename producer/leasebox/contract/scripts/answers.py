@@ -81,6 +81,7 @@ class Work(NamedTuple):
     contract_version: str
     display_name: str
     stdin_open: bool
+    traceparent: str | None
     session_expired: str | None
     """Set when `bind` would answer SessionExpired: no need to make a sandbox, settle `lost`."""
 

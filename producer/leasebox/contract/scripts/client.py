@@ -30,6 +30,7 @@ class NewJob:
         blobs: Ids of uploaded files that must still be there.
         wake_head: Text of the wake-up message before the delivery tag, `wake_tail` after it.
         display_name: For Flower and logs.
+        traceparent: Context of the trace that it belongs to (W3C Trace Context).
         own_limits: It asks for limits of the whole sandbox, which no warm sandbox has.
         idle_timeout_s: Of the session, if the job makes it; None = the operator's. `max_age_s` likewise.
         batch_index: Place in the batch; None = in order of arrival.
@@ -62,6 +63,7 @@ class NewJob:
     contract_version: str = "1"
     display_name: str = ""
     own_limits: bool = False
+    traceparent: str | None = None
     batch_index: int | None = None
     batch_key: str | None = None
 
@@ -77,6 +79,8 @@ def submit(keys: Keys, *, record: NewJob) -> Call[client_answers.SubmitAnswer]:
     ]  # fmt: skip
     if r.callback_url is not None:
         fields += ["callback_url", r.callback_url]
+    if r.traceparent is not None:
+        fields += ["traceparent", r.traceparent]
     if r.batch_index is not None:
         fields += ["batch_index", r.batch_index]
     if r.batch_key is not None:

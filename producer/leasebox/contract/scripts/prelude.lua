@@ -305,13 +305,15 @@ end
 
 -- What a worker must know to run its claim; read by worker.py, in this order. The last is the sandbox, or ''.
 local function work(line, j)
-  local extra = call('HMGET', j.key, 'spec', 'metadata', 'contract_version', 'display_name', 'stdin_open')
+  local extra = call('HMGET', j.key, 'spec', 'metadata', 'contract_version', 'display_name', 'stdin_open',
+    'traceparent')
   local session = line.is_session and line or {}
   local lost = j.must_exist == '1' and missing_state(line, 'lost')
   return {
     j.id, extra[1], j.kind, j.tenant, j.session, j.profile, num(j.claims), num(j.runs), num(j.starts), j.lease,
     j.cancel_requested or '', num(session.generation), j.must_exist, j.retries, j.submitted_at, j.claimed_at, j.queue,
     extra[2], session.idle_timeout_s or '', session.max_age_s or '', extra[3], extra[4] or '', extra[5],
-    lost and not given(line.sandbox) and lost or '', (line.is_session and line.sandbox or j.sandbox) or '',
+    extra[6] or '', lost and not given(line.sandbox) and lost or '',
+    (line.is_session and line.sandbox or j.sandbox) or '',
   }
 end

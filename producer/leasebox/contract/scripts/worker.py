@@ -159,7 +159,8 @@ def _flat(chunks: Sequence[Chunk]) -> list[bytes | str | int]:
 def _work(fields: Sequence[Any]) -> answers.Work:
     (
         job, spec, kind, tenant, session, profile, claims, runs, starts, lease, cancel, generation, must_exist, retries,
-        submitted_at, claimed_at, queue, metadata, idle, age, version, name, stdin_open, expired,
+        submitted_at, claimed_at, queue, metadata, idle, age, version, name, stdin_open, traceparent,
+        expired,
     ) = fields  # fmt: skip
     return answers.Work(
         job=text(job),
@@ -185,6 +186,7 @@ def _work(fields: Sequence[Any]) -> answers.Work:
         contract_version=text(version),
         display_name=text(name),
         stdin_open=bool(stdin_open),
+        traceparent=maybe(traceparent),
         session_expired=maybe(expired),
     )
 

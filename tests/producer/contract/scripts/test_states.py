@@ -374,3 +374,18 @@ def test_elsewhere_wakes_the_node_that_has_the_session(desk):
 
     assert desk.acquire(job, "o") == answers.Elsewhere(desk.keys.queue("default", "n"))
     assert desk.messages(name="n") == [job]
+
+
+@pytest.mark.parametrize("traceparent", [None, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"])
+def test_the_context_of_a_trace_comes_with_each_claim_also_of_a_job_that_was_waiting(desk, traceparent):
+    desk.register()
+    first, second = (desk.new(session="s", traceparent=traceparent) for _ in range(2))
+
+    work = desk.claim(first)
+    desk.bind(work)
+    desk.start(work)
+    following = desk.settle(work, may_continue=True)
+
+    assert work.traceparent == traceparent
+    assert (following.work.job, following.work.traceparent) == (second, traceparent)
+    assert desk.redis.hexists(desk.keys.job(first), "traceparent") is (traceparent is not None)
