@@ -141,7 +141,10 @@ def test_nothing_that_a_job_brings_or_writes_is_in_flower(client: Client, flower
     assert re.findall("word-of-[a-z-]+", seen) == []
 
 
-def test_flower_shows_workers_and_counts_jobs_for_prometheus(flower: httpx2.Client, eventually: Eventually) -> None:
+def test_flower_shows_workers_and_counts_jobs_for_prometheus(
+    client: Client, flower: httpx2.Client, shown, eventually: Eventually
+) -> None:
+    shown(client.submit("print(1)").id, "SUCCESS")
     worker = 'worker="celery@live-bubblewrap"'
 
     eventually(lambda: f"flower_worker_online{{{worker}}} 1.0" in flower.get("/metrics").text, WITHIN_S)
