@@ -16,13 +16,16 @@ from leasebox_worker.policy.admit import Grant
 
 @dataclass(slots=True)
 class Times:
-    """Moments of an attempt, unix or monotonic seconds as the field says, filled in as they pass."""
+    """Moments of an attempt, unix or monotonic seconds as the field says, filled in as they pass.
+
+    `excused_s` is what was not the job's while it ran: see `Deadline`.
+    """
 
     began_at: float = field(default_factory=time.monotonic)
     lease_s: float = 0.0
     start_s: float = 0.0
     exited_at: float | None = None
-    redis_s: float = 0.0
+    excused_s: float = 0.0
 
 
 @dataclass(slots=True)

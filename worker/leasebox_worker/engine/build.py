@@ -1,12 +1,12 @@
 """How is a program built before it runs? In a step of its own: the same limits, outputs apart, no input, no secrets."""
 
-import time
 from dataclasses import dataclass, replace
 
 from leasebox.contract.errors import GuestProtocolError, SandboxDied
 from leasebox.contract.result import Build, Failure, Outcome, Usage
 from leasebox_worker.engine import errand
 from leasebox_worker.engine.attempt import Attempt
+from leasebox_worker.engine.deadline import Deadline
 from leasebox_worker.engine.deps import Deps
 from leasebox_worker.engine.kept import Kept
 from leasebox_worker.engine.outcome import Ended, name_ending
@@ -54,7 +54,7 @@ def build(attempt: Attempt, sandbox: Sandbox, request: Exec, deps: Deps, *, grac
     kept = {stream: Kept(grant.limits.output_bytes) for stream in ("stdout", "stderr")}
     sandbox.link.execute(request, grant.code, ())
     deps.running.cancel_again(attempt.work, deps.cancel_grace_s)
-    exited = _collect(sandbox.link, kept, time.monotonic() + request.wall_s + grace_s)
+    exited = _collect(sandbox.link, kept, Deadline(request.wall_s + grace_s))
     out, errors = (kept[stream].text_and_base64()[0] for stream in ("stdout", "stderr"))
     if exited is None:
         attempt.is_sandbox_alive = False
@@ -99,8 +99,8 @@ def tidy(attempt: Attempt) -> None:
         attempt.is_sandbox_alive = False  # the program has ended well or ill: that stands
 
 
-def _collect(link: GuestLink, kept: dict[str, Kept], deadline: float) -> Exited | None:
-    while time.monotonic() < deadline + link.held_s:
+def _collect(link: GuestLink, kept: dict[str, Kept], deadline: Deadline) -> Exited | None:
+    while not deadline.is_over(link.held_s):
         for message in link.read(POLL_S):
             match message:
                 case Output(stream, data):

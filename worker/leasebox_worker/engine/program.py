@@ -8,6 +8,7 @@ from leasebox.contract.result import Outcome, Usage
 from leasebox_worker.engine.attempt import Attempt, bytes_of
 from leasebox_worker.engine.build import build, error_of, tidy
 from leasebox_worker.engine.contents import pieces_of
+from leasebox_worker.engine.deadline import Deadline
 from leasebox_worker.engine.deps import Deps
 from leasebox_worker.engine.live_input import live_input
 from leasebox_worker.engine.network import network
@@ -130,7 +131,7 @@ def _run_program(attempt: Attempt, sandbox: Sandbox, deps: Deps) -> tuple[Ended,
     deps.running.cancel_again(attempt.work, deps.cancel_grace_s)
     try:
         with live_input(attempt.work, sandbox.link, deps):
-            exited = _pump(attempt, sandbox, deps, time.monotonic() + grant.limits.timeout_s + HOST_GRACE_S)
+            exited = _pump(attempt, sandbox, deps, Deadline(grant.limits.timeout_s + HOST_GRACE_S))
     except SandboxDied:
         if not deps.sandboxes.look(sandbox, thoroughly=True).was_oom:
             raise
@@ -157,7 +158,7 @@ def _run_program(attempt: Attempt, sandbox: Sandbox, deps: Deps) -> tuple[Ended,
     ended = replace(ended, message=_without_secrets(ended.message, attempt.secrets))
     sandbox.disk_bytes = exited.disk_bytes
     usage = Usage(
-        run_s=_run_s(exited.wall_s, attempt.times.exited_at - began, attempt.times.redis_s + sandbox.link.held_s),
+        run_s=_run_s(exited.wall_s, attempt.times.exited_at - began, attempt.times.excused_s + sandbox.link.held_s),
         cpu_s=exited.cpu_s,
         memory_peak_bytes=seen.memory_peak_bytes or exited.memory_peak_bytes,
         output_bytes=attempt.publisher.total_bytes,
@@ -171,36 +172,35 @@ def _run_s(claimed_s: float, seen_s: float, stood_s: float) -> float:
     return min(max(claimed_s, seen_s - stood_s - CLOCK_SLACK_S), seen_s)
 
 
-def _pump(attempt: Attempt, sandbox: Sandbox, deps: Deps, deadline: float) -> Exited | None:
+def _pump(attempt: Attempt, sandbox: Sandbox, deps: Deps, deadline: Deadline) -> Exited | None:
     """Move output to the stream until the program has ended; None if it had not by `deadline`.
 
-    Time in which the job was held, or in which Redis did not take output, does not count: the agent's word may have
-    come long ago.
+    Time in which the job was held, in which Redis did not take output or we were stopped, does not count: the agent's
+    word may have come long ago.
     """
     publisher = attempt.publisher
-    while (now := time.monotonic()) < deadline + sandbox.link.held_s:
-        taken_bytes, redis_s = 0, 0.0
-        for message in sandbox.link.read(publisher.wait_s(now, POLL_S)):
+    while not deadline.is_over(sandbox.link.held_s):
+        taken_bytes = 0
+        for message in sandbox.link.read(publisher.wait_s(time.monotonic(), POLL_S)):
             match message:
                 case Output():
                     publisher.add(message)
                     taken_bytes += len(message.data)
                 case ApartPart():
-                    redis_s += _keep_apart(attempt, message, deps)
+                    deadline.excuse(_keep_apart(attempt, message, deps))
                     taken_bytes += len(message.data)
                 case Display():
                     attempt.told.show(message, publisher, attempt.left)
                 case Input() | Restarted():
                     attempt.told.publish(message, publisher, sandbox)
                 case Exited():
+                    attempt.times.excused_s = deadline.excused_s
                     return message
                 case Refused(reason=reason):
                     raise GuestProtocolError(f"the agent refused the job: {reason}")
         before = time.monotonic()
         publisher.flush_if_due()
-        redis_s += time.monotonic() - before
-        deadline += redis_s
-        attempt.times.redis_s += redis_s
+        deadline.excuse(time.monotonic() - before)
         if len(deps.running) > 1:
             sandbox.pace.keep(taken_bytes)
     return None
