@@ -9,7 +9,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
+from tests.conftest import Eventually
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -29,18 +31,26 @@ def environment(bwrap) -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture
-def with_api(environment: dict[str, str]) -> Iterator[None]:
+def with_api(environment: dict[str, str], eventually: Eventually) -> Iterator[None]:
     """`leasebox up` in another terminal, on a port that nobody else uses; `$API` is its address, as the pages say."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         environment["LEASEBOX_API_PORT"] = port = str(probe.getsockname()[1])
     environment["API"] = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "leasebox.cli", "up"]
-    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as up:
-        assert up.stderr is not None
-        assert any("Uvicorn running" in line for line in up.stderr)
-        yield
-        up.terminate()
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as up:
+        try:
+            eventually(lambda: _answers(environment["API"]), within_s=60)
+            yield
+        finally:
+            up.terminate()
+
+
+def _answers(api: str) -> bool:
+    try:
+        return httpx2.get(f"{api}/healthz").is_success
+    except httpx2.TransportError:
+        return False
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
