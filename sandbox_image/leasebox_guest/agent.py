@@ -49,7 +49,7 @@ def serve(bare: frozenset[str]) -> None:
     if settings.egress:
         from leasebox_guest.egress import Forwarder  # not at the top: most sandboxes have no network
     sys.stdout.flush()
-    parity.remember_preloaded()
+    parity.remember_loaded()
     agent = Agent(settings, channel, rights, pages, loaded)
     if settings.egress:
         Forwarder(agent.loop, settings.egress)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import _frozen_importlib
 import _frozen_importlib_external
+import _io
 import atexit
 import gc
 import os
@@ -17,8 +18,12 @@ from types import CodeType
 from leasebox_guest import posix
 from leasebox_guest.spec import Spec
 
+_CLEARED_AT_EXIT = frozenset(("__main__", "builtins", "sys"))
+"""Here a program may have put what has a finalizer; the interpreter's end looks for them by name."""
+
 _bare: frozenset[str] = frozenset()
-_preloaded: frozenset[str] = frozenset()
+_loaded: dict[str, int] = {}
+"""How many names each module has that PID 1 has loaded."""
 _agents_own: list[str] = []
 _kept: list[object] = []
 _image_sitecustomize: _frozen_importlib.ModuleSpec | None = None
@@ -30,7 +35,7 @@ def remember_start(bare: frozenset[str]) -> None:
     global _bare
     _bare = bare
     posix.keep_for_ever(_kept)
-    atexit.register(_keep_preloaded)
+    atexit.register(_keep_loaded)
     _find_image_sitecustomize([path for path in sys.path if path != os.environ.get("PYTHONPATH")])
 
 
@@ -44,11 +49,15 @@ def _find_image_sitecustomize(path: list[str]) -> None:
         _image_code = _image_sitecustomize.loader.get_code("sitecustomize")
 
 
-def remember_preloaded() -> None:
-    """Note what is loaded now beyond the bare start; jobs end without taking it apart."""
-    global _preloaded
-    _preloaded = frozenset(sys.modules) - _bare
+def remember_loaded() -> None:
+    """Note what is loaded now; jobs end without taking it apart (decision 8).
+
+    To do so would copy page after page. Files alone are left to their end, which writes what they still hold.
+    """
+    global _loaded
+    _loaded = {name: len(vars(module)) for name, module in sys.modules.items() if name not in _CLEARED_AT_EXIT}
     _agents_own.extend(name for name in sys.modules if name.partition(".")[0] == "leasebox_guest")
+    _kept.extend(thing for thing in gc.get_objects() if not isinstance(thing, _io._IOBase))
 
 
 def shadowed() -> bool:
@@ -119,7 +128,8 @@ def _complain(exc: Exception) -> None:
     sys.stderr.write(f"Error in sitecustomize; set PYTHONVERBOSE for traceback:\n{type(exc).__name__}: {exc}\n")
 
 
-def _keep_preloaded() -> None:
-    """The last exit function: the end of a job need not take apart what PID 1 had loaded."""
-    for name in [name for name in sys.modules if name in _preloaded]:
-        _kept.append(sys.modules.pop(name))
+def _keep_loaded() -> None:
+    """The last exit function: the end of a job need not take apart what PID 1 had loaded and the job left as it was."""
+    modules = sys.modules
+    for name in [name for name in modules if name in _loaded and len(vars(modules[name])) == _loaded[name]]:
+        _kept.append(modules.pop(name))
