@@ -5,6 +5,7 @@ A flow of many specs sends them in chunks that are bounded in number and bytes, 
 """
 
 import json
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -37,6 +38,9 @@ from leasebox.contract.spec import MAX_SPECS, JobSpec
 
 CHUNK_SPECS = MAX_SPECS // 2
 CHUNK_BYTES = 4 << 20
+PORTION_SPECS = 64
+PORTION_BYTES = 128 << 10
+"""What is sent to Redis at once: a unix socket's buffer (208 KiB on Linux) takes it without a wait."""
 EVENTS_AT_ONCE = 256
 RESULTS_AT_ONCE = 32
 """A Result may have 16 MiB."""
@@ -131,39 +135,42 @@ class Handed(NamedTuple):
     uploads: Uploads
 
 
-def chunks(records: Iterable[Handed]) -> Iterator[list[Handed]]:
-    """Records in chunks of at most `CHUNK_SPECS` and, but for a single larger one, `CHUNK_BYTES` with their uploads."""
-    chunk: list[Handed] = []
+def portions(records: Iterable[Handed]) -> Iterator[list[Handed]]:
+    """Records, at most `PORTION_SPECS` at once and, but for a single larger one, `PORTION_BYTES` with their uploads."""
+    portion: list[Handed] = []
     size = 0
     for handed in records:
         record = handed.record
         more = 0 if isinstance(record, LeaseboxError) else len(record.spec) + len(record.wake_head)
         more += sum(source.size_bytes for source in handed.uploads.values())
-        if chunk and (len(chunk) == CHUNK_SPECS or size + more > CHUNK_BYTES):
-            yield chunk
-            chunk, size = [], 0
-        chunk.append(handed)
+        if portion and (len(portion) == PORTION_SPECS or size + more > PORTION_BYTES):
+            yield portion
+            portion, size = [], 0
+        portion.append(handed)
         size += more
-    if chunk:
-        yield chunk
+    if portion:
+        yield portion
 
 
 def submit_many(keys: Keys, tenant: str, records: Iterable[Handed]) -> Flow[list[Answer]]:
-    """Upload and hand records in, chunk by chunk; each is accepted or refused by itself, in order.
+    """Upload and hand records in, portion by portion; each is accepted or refused by itself, in order.
 
-    One chunk is on its way while the next is made.
+    One portion is on its way while the next is made.
     """
     found: list[Answer] = []
-    under_way: _Chunk | None = None
-    for chunk in chunks(records):
+    under_way: deque[list[NewJob | LeaseboxError]] = deque()
+    sent = None
+    for portion in portions(records):
         ready = []
-        for handed in chunk:
+        for handed in portion:
             ready.append((yield from _uploaded(keys, tenant, handed)))
-        if under_way is not None:
-            found += yield from _landed(keys, *under_way)
-        under_way = yield from _sent(keys, ready)
-    if under_way is not None:
-        found += yield from _landed(keys, *under_way)
+        calls = tuple(scripts.submit(keys, record=record) for record in ready if isinstance(record, NewJob))
+        sent = yield Ahead(calls, sent)
+        under_way.append(ready)
+        if len(under_way) > 1:
+            found += yield from _landed(keys, under_way.popleft(), sent)
+    for ready in under_way:
+        found += yield from _landed(keys, ready, sent)
     return found
 
 
@@ -177,19 +184,8 @@ def _uploaded(keys: Keys, tenant: str, handed: Handed) -> Flow[NewJob | Leasebox
     return handed.record
 
 
-class _Chunk(NamedTuple):
-    records: list[NewJob | LeaseboxError]
-    sent: Any
-
-
-def _sent(keys: Keys, records: list[NewJob | LeaseboxError]) -> Flow[_Chunk]:
-    calls = tuple(scripts.submit(keys, record=record) for record in records if isinstance(record, NewJob))
-    return _Chunk(records, (yield Ahead(calls)) if calls else None)
-
-
 def _landed(keys: Keys, records: list[NewJob | LeaseboxError], sent: Any) -> Flow[list[Answer]]:
-    told: list[object] = [] if sent is None else (yield Landed(sent))
-    replies = iter(told)
+    replies = iter((yield Landed(sent)))
     found: list[Answer] = []
     for record in records:
         found.append(record if isinstance(record, LeaseboxError) else (yield from _told(keys, record, next(replies))))

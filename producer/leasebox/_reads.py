@@ -36,14 +36,19 @@ class Query(Generic[A]):
 
 @dataclass(frozen=True, slots=True)
 class Ahead(Generic[A]):
-    """Calls that are sent in one trip; the answer is what `Landed` wants: the flow may go on while Redis works."""
+    """Calls that are sent in one trip; the flow may go on while Redis works.
+
+    Args:
+        behind: What the `Ahead` before was answered with: in the same order. The answer is what `Landed` wants.
+    """
 
     calls: tuple[Call[A], ...]
+    behind: Any = None
 
 
 @dataclass(frozen=True, slots=True)
 class Landed:
-    """Wait for the answers to an `Ahead`; a call that failed answers with its error, in its place."""
+    """Wait for the answers to the oldest `Ahead` without; a call that failed answers with its error, in its place."""
 
     sent: Any
 

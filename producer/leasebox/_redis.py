@@ -1,7 +1,7 @@
 """How the clients speak to Redis: one transport for each world, the same steps in both, and every error made ours."""
 
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, contextmanager
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit
@@ -27,7 +27,7 @@ from leasebox._carry import carry_out, carry_out_async
 from leasebox._reads import Ahead, Flow, Landed, Step, text_of
 from leasebox.config import hide_password
 from leasebox.contract.errors import BrokerUnavailable, ConfigError, LeaseboxError, QueueFull
-from leasebox.contract.scripts import AsyncRunner, Call, Runner
+from leasebox.contract.scripts import AsyncRunner, Call, Conversation, Runner
 
 A = TypeVar("A")
 CLIENT_NAME = "leasebox-client"
@@ -177,7 +177,6 @@ class RedisTransport:
             self._redis = redis.Redis.from_url(place, **given)
             _try_options(self._redis.connection_pool)
         self._runner = Runner(self._redis)
-        self._senders = ThreadPoolExecutor(thread_name_prefix="leasebox-send")
 
     def run(self, flow: Flow[A]) -> A:
         """Carry a flow out to its end; an error of Redis is thrown into it, so that it may cope."""
@@ -185,11 +184,13 @@ class RedisTransport:
 
     def do(self, step: Step) -> Any:
         """Carry one step out."""
-        if isinstance(step, Ahead):
-            return self._senders.submit(self._each, step.calls)
-        if isinstance(step, Landed):
-            return step.sent.result()
         with translated(self.url):
+            if isinstance(step, Ahead):
+                talk = step.behind or Conversation(self._redis, self._runner)
+                talk.send(step.calls)
+                return talk
+            if isinstance(step, Landed):
+                return told_apart(self.url, step.sent.answers())
             if isinstance(step, Call):
                 return self._runner.run(step)
             if not step.commands:
@@ -201,13 +202,8 @@ class RedisTransport:
                 pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
             return step.parse(pipeline.execute(raise_on_error=False))
 
-    def _each(self, calls: Sequence[Call[A]]) -> list[A | LeaseboxError]:
-        with translated(self.url):
-            return told_apart(self.url, self._runner.run_each(calls))
-
     def close(self) -> None:
         """Close all connections."""
-        self._senders.shutdown()
         self._redis.close()
 
 
@@ -242,12 +238,14 @@ class AsyncRedisTransport:
     async def do(self, step: Step) -> Any:
         """As `RedisTransport.do`."""
         if isinstance(step, Landed):
-            return step.sent
+            return step.sent.popleft()
         with translated(self.url):
             if isinstance(step, Call):
                 return await self._runner.run(step)
             if isinstance(step, Ahead):  # what one loop makes and reads takes turns anyway
-                return told_apart(self.url, await self._runner.run_each(step.calls))
+                landed = deque() if step.behind is None else step.behind
+                landed.append(told_apart(self.url, await self._runner.run_each(step.calls)))
+                return landed
             if not step.commands:
                 return step.parse([])
             if len(step.commands) == 1:

@@ -1,11 +1,11 @@
-"""Are chunks bounded, and does an outage between an end and its Result lose nothing?"""
+"""Are portions bounded, and does an outage between an end and its Result lose nothing?"""
 
 from typing import Any
 
 import pytest
 
 from leasebox import _batches
-from leasebox._batches import CHUNK_BYTES, CHUNK_SPECS, BatchReader, Handed
+from leasebox._batches import PORTION_BYTES, PORTION_SPECS, BatchReader, Handed
 from leasebox._content import Source
 from leasebox._reads import Ahead, Landed, Query
 from leasebox.contract import errors
@@ -29,28 +29,28 @@ def record(size_bytes: int = 2) -> NewJob:
 @pytest.mark.parametrize(
     ("records", "sizes"),
     [
-        ([record()] * (CHUNK_SPECS + 1), [CHUNK_SPECS, 1]),
-        ([record(CHUNK_BYTES // 2)] * 5, [2, 2, 1]),
-        ([record(CHUNK_BYTES + 1)] * 2, [1, 1]),
+        ([record()] * (PORTION_SPECS + 1), [PORTION_SPECS, 1]),
+        ([record(PORTION_BYTES // 2)] * 5, [2, 2, 1]),
+        ([record(PORTION_BYTES + 1)] * 2, [1, 1]),
         ([errors.InvalidSpec("no")] * 3, [3]),
         ([], []),
     ],
 )
-def test_chunks_have_a_bound_of_specs_and_of_bytes(records: list[Any], sizes: list[int]):
-    assert [len(chunk) for chunk in _batches.chunks(Handed(one, {}) for one in records)] == sizes
+def test_portions_have_a_bound_of_specs_and_of_bytes(records: list[Any], sizes: list[int]):
+    assert [len(portion) for portion in _batches.portions(Handed(one, {}) for one in records)] == sizes
 
 
 def test_what_must_be_uploaded_counts_too_so_that_it_is_not_kept_waiting():
-    large = Handed(record(), {"a": Source(CHUNK_BYTES // 2, list)})
+    large = Handed(record(), {"a": Source(PORTION_BYTES // 2, list)})
 
-    assert [len(chunk) for chunk in _batches.chunks([large] * 3 + [Handed(record(), {})])] == [1, 1, 2]
+    assert [len(portion) for portion in _batches.portions([large] * 3 + [Handed(record(), {})])] == [1, 1, 2]
 
 
 def test_records_are_made_as_they_are_sent():
     made: list[int] = []
 
     def records() -> Any:
-        for number in range(3 * CHUNK_SPECS):
+        for number in range(3 * PORTION_SPECS):
             made.append(number)
             yield Handed(record(), {})
 
@@ -58,26 +58,26 @@ def test_records_are_made_as_they_are_sent():
     sent = next(flow)
 
     assert isinstance(sent, Ahead)
-    assert len(sent.calls) == CHUNK_SPECS
-    assert len(made) == CHUNK_SPECS + 1
+    assert len(sent.calls) == PORTION_SPECS
+    assert len(made) == PORTION_SPECS + 1
 
 
-def test_a_chunk_is_made_while_the_one_before_is_on_its_way_and_sent_when_that_has_landed():
+def test_a_portion_is_made_and_sent_behind_the_one_before_whose_answers_are_still_on_their_way():
     made: list[int] = []
 
     def records() -> Any:
-        for number in range(3 * CHUNK_SPECS):
+        for number in range(3 * PORTION_SPECS):
             made.append(number)
             yield Handed(record(), {})
 
-    answers = [client_answers.Accepted("a", 0, True)] * CHUNK_SPECS
+    answers = [client_answers.Accepted("a", 0, True)] * PORTION_SPECS
     flow = _batches.submit_many(KEYS, "acme", records())
-    next(flow)
-    steps = [flow.send("first"), flow.send(answers), flow.send("second"), flow.send(answers), flow.send("third")]
+    steps: list[Any] = [next(flow)]
+    steps += [flow.send(reply) for reply in ("talk", "talk", answers, "talk", answers)]
 
-    assert [getattr(step, "sent", "") for step in steps] == ["first", "", "second", "", "third"]
-    assert [isinstance(step, Landed) for step in steps] == [True, False, True, False, True]
-    assert len(made) == 3 * CHUNK_SPECS
+    assert [isinstance(step, Landed) for step in steps] == [False, False, True, False, True, True]
+    assert [getattr(step, "behind", None) for step in steps] == [None, "talk", None, "talk", None, None]
+    assert len(made) == 3 * PORTION_SPECS
 
 
 def test_each_record_has_its_own_answer_in_its_own_place():

@@ -5,6 +5,7 @@ caller, `answers.py` has what comes back. Redis errors pass through unchanged.
 """
 
 from leasebox.contract.scripts.call import Call
+from leasebox.contract.scripts.conversation import Conversation
 from leasebox.contract.scripts.runner import AsyncRunner, Runner
 
-__all__ = ["AsyncRunner", "Call", "Runner"]
+__all__ = ["AsyncRunner", "Call", "Conversation", "Runner"]

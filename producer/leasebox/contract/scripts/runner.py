@@ -67,7 +67,7 @@ class Runner:
             again = self._send([calls[place] for place in unknown])
             for place, reply in zip(unknown, again, strict=True):
                 replies[place] = reply
-        return _parsed(calls, replies)
+        return parsed(calls, replies)
 
     def _send(self, calls: Sequence[Call[A]]) -> list[Any]:
         with self._client.pipeline(transaction=False) as pipe:
@@ -105,7 +105,7 @@ class AsyncRunner:
             again = await self._send([calls[place] for place in unknown])
             for place, reply in zip(unknown, again, strict=True):
                 replies[place] = reply
-        return _parsed(calls, replies)
+        return parsed(calls, replies)
 
     async def _send(self, calls: Sequence[Call[A]]) -> list[Any]:
         async with self._client.pipeline(transaction=False) as pipe:
@@ -114,7 +114,8 @@ class AsyncRunner:
             return await pipe.execute(raise_on_error=False)
 
 
-def _parsed(calls: Sequence[Call[A]], replies: Sequence[Any]) -> list[A | redis.RedisError]:
+def parsed(calls: Sequence[Call[A]], replies: Sequence[Any]) -> list[A | redis.RedisError]:
+    """The answers that the replies mean, errors as they are."""
     return [
         reply if isinstance(reply, redis.RedisError) else call.parse(reply)
         for call, reply in zip(calls, replies, strict=True)
