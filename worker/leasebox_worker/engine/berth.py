@@ -9,9 +9,14 @@ FULL_WAIT_S = 30.0
 
 
 class Berth:
-    """The place of one thread for the next sandbox that it may have to make; used by that thread alone."""
+    """The place of one thread for the next sandbox that it may have to make; used by that thread alone.
+
+    Attributes:
+        has_taken: A job got a sandbox that its session did not have yet: there may be one to make for the pool.
+    """
 
     def __init__(self, deps: Deps) -> None:
+        self.has_taken = False
         self._deps = deps
         self._place: Place | None = None
 

@@ -131,6 +131,7 @@ def _sandbox_for(
     if isinstance(answer, a.Leased):
         sandbox = deps.sandboxes.find(answer.sandbox)
         if sandbox is not None and sandbox.is_warm:
+            berth.has_taken = True
             sandbox = _from_the_pool(sandbox, grant, profile, deps)
         elif sandbox is not None:
             _check_session_limits(work, asked, sandbox)
@@ -142,6 +143,7 @@ def _sandbox_for(
         raise _MustExist(work.session_expired)
     labels = {"leasebox.session": f"{work.tenant}/{work.session}" if work.session else "", "leasebox.job": work.job}
     POOL.labels(profile.name, "miss").inc()
+    berth.has_taken = True
     sandbox = deps.sandboxes.make(profile, grant.limits, labels, berth.place())
     try:
         bound = deps.tracker.bind(work, sandbox.text(), why=why_gone)

@@ -38,7 +38,7 @@ def run_job(job_id: str, deps: Deps) -> bool:
             answer = a.Done() if following is None else following
     finally:
         berth.leave()
-    if done and deps.refill is not None:
+    if berth.has_taken and deps.refill is not None:
         deps.refill.ask()
     return done > 0
 
