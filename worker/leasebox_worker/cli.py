@@ -159,6 +159,11 @@ def main() -> None:
     except LeaseboxError as exc:
         print(f"leasebox-worker: {exc}", file=sys.stderr)  # noqa: T201
         sys.exit(CANNOT_START if isinstance(exc, ConfigError | DriverUnsafe) else 1)
+    except ModuleNotFoundError as exc:
+        if (exc.name or "").startswith("leasebox"):
+            raise
+        print(f"leasebox-worker: {exc.name} is not installed (pip install 'leasebox[worker]')", file=sys.stderr)  # noqa: T201
+        sys.exit(CANNOT_START)
 
 
 if __name__ == "__main__":
