@@ -15,13 +15,13 @@ from urllib.parse import urlsplit
 import httpx2
 
 from leasebox._backend import Flow
-from leasebox._carry import carry_out, carry_out_async
 from leasebox._content import Source
 from leasebox._http_backend import EventStream, Listen, Release, Request, unreachable
 from leasebox._pauses import TRIES, pause_s, rest_s_of, sat_out_s
 from leasebox._quota import restored
 from leasebox.config import hide_password
 from leasebox.contract import CONTRACT_VERSION
+from leasebox.contract.carry import carry_out, carry_out_async
 from leasebox.contract.errors import BrokerUnavailable, ConfigError, LeaseboxError, QuotaExceeded
 from leasebox.contract.events import Event
 from leasebox.contract.telemetry import traces

@@ -58,6 +58,12 @@ def overview_of(seen: Mapping[str, Any]) -> Overview:
     )
 
 
+def node_fields(node: NodeStatus) -> dict[str, object]:
+    """A node, with what it reported, as `leasebox nodes --json` and the API tell it."""
+    told = {"name": node.name, "state": node.state, "silent_s": node.silent_s, "heartbeat": node.heartbeat}
+    return {**told, **node.fields}
+
+
 def _node(fields: Mapping[str, str], now: float) -> NodeStatus:
     told = {name: value for name, value in fields.items() if name not in ("name", "heartbeat")}
     silent_s = max(0.0, now - float(fields.get("seen_at") or 0))

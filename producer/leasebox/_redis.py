@@ -23,9 +23,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
-from leasebox._carry import carry_out, carry_out_async
 from leasebox._reads import Ahead, Flow, Landed, Step, text_of
 from leasebox.config import hide_password
+from leasebox.contract.carry import carry_out, carry_out_async
 from leasebox.contract.errors import BrokerUnavailable, ConfigError, LeaseboxError, QueueFull
 from leasebox.contract.scripts import AsyncRunner, Call, Conversation, Runner
 

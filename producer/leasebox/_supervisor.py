@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from leasebox._reads import text_of
-from leasebox._rotation import rotate
+from leasebox._rotation import Rotation
 from leasebox.config import ClientSettings, child_environment, load
 from leasebox.contract.errors import ConfigError, LeaseboxError, StartFailed
 from leasebox.contract.keys import PRIORITIES, Keys
@@ -56,6 +56,7 @@ class Supervisor:
         self._early_deaths = 0
         self._stopping = False
         self._active_at = time.time()
+        self._rotation = Rotation()
         # No retries: whether Valkey answers is what we ask, and SHUTDOWN never does.
         self._redis = redis.Redis(
             unix_socket_path=str(self._place.socket), socket_timeout=5, protocol=2, retry=Retry(NoBackoff(), 0)
@@ -203,7 +204,7 @@ class Supervisor:
 
     def _rotate_logs(self) -> None:
         for path in (self._place.log, self._valkey.log_path):
-            rotate(path)
+            self._rotation.look(path)
 
     def _is_idle(self) -> bool:
         now = time.time()

@@ -34,10 +34,12 @@ class AsyncFiles:
         await self._do(_files.write(path, data))
 
     @overload
-    async def read(self, path: str, *, text: Literal[False] = False) -> bytes: ...
+    async def read(self, path: str, *, text: Literal[False] = False) -> bytes:
+        """The content of a regular file of at most 100 MiB, as it is."""
 
     @overload
-    async def read(self, path: str, *, text: Literal[True]) -> str: ...
+    async def read(self, path: str, *, text: Literal[True]) -> str:
+        """The content of a regular file of at most 100 MiB, decoded as UTF-8."""
 
     async def read(self, path: str, *, text: bool = False) -> bytes | str:
         """The content of a regular file of at most 100 MiB; `text`: decoded as UTF-8."""

@@ -220,11 +220,11 @@ def supervisor_environment(settings: ClientSettings) -> dict[str, str]:
 
 
 def last_word(log: Path) -> str:
-    """The last line of the log that says something."""
+    """The last line of the log that says something, without who says it."""
     with suppress(OSError):
         lines = [line for line in log.read_bytes()[-8192:].decode(errors="replace").splitlines() if line.strip()]
         if lines:
-            return lines[-1].strip()
+            return lines[-1].strip().removeprefix("leasebox: ")
     return f"see {log}"
 
 

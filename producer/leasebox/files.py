@@ -34,10 +34,12 @@ class Files:
         self._do(_files.write(path, data))
 
     @overload
-    def read(self, path: str, *, text: Literal[False] = False) -> bytes: ...
+    def read(self, path: str, *, text: Literal[False] = False) -> bytes:
+        """The content of a regular file of at most 100 MiB, as it is."""
 
     @overload
-    def read(self, path: str, *, text: Literal[True]) -> str: ...
+    def read(self, path: str, *, text: Literal[True]) -> str:
+        """The content of a regular file of at most 100 MiB, decoded as UTF-8."""
 
     def read(self, path: str, *, text: bool = False) -> bytes | str:
         """The content of a regular file of at most 100 MiB; `text`: decoded as UTF-8."""

@@ -12,7 +12,12 @@ import typer
 from leasebox.contract.errors import ConfigError, DriverUnsafe, LeaseboxError
 from leasebox_worker import config
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Run Leasebox jobs on this host.")
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Run Leasebox jobs on this host.",
+)
 
 CANNOT_START = 78
 """Exit status when starting again cannot help (sysexits EX_CONFIG)."""
@@ -20,9 +25,9 @@ CANNOT_START = 78
 
 @app.command()
 def run(
-    node: Annotated[str | None, typer.Option(help="Name of this node; default the host's.")] = None,
-    driver: Annotated[str | None, typer.Option(help="auto, docker, bubblewrap or process.")] = None,
-    slots: Annotated[int | None, typer.Option(help="Jobs at the same time.")] = None,
+    node: Annotated[str | None, typer.Option(metavar="NODE", help="Name of this node; default the host's.")] = None,
+    driver: Annotated[str | None, typer.Option(metavar="DRIVER", help="auto, docker, bubblewrap or process.")] = None,
+    slots: Annotated[int | None, typer.Option(metavar="N", help="Jobs at the same time; default 4 a core.")] = None,
     embedded: Annotated[
         bool, typer.Option(hidden=True, help="Of a private stack: rootless bubblewrap will do.")
     ] = False,
@@ -39,9 +44,13 @@ def run(
 
 @app.command()
 def drain(
-    node: Annotated[str, typer.Argument(help="Name of the node, as `leasebox nodes` lists it.")],
-    destroy: Annotated[bool, typer.Option(help="End also the sandboxes that would outlive the worker.")] = False,
-    timeout: Annotated[float | None, typer.Option(help="Seconds to watch it; default what a drain may take.")] = None,
+    node: Annotated[str, typer.Argument(metavar="NODE", help="Name of the node, as `leasebox nodes` lists it.")],
+    destroy: Annotated[
+        bool, typer.Option("--destroy", help="End also the sandboxes that would outlive the worker.")
+    ] = False,
+    timeout: Annotated[
+        float | None, typer.Option(metavar="S", help="Seconds to watch it; default what a drain may take.")
+    ] = None,
 ) -> None:
     """Have a node finish what runs, give back the rest, and stop; wherever it is."""
     from leasebox.contract.audit import Door, Record
@@ -93,7 +102,7 @@ def sweep() -> None:
 
 @app.command()
 def exporter(
-    port: Annotated[int | None, typer.Option(help="Default LEASEBOX_EXPORTER_PORT.")] = None,
+    port: Annotated[int | None, typer.Option(metavar="PORT", help="Default LEASEBOX_EXPORTER_PORT.")] = None,
 ) -> None:
     """Tell Prometheus what waits, runs and is late in this installation, until SIGTERM; needs no worker to live."""
     from leasebox.contract.keys import Keys
@@ -113,7 +122,7 @@ def exporter(
 @app.command()
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON array on stdout.")] = False,
-    driver: Annotated[str | None, typer.Option(help="Check this driver; default all.")] = None,
+    driver: Annotated[str | None, typer.Option(metavar="DRIVER", help="Check this driver; default all.")] = None,
     embedded: Annotated[bool, typer.Option(hidden=True, help="Of a private stack: as `run --embedded`.")] = False,
 ) -> None:
     """Check what this host offers, and say for each failure what mends it."""
@@ -159,6 +168,11 @@ def main() -> None:
     except LeaseboxError as exc:
         print(f"leasebox-worker: {exc}", file=sys.stderr)  # noqa: T201
         sys.exit(CANNOT_START if isinstance(exc, ConfigError | DriverUnsafe) else 1)
+    except ModuleNotFoundError as exc:
+        if (exc.name or "").startswith("leasebox"):
+            raise
+        print(f"leasebox-worker: {exc.name} is not installed (pip install 'leasebox[worker]')", file=sys.stderr)  # noqa: T201
+        sys.exit(CANNOT_START)
 
 
 if __name__ == "__main__":

@@ -37,23 +37,40 @@ Source = Annotated[str | None, typer.Argument(metavar="[FILE|-]", help="Program 
 Args = Annotated[list[str] | None, typer.Argument(metavar="[-- ARGS...]", help="Arguments of the program.")]
 Code = Annotated[str | None, typer.Option("-c", metavar="CODE", help="Program given here, in place of a file.")]
 Lang = Annotated[
-    str | None, typer.Option("--lang", help=f"Language; default by the ending of FILE, else python: {request.ENDINGS}.")
+    str | None,
+    typer.Option(metavar="LANG", help=f"Language; default by the ending of FILE, else python: {request.ENDINGS}."),
 ]
-Session = Annotated[str | None, typer.Option(help="Session whose sandbox and files the job uses.")]
-Stateful = Annotated[bool, typer.Option("--stateful", help="Run as a cell of the session's kept Python.")]
-Artifact = Annotated[list[str] | None, typer.Option("--artifact", metavar="GLOB", help="Files to keep: out/**, *.png.")]
+Session = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Session whose sandbox and files the job uses; a new one is made.")
+]
+Stateful = Annotated[bool, typer.Option("--stateful", help="As a cell of the session's kept Python; needs --session.")]
+Artifact = Annotated[
+    list[str] | None, typer.Option("--artifact", metavar="GLOB", help="Files to keep: out/**, *.png. May be repeated.")
+]
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder for artifacts, pictures and tables.")]
-Profile = Annotated[str | None, typer.Option(help="Preset; default the session's, else `default`.")]
+Profile = Annotated[str | None, typer.Option(metavar="NAME", help="Preset; default the session's, else `default`.")]
 Timeout = Annotated[str | None, typer.Option(metavar="S", help="Wall time of the run: 30, 30s, 5m.")]
 Memory = Annotated[str | None, typer.Option(metavar="SIZE", help="Memory: 256MiB, 1GiB.")]
-File = Annotated[list[str] | None, typer.Option("--file", metavar="HOST[:PATH]", help="File put into /workspace.")]
-Env = Annotated[list[str] | None, typer.Option("--env", metavar="K=V", help="Environment of the program.")]
-Secret = Annotated[list[str] | None, typer.Option("--secret", metavar="N", help="Secret that the profile offers.")]
-Network = Annotated[list[str] | None, typer.Option("--network", metavar="DOMAIN", help="Domain the job may reach.")]
+File = Annotated[
+    list[str] | None,
+    typer.Option("--file", metavar="HOST[:PATH]", help="File put into /workspace. May be repeated."),
+]
+Env = Annotated[
+    list[str] | None, typer.Option("--env", metavar="K=V", help="Environment of the program. May be repeated.")
+]
+Secret = Annotated[
+    list[str] | None, typer.Option("--secret", metavar="N", help="Secret that the profile offers. May be repeated.")
+]
+Network = Annotated[
+    list[str] | None,
+    typer.Option("--network", metavar="DOMAIN", help="Domain the job may reach, of the profile's. May be repeated."),
+]
 Stdin = Annotated[str | None, typer.Option("--stdin", metavar="FILE", help="Standard input; - is ours, the default.")]
-Priority = Annotated[str | None, typer.Option(help="interactive, default or batch.")]
-Retries = Annotated[int, typer.Option(min=0, max=10, help="Further attempts when the machine failed.")]
-Key = Annotated[str | None, typer.Option("--idempotency-key", help="A repeat with the same key is the same job.")]
+Priority = Annotated[str | None, typer.Option(metavar="CLASS", help="interactive, default or batch.")]
+Retries = Annotated[int, typer.Option(metavar="N", min=0, max=10, help="Further attempts when the machine failed.")]
+Key = Annotated[
+    str | None, typer.Option("--idempotency-key", metavar="KEY", help="A repeat with the same key is the same job.")
+]
 Job = Annotated[str, typer.Argument(metavar="JOB", help="Id of a job.")]
 
 
@@ -232,10 +249,14 @@ def _known(action: Any) -> None:
 
 @app.command()
 def jobs(
-    session: Annotated[str | None, typer.Option(help="Only of this session.")] = None,
-    state: Annotated[str | None, typer.Option(help="Only in this state, or with this outcome.")] = None,
-    metadata: Annotated[list[str] | None, typer.Option(metavar="K=V", help="Only with this metadata.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 50,
+    session: Annotated[str | None, typer.Option(metavar="NAME", help="Only of this session.")] = None,
+    state: Annotated[
+        str | None, typer.Option(metavar="STATE", help="Only in this state, as queued, or of this outcome, as timeout.")
+    ] = None,
+    metadata: Annotated[
+        list[str] | None, typer.Option(metavar="K=V", help="Only with this metadata. May be repeated.")
+    ] = None,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, max=10_000, help="How many at most.")] = 50,
     json: Json = False,
 ) -> None:
     """List jobs, the newest first."""
@@ -257,7 +278,9 @@ def profiles_list(json: Json = False) -> None:
 
 
 @profiles_app.command("show")
-def profiles_show(name: str, json: Json = False) -> None:
+def profiles_show(
+    name: Annotated[str, typer.Argument(metavar="PROFILE", help="Name of a profile.")], json: Json = False
+) -> None:
     """Show everything about one profile."""
     from leasebox.cli.installation import show_profile
 

@@ -22,7 +22,9 @@ _COLUMNS = ("n", "at", "tenant", "actor", "door", "action", "target", "result", 
 
 @audit_app.command()
 def tail(
-    lines: Annotated[int, typer.Option("--lines", "-n", min=1, max=1000, help="How many, the newest.")] = 50,
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", metavar="N", min=1, max=1000, help="How many, the newest.")
+    ] = 50,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes, until Ctrl-C.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Exact data; with -f a line for each entry.")] = False,
 ) -> None:

@@ -22,7 +22,7 @@ Name = Annotated[str, typer.Argument(metavar="SESSION", help="Name of a session.
 Inside = Annotated[str, typer.Argument(metavar="PATH", help="Path in /workspace.")]
 Source = Annotated[str, typer.Argument(metavar="[FILE|DIR|-]", help="What to put; - reads standard input.")]
 Target = Annotated[Path | None, typer.Option("--out", metavar="FILE|DIR", help="Where to; default standard output.")]
-Depth = Annotated[int, typer.Option(min=1, max=64, help="How many levels deep.")]
+Depth = Annotated[int, typer.Option(metavar="N", min=1, max=64, help="How many levels deep.")]
 
 
 @files_app.command("get")

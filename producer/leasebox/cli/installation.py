@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 import typer
 
+from leasebox._overview import node_fields
 from leasebox._reads import NodeStatus, QueueStatus
 from leasebox._submit import Profile
 from leasebox.cli import OURS
@@ -76,12 +77,6 @@ def show_nodes(found: list[NodeStatus], *, is_json: bool) -> None:
             for node in found
         ],
     )
-
-
-def node_fields(node: NodeStatus) -> dict[str, object]:
-    """A node, with what it reported."""
-    told = {"name": node.name, "state": node.state, "silent_s": node.silent_s, "heartbeat": node.heartbeat}
-    return {**told, **node.fields}
 
 
 def _ago(node: NodeStatus) -> str:

@@ -24,9 +24,12 @@ _DEFAULT_SCOPES = ["jobs:read", "jobs:write", "sessions:*"]
 
 @keys_app.command()
 def create(
-    tenant: Annotated[str, typer.Option(help="Whose jobs its bearer sees and submits.")],
+    tenant: Annotated[str, typer.Option(metavar="TENANT", help="Whose jobs its bearer sees and submits.")],
     scope: Annotated[
-        list[str] | None, typer.Option(help="jobs:write, jobs:read, sessions:* or admin; default all but admin.")
+        list[str] | None,
+        typer.Option(
+            metavar="SCOPE", help="jobs:write, jobs:read, sessions:* or admin; default all but admin. May be repeated."
+        ),
     ] = None,
     expires: Annotated[str | None, typer.Option(metavar="TIME", help="Good for so long: 12h, 90d.")] = None,
 ) -> None:

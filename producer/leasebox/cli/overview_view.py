@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from leasebox._overview import MAX_JOBS, Overview, ended_lately, outcomes, running
-from leasebox.cli.installation import node_fields
+from leasebox._overview import MAX_JOBS, Overview, ended_lately, node_fields, outcomes, running
 from leasebox.cli.show import clock, plain
 from leasebox.contract.result import SessionState, State
 

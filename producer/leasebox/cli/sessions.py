@@ -20,7 +20,7 @@ sessions_app = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="Exact data as JSON on stdout.")]
 Name = Annotated[str, typer.Argument(metavar="SESSION", help="Name of a session.")]
 NewName = Annotated[str | None, typer.Argument(metavar="[NAME]", help="Name; without one it gets one.")]
-Profile = Annotated[str | None, typer.Option(help="Preset; default `default`.")]
+Profile = Annotated[str | None, typer.Option(metavar="NAME", help="Preset; default `default`.")]
 Idle = Annotated[str | None, typer.Option(metavar="S", help="Ends so long after its last use: 90, 30m, 2h.")]
 Age = Annotated[str | None, typer.Option(metavar="S", help="Ends, or gets a new sandbox, at this age.")]
 
@@ -69,7 +69,9 @@ def execute(
     name: Name,
     argv: Annotated[list[str], typer.Argument(metavar="-- ARGV...", help="Program and arguments; no shell.")],
     cwd: Annotated[str | None, typer.Option(metavar="DIR", help="Folder below /workspace.")] = None,
-    env: Annotated[list[str] | None, typer.Option(metavar="K=V", help="Environment of the command.")] = None,
+    env: Annotated[
+        list[str] | None, typer.Option(metavar="K=V", help="Environment of the command. May be repeated.")
+    ] = None,
     stdin: Annotated[str | None, typer.Option(metavar="FILE", help="Standard input; - passes ours on.")] = None,
     timeout: Annotated[str | None, typer.Option(metavar="S", help="Wall time of the run: 30, 30s, 5m.")] = None,
     json: Annotated[bool, typer.Option("--json", help="The Result as JSON in place of live output.")] = False,

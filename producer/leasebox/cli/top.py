@@ -74,12 +74,17 @@ def _watch(console: "Console", read: Read) -> NoReturn:
             while True:
                 live.update(screen(seen, console.height, fault), refresh=True)
                 time.sleep(PERIOD_S)
-                try:
-                    seen, fault = read(), ""
-                except BrokerUnavailable as exc:
-                    fault = exc.detail
+                seen, fault = _again(read, seen)
     except KeyboardInterrupt:
         raise typer.Exit(0) from None
+
+
+def _again(read: Read, before: Overview) -> tuple[Overview, str]:
+    """What is there now, or what was there and why nobody knows."""
+    try:
+        return read(), ""
+    except BrokerUnavailable as exc:
+        return before, exc.detail
 
 
 def _leave(number: int, _: object) -> NoReturn:

@@ -14,7 +14,7 @@ _GROUPS = {
     "Follow": ("logs", "status", "why", "result", "cancel", "jobs", "top"),
     "Work in a session": ("create", "destroy", "sessions", "files"),
     "See the installation": ("profiles", "nodes", "queues", "keys", "audit"),
-    "Set up": ("up", "down", "doctor", "config", "init", "version"),
+    "Set up": ("up", "down", "doctor", "config", "version"),
 }
 
 

@@ -10,8 +10,7 @@ from leasebox.config import ClientSettings
 from leasebox.contract.errors import ConfigError, InvalidSpec, LeaseboxError
 from leasebox.contract.spec import MAX_SPECS
 from leasebox.server.bodies import StrictRequest, StrictRoute, parse
-
-LINES = "application/x-ndjson"
+from leasebox.server.frames import LINES
 
 
 class BatchRequest(StrictRequest):

@@ -1,7 +1,6 @@
 """Routes of batches: submit many, look, follow, take the results, seal, cancel."""
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
@@ -19,8 +18,9 @@ from leasebox._stream import Pace
 from leasebox.contract.batches import BATCH_ID, MAX_NAME, BatchEvent, BatchInfo, ItemError, JobDone, event_json
 from leasebox.contract.errors import BrokerUnavailable, LeaseboxError
 from leasebox.contract.spec import CallbackUrl
-from leasebox.server.batch_bodies import LINES, BatchRoute, items_of
+from leasebox.server.batch_bodies import BatchRoute, items_of
 from leasebox.server.events import HEARTBEAT_S, RETRY_MS
+from leasebox.server.frames import LINES, SSE, frames, lines
 from leasebox.server.models import BODY, BatchAnswer, Documented, ItemProblem, QueuedItem, answer, problems
 from leasebox.server.service import Desk, ReadJobs, WriteJobs
 from leasebox.server.watch import SWEEP_S, Bell
@@ -30,7 +30,6 @@ Write = Callable[[Sequence[BatchEvent]], str]
 BatchId = Annotated[str, Path(description="Id of a batch.", pattern=BATCH_ID)]
 After = Annotated[str | None, Query(max_length=64, description="Id of the last event that was seen.")]
 LastEventId = Annotated[str | None, Header(max_length=64, description="As `after`, and before it.")]
-_SSE = "text/event-stream"
 _ITEMS = {"type": "array", "maxItems": 1000, "items": {"type": "object"}}
 _GIVEN = {
     "requestBody": {
@@ -43,7 +42,7 @@ _FRAME = 'id: 5-1\nevent: done\ndata: {"at": 1, "job": "...", "index": 0, "key":
 _STREAM: Documented = {
     200: {
         "description": "Until the batch is sealed and all its jobs have ended.",
-        "content": {_SSE: {"example": _FRAME}, LINES: {"schema": {"type": "string"}}},
+        "content": {SSE: {"example": _FRAME}, LINES: {"schema": {"type": "string"}}},
     },
     204: {"description": "`finished` was seen already: nothing follows, do not ask again."},
 }
@@ -129,7 +128,7 @@ async def take_results(
     accept: Annotated[str, Header()] = "",
 ) -> Response:
     """The Result of each job as it ends, as lines of JSON; or with the events, for `Accept: text/event-stream`."""
-    is_frames = _SSE in accept
+    is_frames = SSE in accept
     reader = BatchReader(batch, last_event_id or after, has_results=True)
     return await _streamed(desk, reader, _frames if is_frames else _result_lines)
 
@@ -165,7 +164,7 @@ async def _streamed(desk: Desk, reader: BatchReader, write: Write) -> Response:
         # The response outlives this block, and leaves the watch at its own end.
         body = _body(desk, reader, bell, first, write, stack.pop_all())
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(body, headers=headers, media_type=_SSE if write is _frames else LINES)
+    return StreamingResponse(body, headers=headers, media_type=SSE if write is _frames else LINES)
 
 
 async def _next(desk: Desk, reader: BatchReader) -> list[BatchEvent]:
@@ -202,16 +201,11 @@ async def _body(
 
 
 def _frames(found: Sequence[BatchEvent]) -> str:
-    return "".join(map(_frame, found)) if found else ": still here\n\n"
-
-
-def _frame(event: BatchEvent) -> str:
-    data = event_json(event)
-    return f"id: {data.pop('id')}\nevent: {event.type}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n"
+    return frames(map(event_json, found))
 
 
 def _event_lines(found: Sequence[BatchEvent]) -> str:
-    return "".join(json.dumps(event_json(event), ensure_ascii=False) + "\n" for event in found)
+    return lines(map(event_json, found))
 
 
 def _result_lines(found: Sequence[BatchEvent]) -> str:

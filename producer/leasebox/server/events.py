@@ -17,6 +17,7 @@ from leasebox._stream import START, Pace, checked_cursor
 from leasebox.contract.errors import BrokerUnavailable, InvalidSpec, LeaseboxError
 from leasebox.contract.events import Event
 from leasebox.server.feed import Told, Write
+from leasebox.server.frames import LINES, SSE, frames, lines
 from leasebox.server.models import Documented, JobId, problems
 from leasebox.server.problems import answer as refused
 from leasebox.server.problems import problem_of
@@ -28,15 +29,14 @@ router = APIRouter(tags=["jobs"])
 HEARTBEAT_S = 15.0
 """A silent stream says so often that it lives; below what proxies commonly take for dead."""
 RETRY_MS = 1000
-_SSE, _LINES = "text/event-stream", "application/x-ndjson"
 _MAX_SAID = 64 << 10
 _EVENTS: Documented = {
     200: {
         "description": "The events up to `finished`, each with its id as the cursor to go on from.",
         "content": {
             # Without a schema: OpenAPI 3.1 has none for the events of a stream, only for a text as a whole.
-            _SSE: {"example": 'id: 1-16\nevent: stdout\ndata: {"at": 1, "text": "a"}\n'},
-            _LINES: {"schema": {"type": "string"}},
+            SSE: {"example": 'id: 1-16\nevent: stdout\ndata: {"at": 1, "text": "a"}\n'},
+            LINES: {"schema": {"type": "string"}},
         },
     },
     204: {"description": "`finished` was seen already: nothing follows, do not ask again."},
@@ -102,7 +102,7 @@ async def follow_job(
     accept: Annotated[str, Header()] = "",
 ) -> Response:
     """What a job tells, live: Server-Sent Events, or lines of JSON for `Accept: application/x-ndjson`."""
-    is_lines = _LINES in accept
+    is_lines = LINES in accept
     async with AsyncExitStack() as stack:
         following = Following(desk, job, last_event_id or after)
         first = await following.begin(stack)
@@ -112,7 +112,7 @@ async def follow_job(
         # The response outlives this block, and leaves the watch at its own end.
         body = _body(following, first, write, stack.pop_all())
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(body, headers=headers, media_type=_LINES if is_lines else _SSE)
+    return StreamingResponse(body, headers=headers, media_type=LINES if is_lines else SSE)
 
 
 async def _body(following: Following, first: Told | None, write: Write, stack: AsyncExitStack) -> AsyncIterator[str]:
@@ -129,16 +129,11 @@ async def _body(following: Following, first: Told | None, write: Write, stack: A
 
 
 def _frames(found: Sequence[Event]) -> str:
-    return "".join(map(_frame, found)) if found else ": still here\n\n"
-
-
-def _frame(event: Event) -> str:
-    data = event_json(event)
-    return f"id: {data.pop('id')}\nevent: {event.type}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n"
+    return frames(map(event_json, found))
 
 
 def _lines(found: Sequence[Event]) -> str:
-    return "".join(json.dumps(event_json(event), ensure_ascii=False) + "\n" for event in found)
+    return lines(map(event_json, found))
 
 
 @router.websocket("/v1/jobs/{job}/ws")

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from leasebox import __version__, _access
-from leasebox._reads import NodeStatus
+from leasebox._overview import node_fields
 from leasebox.contract import CONTRACT_VERSION
 from leasebox.contract.errors import LeaseboxError, WrongState
 from leasebox.server.bodies import StrictRoute
@@ -53,12 +53,6 @@ async def list_nodes(desk: ReadJobs) -> Response:
 async def list_queues(desk: ReadJobs) -> Response:
     """How much waits in each class of jobs."""
     return JSONResponse([asdict(queue) for queue in await desk.run(desk.backend.queues())])
-
-
-def node_fields(node: NodeStatus) -> dict[str, object]:
-    """A node as `leasebox nodes --json` prints it."""
-    told = {"name": node.name, "state": node.state, "silent_s": node.silent_s, "heartbeat": node.heartbeat}
-    return {**told, **node.fields}
 
 
 @router.get("/v1/keys", response_model=list[KeyInfo], responses=problems(), tags=["keys"])

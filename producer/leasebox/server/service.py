@@ -16,11 +16,11 @@ from starlette.requests import HTTPConnection
 
 from leasebox import _access
 from leasebox._access import ApiKey
-from leasebox._carry import carry_out_async
 from leasebox._reads import Flow
 from leasebox._redis import AsyncRedisTransport
 from leasebox._redis_backend import RedisBackend
 from leasebox.config import ApiSettings
+from leasebox.contract.carry import carry_out_async
 from leasebox.contract.errors import BrokerUnavailable, ConfigError, Forbidden, Unauthorized
 from leasebox.contract.keys import Keys
 from leasebox.server import telling

@@ -13,7 +13,7 @@ import pytest
 
 from leasebox import Client, _rotation, _supervisor, errors
 from leasebox.config import ClientSettings
-from leasebox.embedded import Place, Stack
+from leasebox.embedded import Place, Stack, last_word
 
 WORKER = [sys.executable, str(Path(__file__).with_name("played_worker.py"))]
 pytestmark = pytest.mark.slow
@@ -185,3 +185,10 @@ def test_the_logs_of_a_stack_are_rotated_while_it_runs(home: ClientSettings, eve
         assert b"after\n" in stack.place.log.read_bytes()
     finally:
         stack.stop()
+
+
+def test_the_last_word_of_a_log_is_told_without_who_said_it(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("before\nleasebox: Valkey is missing (install it)\n\n")
+
+    assert last_word(log) == "Valkey is missing (install it)"

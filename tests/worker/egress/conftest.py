@@ -26,6 +26,7 @@ from leasebox_worker.drivers.docker import DockerDriver
 from leasebox_worker.egress.caps import Caps
 from leasebox_worker.egress.proxy import Egress
 from leasebox_worker.egress.ways import STREAM_BYTES, Streams, Ways
+from leasebox_worker.engine.sandboxes import Placement
 
 PUBLIC = "93.184.215.14"
 NAMES = ("allowed.test", "sub.allowed.test", "other.test", "inside.test", "loop.test", "mapped.test", "mixed.test")
@@ -176,6 +177,14 @@ def agent_dir() -> Iterator[Path]:
     root.chmod(0o755)
     yield install(root, None)
     shutil.rmtree(root)
+
+
+@pytest.fixture
+def placement(agent_dir: Path, egress: Egress) -> Placement:
+    """Where sandboxes with a network are made."""
+    return Placement(
+        incarnation="i", agent_dir=agent_dir, dead_man_s=60.0, agent_exit_s=120.0, ready_within_s=30.0, egress=egress
+    )
 
 
 @pytest.fixture(scope="session", params=["docker", "bubblewrap", "bubblewrap-rootless"])

@@ -43,17 +43,9 @@ except OSError as exc:
 
 @pytest.fixture
 def deps(
-    worker_node: Any, driver: Driver, agent_dir: Path, egress: Egress, run_id: str, tmp_path: Path
+    worker_node: Any, driver: Driver, placement: Placement, egress: Egress, run_id: str, tmp_path: Path
 ) -> Iterator[Deps]:
     (tmp_path / "API_TOKEN").write_text(f"{SECRET}\n")
-    placement = Placement(
-        incarnation="i",
-        agent_dir=agent_dir,
-        dead_man_s=60.0,
-        agent_exit_s=120.0,
-        ready_within_s=30.0,
-        egress=egress,
-    )
     sandboxes = Sandboxes(driver, placement, bound=2)
     yield Deps(
         worker_node.tracker, sandboxes, PROFILES, cancel_grace_s=0.2, secrets=SecretStore(tmp_path), egress=egress

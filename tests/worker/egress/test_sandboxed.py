@@ -24,16 +24,8 @@ PROGRAMS = Path(__file__).with_name("programs")
 
 
 @pytest.fixture
-def sandbox(driver: Driver, agent_dir: Path, egress: Egress, egress_root: Path, run_id: str) -> Iterator[Sandbox]:
+def sandbox(driver: Driver, placement: Placement, egress_root: Path, run_id: str) -> Iterator[Sandbox]:
     """One whose profile has a network."""
-    placement = Placement(
-        incarnation="i",
-        agent_dir=agent_dir,
-        dead_man_s=60.0,
-        agent_exit_s=120.0,
-        ready_within_s=30.0,
-        egress=egress,
-    )
     sandboxes = Sandboxes(driver, placement, bound=1)
     place = sandboxes.reserve()
     assert place

@@ -1,4 +1,4 @@
-"""How much network does one job get? Bounds as data, and a token bucket."""
+"""How much network does one job get? Bounds as data."""
 
 from dataclasses import dataclass
 
@@ -28,26 +28,3 @@ class Caps:
     reach_within_s: float = 10.0
     logged_refusals: int = 1000
     audited_refusals: int = 100
-
-
-class TokenBucket:
-    """An average rate with bursts; tells the taker how long to wait instead of waiting itself."""
-
-    def __init__(self, rate: float, burst: float, now: float) -> None:
-        """Full at first.
-
-        Args:
-            rate: Tokens a second.
-            burst: The most that it holds.
-            now: Any clock in seconds, the same in every call.
-        """
-        self._rate = rate
-        self._burst = burst
-        self._level = burst
-        self._at = now
-
-    def take(self, amount: float, now: float) -> float:
-        """Take tokens, also those that are not there yet; seconds to wait before going on."""
-        self._level = min(self._burst, self._level + (now - self._at) * self._rate) - amount
-        self._at = now
-        return max(0.0, -self._level / self._rate)

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import structlog
 
-from leasebox_worker.egress.caps import Caps, TokenBucket
+from leasebox_worker.egress.caps import Caps
 from leasebox_worker.egress.refusal import Refusal, RefusedError, answer
 from leasebox_worker.egress.tunnel import Tunnel
 from leasebox_worker.egress.ways import STREAM_BYTES, Ways
 from leasebox_worker.telemetry.audit import AuditLog
+from leasebox_worker.token_bucket import TokenBucket
 
 log = structlog.get_logger()
 

@@ -8,7 +8,7 @@ The agent stops reading a job whose output is not taken, so a slow reader slows 
 import threading
 import time
 
-from leasebox_worker.egress.caps import TokenBucket
+from leasebox_worker.token_bucket import TokenBucket
 
 BURST_BYTES = 8 << 20
 BYTES_PER_S = 16 << 20

@@ -8,6 +8,7 @@ import redis
 import structlog
 
 from leasebox.contract.audit import MAX_BATCH, START, Backlog, Door, Head, Record, Signer
+from leasebox.contract.carry import carry_out
 from leasebox.contract.keys import Keys
 from leasebox.contract.scripts import Runner, audit
 
@@ -73,10 +74,5 @@ def write(runner: Runner, keys: Keys, signer: Signer, records: Sequence[Record],
     """
     for place in range(0, len(records), MAX_BATCH):
         flow = audit.written(keys, signer, records[place : place + MAX_BATCH], head)
-        answer: audit.AppendAnswer | None = None
-        try:
-            while True:
-                answer = runner.run(next(flow) if answer is None else flow.send(answer))
-        except StopIteration as end:
-            head = end.value
+        head = carry_out(flow, runner.run)
     return head

@@ -19,7 +19,7 @@ _PARTS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("bind", "start", "feed", "taken", "touch", "pool_push", "pool_drop", "publish"), ("prelude",)),
     **dict.fromkeys(("erase", "key_create", "key_rotate", "key_revoke"), ("prelude",)),
     **dict.fromkeys(("measure", "measured", "audit", "webhook_replay", "webhook_test"), ("prelude",)),
-    **dict.fromkeys(("why", "overview", "census"), ("prelude",)),
+    **dict.fromkeys(("why", "overview", "census"), ("prelude", "shown")),
     **dict.fromkeys(("webhook_claim", "webhook_settle"), ("prelude", "outbox")),
 }
 

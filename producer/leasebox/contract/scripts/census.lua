@@ -30,7 +30,6 @@ local function longest_wait(queue)
   return longest
 end
 
-local function text(value) return value or '' end
 local function exact(value) return string.format('%.6f', value) end
 
 local classes = {}
@@ -40,22 +39,22 @@ for class in string.gmatch(ARGV[3], '[^,]+') do
   local queues = {shared}
   for _, node in ipairs(nodes) do queues[#queues + 1] = K.node_class .. node .. K.dot .. class end
   for _, queue in ipairs(queues) do
-    messages = messages + call('LLEN', queue)
-    lines = lines + call('ZCARD', K.queue .. queue .. K.waiting)
+    local told, waiting = depth(queue)
+    messages, lines = messages + told, lines + waiting
     wait_s = math.max(wait_s, longest_wait(queue))
   end
-  classes[#classes + 1] = {class, call('SCARD', K.queue .. shared .. K.queued), messages, lines, exact(wait_s)}
+  classes[#classes + 1] = {class, queued(shared), messages, lines, exact(wait_s)}
 end
 
 local reports = {}
 for _, node in ipairs(nodes) do
   local key, pools = K.node .. node, {}
-  local told = call('HMGET', key, 'seen_at', 'dead', 'draining', 'slots', 'busy', 'paused', 'incarnation')
+  local told = shown(key, OF_NODE)
   for _, pool in ipairs(call('SMEMBERS', key .. K.pools)) do
     pools[#pools + 1], pools[#pools + 2] = pool, call('LLEN', key .. K.pool .. pool)
   end
   reports[#reports + 1] = {
-    node, text(told[1]), text(told[2]), text(told[3]), text(told[4]), text(told[5]), text(told[6]),
+    node, told.seen_at or '', told.dead or '', told.draining or '', told.slots or '', told.busy or '', told.paused or '',
     call('ZCARD', key .. K.claims), call('ZCOUNT', key .. K.claims, '-inf', now), call('SCARD', key .. K.sessions), pools,
   }
 end

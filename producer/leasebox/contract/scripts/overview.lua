@@ -5,19 +5,7 @@
 -- answer  found json {now, queues, max_jobs, nodes, jobs, sessions, live}; `live` counts also sessions beyond the bound
 -- caller  client, each second while somebody looks
 
-local function shown(key, fields)
-  local values, found = call('HMGET', key, unpack(fields)), {}
-  for i = 1, #fields do
-    if given(values[i]) then found[fields[i]] = values[i] end
-  end
-  return found
-end
-
-local OF_JOB = {
-  'state', 'outcome', 'queue', 'session', 'node', 'runs', 'submitted_at', 'started_at', 'finished_at',
-  'cancel_requested', 'profile', 'language', 'priority', 'kind',
-}
-local OF_NODE = {'driver', 'slots', 'busy', 'draining', 'paused', 'dead', 'seen_at'}
+local FIELDS = with(OF_JOB, {'submitted_at', 'finished_at', 'language', 'kind'})
 local OF_SESSION = {
   'state', 'profile', 'node', 'generation', 'created_at', 'used_at', 'age_from', 'idle_timeout_s', 'max_age_s',
   'executions', 'last_exit_code', 'close_reason', 'closed_at', 'lost_reason',
@@ -27,10 +15,8 @@ local found = {now = NOW, queues = {}, nodes = {}, jobs = {}, sessions = {}, liv
 found.max_jobs = call('HGET', K.settings, 'queue_max_jobs') or nil
 for i = 5, #ARGV do
   local name = K.class .. ARGV[i]
-  found.queues[#found.queues + 1] = {
-    name = name, queued = call('SCARD', K.queue .. name .. K.queued), messages = call('LLEN', name),
-    waiting = call('ZCARD', K.queue .. name .. K.waiting),
-  }
+  local messages, waiting = depth(name)
+  found.queues[#found.queues + 1] = {name = name, queued = queued(name), messages = messages, waiting = waiting}
 end
 local nodes = call('ZRANGE', K.nodes, 0, -1, 'WITHSCORES')
 for i = 1, #nodes, 2 do
@@ -39,7 +25,7 @@ for i = 1, #nodes, 2 do
   found.nodes[#found.nodes + 1] = node
 end
 for _, id in ipairs(call('ZREVRANGE', KEYS[1], 0, num(ARGV[3]) - 1)) do
-  local job = shown(K.job .. id, OF_JOB)
+  local job = shown(K.job .. id, FIELDS)
   job.id = id
   if job.state then found.jobs[#found.jobs + 1] = job end
 end

@@ -6,19 +6,9 @@
 --         is_served, kept, nodes}; all but the first four only of a queued job
 -- caller  client
 
-local function shown(key, fields)
-  local values, found = call('HMGET', key, unpack(fields)), {}
-  for i = 1, #fields do
-    if given(values[i]) then found[fields[i]] = values[i] end
-  end
-  return found
-end
-
-local OF_JOB = {
-  'state', 'session', 'queue', 'node', 'runs', 'starts', 'not_before', 'parked', 'tenant', 'expires_at', 'outcome',
-  'claimed_at', 'started_at', 'cancel_requested', 'profile', 'priority', 'stdin_open', 'stdin_eof',
-}
-local OF_NODE = {'driver', 'slots', 'busy', 'draining', 'paused', 'dead', 'seen_at'}
+local FIELDS = with(OF_JOB, {
+  'starts', 'not_before', 'parked', 'tenant', 'expires_at', 'claimed_at', 'stdin_open', 'stdin_eof',
+})
 
 -- The newest event and its JSON, where it is one that says what a job waits for.
 local function newest(id)
@@ -38,7 +28,7 @@ end
 
 local j = load_job(ARGV[2])
 if not j.state or j.tenant ~= ARGV[3] then return {'gone'} end
-local found = {now = NOW, job = shown(j.key, OF_JOB), newest = newest(j.id)}
+local found = {now = NOW, job = shown(j.key, FIELDS), newest = newest(j.id)}
 found.input_waits = j.stdin_open == '1' and call('XLEN', j.key .. K.stdin) or nil
 if j.state ~= 'queued' then return {'found', cjson.encode(found)} end
 
@@ -49,7 +39,7 @@ if line.is_session then
   found.place = call('LPOS', line.pending, j.id) or 0
 end
 if head.id ~= j.id then
-  found.head = {id = head.id, job = shown(head.key, OF_JOB), newest = newest(head.id)}
+  found.head = {id = head.id, job = shown(head.key, FIELDS), newest = newest(head.id)}
 end
 found.rank = call('ZRANK', K.queue .. (head.queue or '') .. K.waiting, line.id) or 0
 local running = limits_of(j.tenant).running

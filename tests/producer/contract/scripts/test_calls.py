@@ -13,7 +13,7 @@ from leasebox.contract.scripts import AsyncRunner, Call, Runner, answers, client
 from leasebox.contract.scripts.call import text
 
 FOLDER = files("leasebox.contract.scripts")
-PARTS = {"prelude", "ending", "output", "quota", "outbox"}
+PARTS = {"prelude", "ending", "output", "quota", "outbox", "shown"}
 SCRIPTS = sorted(path.name.removesuffix(".lua") for path in FOLDER.iterdir() if path.name.endswith(".lua"))
 LOOKS = {"why", "overview", "census"}
 MAY_EXCEED = set(SCRIPTS) - PARTS - LOOKS - {"submit", "open", "open_batch", "feed", "emit", "webhook_test"}

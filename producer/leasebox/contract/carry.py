@@ -1,4 +1,4 @@
-"""Who carries a flow out? Whoever can do its steps.
+"""Who carries a flow of requests or calls out? Whoever can do its steps.
 
 An outage, or a file that changed while it was sent, is thrown into the flow, so that it may cope.
 """

@@ -1,6 +1,6 @@
 """How fast may a job go? The token bucket by its clock."""
 
-from leasebox_worker.egress.caps import TokenBucket
+from leasebox_worker.token_bucket import TokenBucket
 
 
 def test_a_burst_is_free_and_the_rest_waits_its_turn() -> None:
