@@ -2,7 +2,7 @@
 
 An image carries the digest of its recipe as a label; it is rebuilt only when that changes. One that stands on another
 image of ours says so in its Dockerfile (`ARG BASE=leasebox/python`) and changes with that one.
-On the command line: `python -m leasebox_images.build`.
+On the command line: `leasebox-worker images`.
 """
 
 import argparse
@@ -196,7 +196,7 @@ def image_names() -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """`build [NAME...]`, `list`, `check [NAME...]`; `check` answers 1 when something is missing or stale."""
-    parser = argparse.ArgumentParser(prog="leasebox_images.build")
+    parser = argparse.ArgumentParser(prog="leasebox-worker images")
     parser.add_argument("verb", choices=("build", "list", "check"))
     parser.add_argument("names", nargs="*")
     parser.add_argument("--base", help="image to build on")

@@ -57,7 +57,7 @@ def _lacks_keys(settings: ApiSettings) -> bool:
 
 
 def main() -> int:
-    """Serve until SIGTERM; 78 where starting again cannot help."""
+    """Serve until SIGTERM or SIGINT; 78 where starting again cannot help."""
     try:
         settings = load_api()
         with heard(settings, "leasebox-api", socket.gethostname(), is_traced=traces_wanted()):
@@ -78,7 +78,7 @@ def _collect_seldom() -> None:
 
 
 def serve(settings: ApiSettings, app: FastAPI) -> int:
-    """Serve an application until SIGTERM; gives the exit status.
+    """Serve an application until SIGTERM or SIGINT; gives the exit status.
 
     Raises:
         ConfigError: As `check`.
@@ -103,7 +103,8 @@ def serve(settings: ApiSettings, app: FastAPI) -> int:
     # It says again, without the request's ids, what `Gate` has said.
     logging.getLogger("uvicorn.error").addFilter(lambda line: not line.getMessage().startswith(_SAID))
     # uvicorn raises it once more when all is over, and the last spans and reports would not be sent.
-    signal.signal(signal.SIGTERM, lambda *_: None)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
     _collect_seldom()
     asyncio.run(server.serve())
     return 0 if server.started else 1

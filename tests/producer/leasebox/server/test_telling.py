@@ -41,7 +41,7 @@ def ask() -> None:
                 threading.Event().wait(0.02)
         for method, path, body in json.loads(sys.argv[2]):
             http.request(method, path, json=body, headers={"X-Request-Id": "r-1", **json.loads(sys.argv[3])})
-    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.Signals[sys.argv[4]])
 
 
 with heard(settings, "leasebox-api", "here", is_traced=False):
@@ -55,14 +55,26 @@ def lines(settings: ClientSettings) -> Any:
     """What an API of its own tells of some requests."""
 
     def _asked(
-        *requests: tuple[str, str, object], headers: Mapping[str, str] | None = None, **more: str
+        *requests: tuple[str, str, object],
+        headers: Mapping[str, str] | None = None,
+        end_by: str = "SIGTERM",
+        **more: str,
     ) -> list[dict[str, Any]]:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         given = {"url": settings.url, "prefix": settings.prefix, "home": str(settings.home), "api_port": port, **more}
-        command = [sys.executable, "-c", ASK, json.dumps(given), json.dumps(requests), json.dumps(headers or {})]
+        command = [
+            sys.executable,
+            "-c",
+            ASK,
+            json.dumps(given),
+            json.dumps(requests),
+            json.dumps(headers or {}),
+            end_by,
+        ]
         ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=90)
+        assert "Traceback" not in ran.stderr
         return [json.loads(line) for line in ran.stdout.splitlines()]
 
     return _asked
@@ -140,3 +152,10 @@ def test_a_request_is_one_span_also_in_an_application_that_traces(settings: Clie
 
     assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout) == ["GET /version"]
+
+
+@pytest.mark.slow
+def test_a_terminal_ends_it_as_quietly_as_the_system_does(lines: Any) -> None:
+    told = lines(("GET", "/v1/jobs/none", None), end_by="SIGINT")
+
+    assert "request_answered" in [line["event"] for line in told]
