@@ -64,13 +64,13 @@ class Topology:
             source = compose.ROOT / name
             (shutil.copytree if source.is_dir() else shutil.copy)(source, context / name)
         wheels = context / "ops" / "docker" / "wheels"
-        wanted = [".[server,worker]", "flower>=2.2,<3", "celery[redis]>=5.7,<6", "hatchling", ASYNC_TIMEOUT]
+        wanted = [".[server,worker,otel]", "flower>=2.2,<3", "celery[redis]>=5.7,<6", "hatchling", ASYNC_TIMEOUT]
         run([shutil.which("pip") or "pip", "wheel", "--quiet", f"--wheel-dir={wheels}", *wanted], cwd=compose.ROOT)
         arguments = {"BASE": "leasebox/python", "PIP_ARGS": "--no-index --find-links /src/ops/docker/wheels"}
         given = [f"--build-arg={name}={value}" for name, value in arguments.items()]
         for role in BUILT:
             recipe = context / self.config["services"][role]["build"]["dockerfile"]
-            command = ["build", "--quiet", f"--file={recipe}", *given]
+            command = ["build", "--quiet", "--force-rm", f"--file={recipe}", *given]
             # Named, so that it can be taken away: else each build would leave it behind without a name.
             self.docker(*command, "--target=build", f"--tag=leasebox/{role}-build:{self.tag}", str(context))
             self.docker(*command, f"--tag=leasebox/{role}:{self.tag}", str(context))
