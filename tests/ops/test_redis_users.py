@@ -21,13 +21,13 @@ from leasebox.contract import keys
 from leasebox.contract.errors import ConfigError
 from leasebox.contract.keys import Keys
 
-EXAMPLE = OPS / "redis" / "users.acl.example"
+RULES = OPS / "redis" / "users.acl.in"
 ROLES = ("client", "api", "worker", "flower", "monitor", "backup", "operator")
 
 
 def users(folder: Path) -> Path:
     """The file as an operator fills it in; the password of each role is its name."""
-    text = EXAMPLE.read_text()
+    text = RULES.read_text()
     for role in ROLES:
         text = text.replace(f"#@{role}@", f"#{sha256(role.encode()).hexdigest()}")
     (folder / "users.acl").write_text(text)
@@ -165,6 +165,14 @@ def test_one_role_copies_everything_and_reads_nothing(admin: redis_py.Redis) -> 
     assert may(admin, "monitor", "INFO", "all")
 
 
+def test_who_has_no_password_may_ask_for_a_sign_of_life_alone(socket: Path, admin: redis_py.Redis) -> None:
+    with redis_py.Redis(unix_socket_path=str(socket), username="health", password="none") as health:
+        assert health.ping()
+    assert re.findall(r"^user (\w+) on nopass", RULES.read_text(), re.MULTILINE) == ["health"]
+    asked = [*FORBIDDEN, "GET lb:nodes", "INFO", "DBSIZE", "SUBSCRIBE lb:bell", "PUBLISH lb:bell 1", "CLIENT ID"]
+    assert not [line for line in asked if may(admin, "health", *line.split())]
+
+
 def test_nobody_comes_in_without_a_name_or_with_another_password(socket: Path) -> None:
     with redis_py.Redis(unix_socket_path=str(socket)) as nameless, pytest.raises(redis_py.AuthenticationError):
         nameless.ping()
@@ -197,7 +205,8 @@ def test_each_role_has_what_it_needs(home: Path, bwrap, eventually) -> None:
                         use(remote)
                 assert leasebox(url(socket, "api"), "audit", "verify").returncode == 0
                 assert leasebox(url(socket, "api"), "keys", "list").returncode == 0
-                look_as_flower(url(socket, "flower"), eventually)
+                with Client(url(socket, "client")) as client:
+                    look_as_flower(url(socket, "flower"), client, eventually)
             with as_role(socket, "monitor") as monitor:
                 assert monitor.info("memory")["used_memory"]
             told = run(BACKUP, home / "b.rdb", LEASEBOX_URL=url(socket, "backup"))
@@ -232,10 +241,19 @@ def use(client: Client) -> None:
     assert isinstance(client.sessions(), list)
 
 
-def look_as_flower(url: str, eventually) -> None:
+def look_as_flower(url: str, client: Client, eventually) -> None:
     """What Flower does: it asks workers who they are, turns events on, and listens to them."""
     app = Celery(broker=url, broker_transport_options={"ack_emulation": False})
     eventually(lambda: list(app.control.inspect(timeout=5).active_queues() or []) == ["celery@n"], within_s=60)
-    assert app.control.enable_events(reply=True, timeout=5)
-    with app.connection() as connection, suppress(TimeoutError):
-        app.events.Receiver(connection, handlers={"*": print}).capture(limit=None, timeout=1)
+    assert app.control.enable_events(reply=True, timeout=5) == [{"celery@n": {"ok": "jobs are told of"}}]
+    seen: set[str] = set()
+    with app.connection() as connection:
+        listener = app.events.Receiver(connection, handlers={"*": lambda event: seen.add(event["type"])})
+
+        def is_told() -> bool:
+            client.submit("1")
+            with suppress(TimeoutError):
+                listener.capture(limit=None, timeout=1)
+            return {"worker-heartbeat", "task-succeeded"} <= seen
+
+        eventually(is_told, within_s=60)
