@@ -104,7 +104,7 @@ JOBS = (
 )  # fmt: skip
 OF_WORKERS = (K.tenants(), K.settings(), K.installation())
 OF_NODES = (K.telling(),)
-OF_KEYS = (K.api_key("1"), K.api_keys(), f"{K.requests()}/1")
+OF_KEYS = (K.api_key("1"), K.api_keys(), f"{K.requests()}:{{LIMITER/key 1/6000/1/minute}}/-1")
 OF_AUDIT = (K.audit(), K.audit_head())
 OF_CELERY = ("_kombu.binding.leasebox.default", "celery@n.celery.pidbox")
 STRANGERS = ("another-application", "lb2:job:1", "celery")
@@ -199,7 +199,7 @@ def test_each_role_has_what_it_needs(home: Path, bwrap, eventually) -> None:
             with Client(url(socket, "client")) as client:
                 use(client)
                 live = Live(url(socket, "api"), home, "bubblewrap", 0, home / "n.log")
-                with api_process(live, **SECRETS) as (address, _):
+                with api_process(live, **SECRETS, LEASEBOX_API_REQUESTS_PER_MINUTE="6000") as (address, _):
                     made = leasebox(url(socket, "api"), "keys", "create", "--tenant", "acme", "--scope", "admin")
                     with Client(address, api_key=json.loads(made.stdout)["key"]) as remote:
                         use(remote)
