@@ -28,4 +28,5 @@ for user in api worker flower operator; do
   hash=$(printf %s "$password" | sha256sum | cut -d ' ' -f 1)
   users=$(printf '%s\n' "$users" | sed "s|#@$user@|#$hash|")
 done
-printf '%s\n' "$users" >"$folder/redis-users.acl"
+# Roles that nothing here has stay out: without a password their lines would keep the server from starting.
+printf '%s\n' "$users" | grep -v '#@' >"$folder/redis-users.acl"

@@ -28,10 +28,26 @@ JOB_FIELDS = (
 
 @dataclass(frozen=True, slots=True)
 class Query(Generic[A]):
-    """Commands that are sent in one trip, and what their replies mean."""
+    """Commands that are sent in one trip, and what their replies mean.
+
+    Attributes:
+        takes_refusals: Whether `parse` copes with an error in the place of a reply; else the first one is raised.
+    """
 
     commands: tuple[tuple[Argument, ...], ...]
     parse: Callable[[list[Any]], A]
+    takes_refusals: bool = False
+
+    def meaning(self, replies: list[Any]) -> A:
+        """What the replies to all its commands mean.
+
+        Raises:
+            redis.RedisError: A command was refused, and that is no answer here.
+        """
+        refused = None if self.takes_refusals else next((r for r in replies if isinstance(r, Exception)), None)
+        if refused is not None:
+            raise refused
+        return self.parse(replies)
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,7 +351,7 @@ def server_facts() -> Query[ServerFacts]:
             max_clients=int(get.get("maxclients") or 0),
         )
 
-    return Query((("INFO",), ("CONFIG", "GET", "appendfsync")), _parse)
+    return Query((("INFO",), ("CONFIG", "GET", "appendfsync")), _parse, takes_refusals=True)
 
 
 def clock() -> Query[float]:

@@ -200,7 +200,7 @@ class RedisTransport:
             pipeline = self._redis.pipeline(transaction=False)
             for command in step.commands:
                 pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
-            return step.parse(pipeline.execute(raise_on_error=False))
+            return step.meaning(pipeline.execute(raise_on_error=False))
 
     def close(self) -> None:
         """Close all connections."""
@@ -254,7 +254,7 @@ class AsyncRedisTransport:
             pipeline = self._redis.pipeline(transaction=False)
             for command in step.commands:
                 pipeline.execute_command(*command)
-            return step.parse(await pipeline.execute(raise_on_error=False))
+            return step.meaning(await pipeline.execute(raise_on_error=False))
 
     async def heard(self, channel: str) -> AsyncIterator[str | None]:
         """What is published on a channel, over a connection of its own; None whenever that connection is new.

@@ -19,14 +19,21 @@ _OF_COMPOSE = {"profiles", "depends_on", "build", "networks", "volumes", "secret
 
 
 def load(environment: Mapping[str, str]) -> dict[str, Any]:
-    """The file, with its variables filled in."""
+    """The file, with its variables filled in, and those that it hands on."""
     text = _VARIABLE.sub(lambda found: environment.get(found[1]) or found[2] or "", FILE.read_text())
     loaded: dict[str, Any] = yaml.safe_load(text)
+    for service in loaded["services"].values():
+        given = service.get("environment", {})
+        given.update({name: environment.get(name) for name, value in given.items() if value is None})
     return loaded
 
 
-def run_arguments(project: str, name: str, config: Mapping[str, Any], secrets: Path) -> list[str]:
-    """What comes behind `docker run` for a service; its first network's name is `<project>-<network>`."""
+def run_arguments(project: str, name: str, config: Mapping[str, Any], root: Path, secrets: Path) -> list[str]:
+    """What comes behind `docker run` for a service; its first network's name is `<project>-<network>`.
+
+    Args:
+        root: The folder in which compose.yaml would stand.
+    """
     service = config["services"][name]
     flags = ["--detach", "--name", f"{project}-{name}", "--network", f"{project}-{service['networks'][0]}"]
     flags += ["--network-alias", name]
@@ -34,16 +41,16 @@ def run_arguments(project: str, name: str, config: Mapping[str, Any], secrets: P
         if field not in _OF_COMPOSE | {"image", "command"}:
             assert field in _FLAGS, f"compose.yaml has {field}, which no test starts"
             flags += _FLAGS[field](value)
-    flags += [f"--volume={_source(project, item)}" for item in service.get("volumes", [])]
+    flags += [f"--volume={_source(project, root, item)}" for item in service.get("volumes", [])]
     flags += [f"--volume={secrets / item}:/run/secrets/{item}:ro" for item in service.get("secrets", [])]
     return [*flags, service["image"], *map(str, service.get("command", []))]
 
 
-def _source(project: str, volume: str) -> str:
-    """A path of the repository as it is here; a named volume under the project's name."""
+def _source(project: str, root: Path, volume: str) -> str:
+    """A path of the repository as it is there; a named volume under the project's name."""
     source, _, target = volume.partition(":")
     if source.startswith("./"):
-        return f"{ROOT / source}:{target}"
+        return f"{root / source}:{target}"
     return volume if source.startswith("/") else f"{project}-{volume}"
 
 

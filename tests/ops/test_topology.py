@@ -1,10 +1,8 @@
 """Does the system of compose.yaml run as it stands there, and go without a trace?"""
 
 import json
-import shutil
-import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -12,11 +10,17 @@ from typing import Any
 import httpx2
 import pytest
 from tests.conftest import DockerEngine, Eventually
-from tests.ops import compose
-from tests.ops.topology import OF_A_REGISTRY, ROLES, WITHIN_S, Topology, free_port, wait_until_healthy
+from tests.ops.topology import OF_A_REGISTRY, ROLES, WITHIN_S, Topology, wait_until_healthy
 
 from leasebox.client import Client
 
+CODE = "print(6 * int(input())); raise SystemExit(3)  # word-of-the-code"
+JOB_ID = "leasebox.job.id"
+WATCHED = ("leasebox-api", "leasebox-exporter", "leasebox-worker")
+TRACE = {
+    ("leasebox-api", "POST /v1/jobs"),
+    *(("leasebox-worker", f"leasebox.{name}") for name in ("queue", "job", "lease", "start", "run", "settle")),
+}
 pytestmark = [pytest.mark.long, pytest.mark.docker, pytest.mark.timeout(900)]
 
 
@@ -35,6 +39,8 @@ def topology(docker_engine: DockerEngine, python_image: str) -> Iterator[Topolog
         wait_until_healthy(made, "redis")
         created = made.run_once("api", "leasebox", "keys", "create", "--tenant", "acme")
         made.key = json.loads(created)["key"]
+        made.tell_prometheus()
+        made.collect()
         for name in made.config["services"].keys() - OF_A_REGISTRY - {"redis"}:
             made.start(name)
         for name in made.config["services"].keys() - OF_A_REGISTRY:
@@ -50,35 +56,6 @@ def client(topology: Topology) -> Iterator[Client]:
         yield client
 
 
-def _flower(topology: Topology, path: str) -> httpx2.Response:
-    account = (topology.secrets / "flower-account").read_text().strip().split(":")
-    return httpx2.get(f"http://127.0.0.1:{topology.flower_port}{path}", auth=(account[0], account[1]))
-
-
-def test_a_job_comes_in_by_the_api_and_shows_in_flower_and_in_the_metrics(
-    topology: Topology, client: Client, eventually: Eventually
-) -> None:
-    job = client.submit("print(6 * int(input()))  # word-of-the-code", session="s", stdin_open=True)
-
-    def shown(state: str) -> dict[str, Any] | None:
-        answer = _flower(topology, f"/api/task/info/{job.id}")
-        return answer.json() if answer.status_code == 200 and answer.json()["state"] == state else None
-
-    # Flower asks for events within five seconds, and then shows what runs already.
-    eventually(lambda: shown("STARTED"), WITHIN_S)
-    job.write_stdin("7\n")
-    result = job.result(timeout_s=WITHIN_S)
-
-    assert (result.outcome, result.stdout, result.driver) == ("ok", "42\n", "docker")
-    found = eventually(lambda: shown("SUCCESS"), WITHIN_S)
-    assert (found["result"], found["worker"], found["kwargs"]) == ("ok", "celery@worker", "tenant=acme session=s")
-    assert 'leasebox_jobs_total{outcome="ok"} 1.0' in topology.reach("worker", 8709, "/metrics")
-    seen = _flower(topology, "/api/tasks").text + _flower(topology, "/api/workers?refresh=1").text
-    assert "word-of-the-code" not in seen
-    passwords = [(topology.secrets / f"redis-url-{role}").read_text().split(":")[2].split("@")[0] for role in ROLES]
-    assert not [password for password in passwords if password in seen]
-
-
 def test_the_api_wants_a_key_and_reaches_others_by_this_host_alone(topology: Topology, client: Client) -> None:
     url = f"http://127.0.0.1:{topology.api_port}"
 
@@ -86,44 +63,6 @@ def test_the_api_wants_a_key_and_reaches_others_by_this_host_alone(topology: Top
     assert client.nodes()[0].name == "worker"
     published = topology.docker("port", f"{topology.project}-api")
     assert published.strip() == f"8707/tcp -> 127.0.0.1:{topology.api_port}"
-
-
-@pytest.fixture
-def prometheus(topology: Topology, program: Callable[[str, str], Path], tmp_path: Path) -> Iterator[str]:
-    """Debian's Prometheus with our configuration, in place of the image's, on this host; its address."""
-    served = program("prometheus", "prometheus")
-    shutil.copytree(compose.ROOT / "ops" / "prometheus", tmp_path / "p")
-    for file in (tmp_path / "p" / "targets").glob("*.yml"):
-        text = file.read_text().replace(f"{file.stem}:", f"{topology.address(file.stem)}:")
-        file.write_text(text)
-    settings = tmp_path / "p" / "prometheus.yml"
-    with_key = settings.read_text().replace("# authorization: {", "authorization: {").replace("15s", "1s")
-    settings.write_text(with_key)
-    (tmp_path / "p" / "leasebox-key").write_text(topology.key)
-    address = f"127.0.0.1:{free_port()}"
-    flags = [f"--config.file={settings}", f"--storage.tsdb.path={tmp_path / 'data'}", f"--web.listen-address={address}"]
-    with (tmp_path / "log").open("wb") as log:
-        child = subprocess.Popen([served, *flags], stdout=log, stderr=log)
-    yield f"http://{address}/api/v1/query"
-    child.terminate()
-    child.wait(30)
-
-
-def test_prometheus_reaches_all_that_tells_it_something(
-    topology: Topology, client: Client, prometheus: str, eventually: Eventually
-) -> None:
-    client.run("print(1)", wait_s=WITHIN_S)
-
-    def value(query: str) -> list[Any]:
-        try:
-            found = httpx2.get(prometheus, params={"query": query}).json()["data"]["result"]
-        except httpx2.TransportError:
-            return []
-        return sorted((series["metric"].get("job"), series["value"][1]) for series in found)
-
-    jobs = ("leasebox-api", "leasebox-exporter", "leasebox-worker")
-    eventually(lambda: value("up") == [(job, "1") for job in jobs], WITHIN_S)
-    eventually(lambda: value('leasebox_jobs_total{outcome="ok",job="leasebox-worker"} > 0'), WITHIN_S)
 
 
 def test_a_worker_that_was_killed_takes_its_sessions_over_when_it_starts_again(
@@ -142,7 +81,8 @@ def test_a_worker_that_was_killed_takes_its_sessions_over_when_it_starts_again(
 def test_redis_gives_each_role_what_it_needs_and_no_more(topology: Topology, client: Client) -> None:
     result = client.run("print(1)", wait_s=WITHIN_S)
 
-    assert topology.redis("ACL", "LOG").strip() == ""
+    refused = topology.redis("ACL", "LOG").strip()
+    assert not refused, refused
     for command in (("GET", f"celery-task-meta-{result.job}"), ("HGETALL", f"lb:job:{result.job}"), ("FLUSHALL",)):
         assert "NOPERM" in topology.redis(*command, role="flower")
     for role in ("api", "worker"):
@@ -160,13 +100,67 @@ def test_redis_gives_each_role_what_it_needs_and_no_more(topology: Topology, cli
     assert {name: topology.redis("CONFIG", "GET", name).split()[1] for name in kept} == kept
 
 
-def test_it_goes_without_leaving_anything(topology: Topology, client: Client) -> None:
-    client.run("print(1)", session="last", wait_s=WITHIN_S)
+def test_a_job_shows_in_flower_in_prometheus_and_as_a_trace_and_nothing_of_it_all_stays(
+    topology: Topology, client: Client, eventually: Eventually
+) -> None:
+    job = client.submit(CODE, session="s", stdin_open=True)
+    # Flower asks for events within five seconds, and then shows what runs already.
+    eventually(lambda: shown(topology, job.id, "STARTED"), WITHIN_S)
+    job.write_stdin("7\n")
+    result = job.result(timeout_s=WITHIN_S)
+    assert (result.outcome, result.exit_code, result.stdout, result.driver) == ("error", 3, "42\n", "docker")
+
+    found = eventually(lambda: shown(topology, job.id, "SUCCESS"), WITHIN_S)
+    assert (found["result"], found["worker"]) == ("error, exit code 3", "celery@worker")
+    assert found["kwargs"] == "tenant=acme session=s"
+    check_nothing_secret_shows(topology)
+
+    eventually(lambda: measured(topology, "up") == [(job, "1") for job in WATCHED], WITHIN_S)
+    for metric in ('leasebox_jobs_total{outcome="error"}', 'sum(leasebox_jobs_ended_total{outcome="error"})'):
+        eventually(lambda metric=metric: [value for _, value in measured(topology, metric)] == ["1"], WITHIN_S)
+
+    eventually(lambda: traced(topology, job.id) == TRACE, WITHIN_S)
+
     assert topology.sandboxes()
     topology.clear()
-
     assert topology.sandboxes() == []
     for what in ("ps --all", "network ls", "volume ls"):
         ours = f"--filter=name={topology.project}"
         assert topology.docker(*what.split(), "--quiet", ours) == ""
     assert topology.tag not in topology.docker("image", "ls", "--format={{.Tag}}")
+
+
+def flower(topology: Topology, path: str) -> httpx2.Response:
+    """What Flower's own API answers to its account."""
+    account = (topology.secrets / "flower-account").read_text().strip().split(":")
+    return httpx2.get(f"http://127.0.0.1:{topology.flower_port}{path}", auth=(account[0], account[1]))
+
+
+def shown(topology: Topology, job: str, state: str) -> dict[str, Any] | None:
+    """What Flower says of a job, when it shows it in this state."""
+    answer = flower(topology, f"/api/task/info/{job}")
+    return answer.json() if answer.status_code == 200 and answer.json()["state"] == state else None
+
+
+def check_nothing_secret_shows(topology: Topology) -> None:
+    """Neither Flower nor what the collector was sent has code, or a password."""
+    urls = [(topology.secrets / f"redis-url-{role}").read_text() for role in ROLES]
+    secret = ["word-of-the-code", *(url.split(":")[2].split("@")[0] for url in urls)]
+    seen = flower(topology, "/api/tasks").text + flower(topology, "/api/workers?refresh=1").text
+    seen += "".join(str(span) for span in topology.spans())
+
+    assert not [word for word in secret if word in seen]
+
+
+def measured(topology: Topology, query: str) -> list[tuple[str | None, str]]:
+    """What Prometheus has now: the job that told it, and the value."""
+    url = f"http://127.0.0.1:{topology.prometheus_port}/api/v1/query"
+    found = httpx2.get(url, params={"query": query}).json()["data"]["result"]
+    return sorted((series["metric"].get("job"), series["value"][1]) for series in found)
+
+
+def traced(topology: Topology, job: str) -> set[tuple[str, str]]:
+    """The spans of the one trace in which a job was submitted, by the services that sent them."""
+    found = topology.spans()
+    submits = [span for span in found if span.service == "leasebox-api" and span.attributes.get(JOB_ID) == job]
+    return {(span.service, span.name) for span in found if submits and span.trace == submits[0].trace}

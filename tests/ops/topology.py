@@ -1,10 +1,9 @@
 """How is the system of compose.yaml started on a plain engine? Its services as containers, from images built here.
 
-What this machine cannot have is left out: Prometheus' and Grafana's images come from a registry alone. `Topology.start`
-starts whatever else has a service in the file; `reach` asks one from inside, `docker` connects what is to stand beside.
+Redis' and Prometheus' are made of Debian's packages. Grafana is left out: its image comes from a registry alone.
+`Topology.start` starts whatever else has a service in the file, `collect` what traces go to, and `spans` has them.
 """
 
-import json
 import os
 import shutil
 import socket
@@ -16,16 +15,29 @@ from typing import Any
 import pytest
 from tests.conftest import DockerEngine
 from tests.ops import compose
+from tests.producer.contract.telemetry.receivers import Receiver, Span, spans
 
 CONTEXT = ("pyproject.toml", "README.md", "LICENSE", ".dockerignore", "producer", "worker", "sandbox_image", "ops")
 BUILT = ("api", "worker", "flower")
 ROLES = ("api", "worker", "flower", "operator")
-OF_A_REGISTRY = {"prometheus", "grafana"}
-REDIS_RECIPE = """
+OF_A_REGISTRY = {"grafana"}
+OF_DEBIAN = {
+    "redis": """
 FROM leasebox/python
 RUN apt-get update && apt-get install --yes --no-install-recommends redis-server && rm -rf /var/lib/apt/lists/*
 RUN install --directory --owner 999 --group 1000 /data
-"""
+""",
+    # As the one of the registry: the program is the entrypoint, nobody runs it, and its check asks with wget.
+    "prometheus": """
+FROM leasebox/python
+RUN apt-get update && apt-get install --yes --no-install-recommends prometheus wget && rm -rf /var/lib/apt/lists/*
+RUN install --directory --owner 65534 --group 65534 /prometheus
+USER 65534:65534
+ENTRYPOINT ["/usr/bin/prometheus"]
+""",
+}
+COLLECTOR = Path(__file__).with_name("collector.py")
+COLLECTOR_PORT = 4318
 ASYNC_TIMEOUT = "async-timeout>=4.0.3"
 """Debian's Python is 3.11.2, for which redis-py wants it; the one that downloads may be newer."""
 HEALTHY = "health_status: healthy"
@@ -39,8 +51,9 @@ class Topology:
         self.project = f"leasebox-{engine.installation}"
         self.tag = engine.installation
         self.folder, self.secrets = folder, folder / "secrets"
+        self.root, self.bodies = folder / "root", folder / "bodies"
         self._labels = [f"--label={name}={value}" for name, value in engine.labels.items()]
-        self.api_port, self.flower_port = free_port(), free_port()
+        self.api_port, self.flower_port, self.prometheus_port = free_port(), free_port(), free_port()
         self.key = self.installation = ""
         self.home = folder / "home"
         self.home.mkdir(mode=0o755)
@@ -48,35 +61,37 @@ class Topology:
             {
                 "LEASEBOX_TAG": self.tag,
                 "REDIS_IMAGE": f"leasebox/redis:{self.tag}",
+                "PROMETHEUS_IMAGE": f"leasebox/prometheus:{self.tag}",
                 "LEASEBOX_WORKER_HOME": str(self.home),
                 "LEASEBOX_JOB_SECRETS": str(self.secrets / "jobs"),
                 "LEASEBOX_ON_EXIT": "destroy",
                 "LEASEBOX_API_PORT": str(self.api_port),
                 "FLOWER_PORT": str(self.flower_port),
+                "PROMETHEUS_PORT": str(self.prometheus_port),
+                "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://collector:{COLLECTOR_PORT}",
             }
         )
 
     def build(self) -> None:
         """Make the images, without an index: from wheels of this machine."""
-        context = self.folder / "context"
-        context.mkdir()
+        self.root.mkdir(mode=0o755)
         for name in CONTEXT:
             source = compose.ROOT / name
-            (shutil.copytree if source.is_dir() else shutil.copy)(source, context / name)
-        wheels = context / "ops" / "docker" / "wheels"
-        wanted = [".[server,worker]", "flower>=2.2,<3", "celery[redis]>=5.7,<6", "hatchling", ASYNC_TIMEOUT]
+            (shutil.copytree if source.is_dir() else shutil.copy)(source, self.root / name)
+        wheels = self.root / "ops" / "docker" / "wheels"
+        wanted = [".[server,worker,otel]", "flower>=2.2,<3", "celery[redis]>=5.7,<6", "hatchling", ASYNC_TIMEOUT]
         run([shutil.which("pip") or "pip", "wheel", "--quiet", f"--wheel-dir={wheels}", *wanted], cwd=compose.ROOT)
         arguments = {"BASE": "leasebox/python", "PIP_ARGS": "--no-index --find-links /src/ops/docker/wheels"}
         given = [f"--build-arg={name}={value}" for name, value in arguments.items()]
         for role in BUILT:
-            recipe = context / self.config["services"][role]["build"]["dockerfile"]
-            command = ["build", "--quiet", f"--file={recipe}", *given]
+            recipe = self.root / self.config["services"][role]["build"]["dockerfile"]
+            command = ["build", "--quiet", "--force-rm", f"--file={recipe}", *given]
             # Named, so that it can be taken away: else each build would leave it behind without a name.
-            self.docker(*command, "--target=build", f"--tag=leasebox/{role}-build:{self.tag}", str(context))
-            self.docker(*command, f"--tag=leasebox/{role}:{self.tag}", str(context))
-        self.docker(
-            "build", "--quiet", "--network=host", f"--tag=leasebox/redis:{self.tag}", "-", input=REDIS_RECIPE.encode()
-        )
+            self.docker(*command, "--target=build", f"--tag=leasebox/{role}-build:{self.tag}", str(self.root))
+            self.docker(*command, f"--tag=leasebox/{role}:{self.tag}", str(self.root))
+        for name, text in OF_DEBIAN.items():
+            image = f"--tag=leasebox/{name}:{self.tag}"
+            self.docker("build", "--quiet", "--force-rm", "--network=host", image, "-", input=text.encode())
 
     def lay_out(self) -> None:
         """Make secrets, networks and volumes."""
@@ -87,9 +102,34 @@ class Topology:
         for name in self.config["volumes"]:
             self.docker("volume", "create", *self._labels, f"{self.project}-{name}")
 
+    def tell_prometheus(self) -> None:
+        """Give it a key, as docs/how-to/compose.md says; and let it look each second instead of each 15."""
+        folder = self.root / "ops" / "prometheus"
+        (folder / "leasebox-key").write_text(self.key)
+        text = (folder / "prometheus.yml").read_text()
+        text = text.replace("# authorization: {", "authorization: {").replace("15s", "1s")
+        (folder / "prometheus.yml").write_text(text)
+
+    def collect(self) -> None:
+        """Start a receiver of OTLP, as the service `collector` that API and worker are told of."""
+        self.bodies.mkdir()
+        self.bodies.chmod(0o777)  # no user of this host runs it
+        flags = ["--detach", f"--name={self.project}-collector", f"--network={self.project}-backend"]
+        flags += [
+            "--network-alias=collector",
+            f"--volume={COLLECTOR}:/collector.py:ro",
+            f"--volume={self.bodies}:/bodies",
+        ]
+        command = ["python", "/collector.py", str(COLLECTOR_PORT), "/bodies"]
+        self.docker("run", *self._labels, *flags, f"leasebox/api:{self.tag}", *command)
+
+    def spans(self) -> list[Span]:
+        """What has come to the collector so far."""
+        return spans(Receiver(bodies=[path.read_bytes() for path in self.bodies.glob("*.otlp")]))
+
     def start(self, name: str) -> None:
         """Start a service as the file says, and connect it to its further networks."""
-        arguments = compose.run_arguments(self.project, name, self.config, self.secrets)
+        arguments = compose.run_arguments(self.project, name, self.config, self.root, self.secrets)
         self.docker("run", *self._labels, *arguments)
         for network in self.config["services"][name]["networks"][1:]:
             self.docker("network", "connect", "--alias", name, f"{self.project}-{network}", f"{self.project}-{name}")
@@ -99,7 +139,7 @@ class Topology:
         config = {**self.config, "services": {name: {**self.config["services"][name], "command": list(command)}}}
         config["services"][name].pop("ports", None)
         config["services"][name].pop("restart")
-        arguments = compose.run_arguments(f"{self.project}-once", name, config, self.secrets)
+        arguments = compose.run_arguments(f"{self.project}-once", name, config, self.root, self.secrets)
         network = f"{self.project}-{self.config['services'][name]['networks'][0]}"
         arguments = [argument for argument in arguments if argument != "--detach"]
         arguments[arguments.index("--network") + 1] = network
@@ -115,17 +155,6 @@ class Topology:
     def inside(self, name: str, *command: str) -> str:
         """What a command prints in a running container."""
         return self.docker("exec", f"{self.project}-{name}", *command)
-
-    def reach(self, name: str, port: int, path: str) -> str:
-        """What a service answers to its own host."""
-        program = f"import urllib.request as r; print(r.urlopen('http://127.0.0.1:{port}{path}').read().decode())"
-        return self.inside(name, "python", "-c", program)
-
-    def address(self, name: str) -> str:
-        """Of a service on its first network: this host reaches it there, also where that network has no way out."""
-        network = f"{self.project}-{self.config['services'][name]['networks'][0]}"
-        found = json.loads(self.docker("inspect", f"{self.project}-{name}"))[0]
-        return str(found["NetworkSettings"]["Networks"][network]["IPAddress"])
 
     def log(self, name: str) -> str:
         """The end of what a service wrote."""
@@ -149,7 +178,7 @@ class Topology:
             found = run(["docker", *what.split(), "--quiet", *ours]).split()
             if found:
                 _may_fail(["docker", *remove.split(), *found])
-        for name in ("redis", *BUILT, *(f"{role}-build" for role in BUILT)):
+        for name in (*OF_DEBIAN, *BUILT, *(f"{role}-build" for role in BUILT)):
             _may_fail(["docker", "image", "rm", f"leasebox/{name}:{self.tag}"])
 
     def sandboxes(self) -> list[str]:

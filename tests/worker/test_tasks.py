@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,6 +14,7 @@ from tests.relay import Relay
 
 from leasebox._message import template
 from leasebox.contract.queues import Priority, of_node, shared
+from leasebox_worker.celery_pool import Refusals
 from leasebox_worker.tasks import STALLED
 
 PROGRAM = Path(__file__).with_name("consumer_program.py")
@@ -197,6 +199,22 @@ def test_cut_connections_do_not_stop_the_consumer(new_consumer, eventually, kind
             count = len(consumer.took())
             consumer.wake(f"alive-{turn}", BULK[0])
             eventually(lambda count=count: len(consumer.took()) > count, WITHIN_S)
+
+
+def test_what_redis_refuses_is_tried_again_after_ever_longer_pauses(new_redis, new_consumer, eventually) -> None:
+    server = new_redis()
+    with server.connect() as admin:
+        admin.acl_setuser("w", enabled=True, passwords=["+w"], keys=["*"], channels=["*"], commands=["+@all"])
+        consumer = new_consumer(server=server, url=f"redis+socket://w:w@{server.socket}")
+        asked_at = time.monotonic()
+        admin.execute_command("ACL", "SETUSER", "w", "-brpop")
+        eventually(lambda: sum(int(entry["count"]) for entry in admin.acl_log()) >= 5, WITHIN_S)
+        took_s = time.monotonic() - asked_at
+        admin.execute_command("ACL", "SETUSER", "w", "+brpop")
+        consumer.wake("after", BULK[0])
+        eventually(lambda: consumer.took() == ["after"], WITHIN_S)
+
+    assert took_s > sum(map(Refusals().pause_s, range(4)))
 
 
 def test_a_dead_peer_is_noticed_and_left_without_the_watchdog(new_redis, new_consumer, eventually) -> None:

@@ -8,22 +8,45 @@ Three classes that Celery and kombu make by themselves, so they meet in the app:
   (measured, CELERY.md section 3). One byte through a pipe mends it.
 - `OpenQueues`: kombu asks its queue order for the lists of each BRPOP; ours names only those that are open. Nothing is
   cancelled or declared anew, and a message that comes all the same still finds its consumer.
-- `Consumer`: a BRPOP that waits for the wrong queues is ended by CLIENT UNBLOCK, which loses no message.
+- `Consumer`: a BRPOP that waits for the wrong queues is ended by CLIENT UNBLOCK, which loses no message. What Redis
+  refuses is tried again after a pause: Celery tries at once, 30 connections a second.
 """
 
 import os
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import redis
+import structlog
 from celery.concurrency.thread import TaskPool as ThreadPool
 from celery.worker.consumer import Consumer as CeleryConsumer
 from kombu.utils.scheduling import round_robin_cycle
+from redis.backoff import ExponentialBackoff
+
+log = structlog.get_logger()
 
 RECONNECT_MOST_S = 1.0
 """Between two tries to reach Redis again. Celery's own steps grow to 30 s, in which nothing would be taken."""
 RETRY_UNBLOCK_S = 0.005
+REFUSED_MOST_S = 5.0
+"""Between two tries of what Redis refuses: a right that is missing stays so until a person looks."""
+_REFUSED_PAUSE = ExponentialBackoff(cap=REFUSED_MOST_S, base=0.05)
+
+
+class Refusals:
+    """How long to wait after each command that Redis refused: ever longer, and shortly again after a good time."""
+
+    def __init__(self) -> None:
+        self._count, self._until = 0, 0.0
+
+    def pause_s(self, now: float) -> float:
+        """Seconds to wait after a refusal at this time (of a monotonic clock)."""
+        # Behind the longest pause another one follows at once, unless a command went well in between.
+        self._count = self._count + 1 if now < self._until else 1
+        self._until = now + 2 * REFUSED_MOST_S
+        return float(_REFUSED_PAUSE.compute(self._count))
 
 
 class TaskPool(ThreadPool):  # type: ignore[misc]
@@ -121,6 +144,7 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._is_restart_asked = False
+        self._refusals = Refusals()
         super().__init__(*args, **kwargs)
         self.app.consumer = self
 
@@ -130,6 +154,14 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
             conn.ensure_connection, interval_start=0.1, interval_step=0.1, interval_max=RECONNECT_MOST_S
         )
         return super().ensure_connected(conn)
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """Celery's own; and wait where Redis is there but refused a command: it would do so again at once."""
+        super().on_connection_error_after_connected(exc)
+        if isinstance(exc, redis.ResponseError):
+            pause_s = self._refusals.pause_s(time.monotonic())
+            log.warning("consumer_refused", reason=str(exc), pause_s=pause_s)
+            time.sleep(pause_s)
 
     def restart(self) -> None:
         """Drop the connection and begin anew, in the loop's own thread; jobs run on. From any thread."""

@@ -44,7 +44,7 @@ No other module and no script writes key text: scripts get `Keys.names` (prefixe
 | `lb:key:{id}`, `lb:keys` | hash, set | an API key, without its secret; ids of all | installation |
 | `lb:audit` | stream | audit chain | installation; the newest 100,000 entries |
 | `lb:audit:head` | hash | its last entry, and the last one that was cut off | installation |
-| `lb:requests/...` | string | requests of an API key in a minute, of the library `limits` | TTL 2 min |
+| `lb:requests:...` | string | requests of an API key in a minute, of the library `limits` | TTL 2 min |
 | `lb:installation` | string | id, in the labels of sandboxes | installation |
 | `lb:telling` | string | the node that tells who watches Celery's events of all jobs | TTL 10 s |
 | `lb:bell` | channel | id of a job or batch that has new events, or was queued again | - |
