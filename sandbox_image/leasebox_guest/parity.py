@@ -13,7 +13,7 @@ import gc
 import os
 import site
 import sys
-from types import CodeType
+from types import CodeType, ModuleType
 
 from leasebox_guest import posix
 from leasebox_guest.spec import Spec
@@ -22,8 +22,8 @@ _CLEARED_AT_EXIT = frozenset(("__main__", "builtins", "sys"))
 """Here a program may have put what has a finalizer; the interpreter's end looks for them by name."""
 
 _bare: frozenset[str] = frozenset()
-_loaded: dict[str, int] = {}
-"""How many names each module has that PID 1 has loaded."""
+_loaded: dict[str, tuple[ModuleType, int]] = {}
+"""The modules that PID 1 has loaded, and how many names each has."""
 _agents_own: list[str] = []
 _kept: list[object] = []
 _image_sitecustomize: _frozen_importlib.ModuleSpec | None = None
@@ -55,7 +55,9 @@ def remember_loaded() -> None:
     To do so would copy page after page. Files alone are left to their end, which writes what they still hold.
     """
     global _loaded
-    _loaded = {name: len(vars(module)) for name, module in sys.modules.items() if name not in _CLEARED_AT_EXIT}
+    _loaded = {
+        name: (module, len(vars(module))) for name, module in sys.modules.items() if name not in _CLEARED_AT_EXIT
+    }
     _agents_own.extend(name for name in sys.modules if name.partition(".")[0] == "leasebox_guest")
     _kept.extend(thing for thing in gc.get_objects() if not isinstance(thing, _io._IOBase))
 
@@ -130,6 +132,6 @@ def _complain(exc: Exception) -> None:
 
 def _keep_loaded() -> None:
     """The last exit function: the end of a job need not take apart what PID 1 had loaded and the job left as it was."""
-    modules = sys.modules
-    for name in [name for name in modules if name in _loaded and len(vars(modules[name])) == _loaded[name]]:
-        _kept.append(modules.pop(name))
+    for name, (module, size) in _loaded.items():
+        if sys.modules.get(name) is module and len(vars(module)) == size:
+            _kept.append(sys.modules.pop(name))
