@@ -38,7 +38,8 @@ def run_job(job_id: str, deps: Deps) -> bool:
             answer = a.Done() if following is None else following
     finally:
         berth.leave()
-    if berth.has_taken and deps.refill is not None:
+    # On a full node the session that has just become idle may be the one that gives way.
+    if deps.refill is not None and (berth.has_taken or Pause.FULL in deps.intake.reasons):
         deps.refill.ask()
     return done > 0
 
