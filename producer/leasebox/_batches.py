@@ -16,6 +16,7 @@ from leasebox._flows import Submitted
 from leasebox._ids import new_job_id
 from leasebox._reads import Ahead, Flow, Landed, Query, fields_of
 from leasebox._stream import START, Entry, checked_cursor
+from leasebox._submit import Membership
 from leasebox.config import ClientSettings
 from leasebox.contract import errors
 from leasebox.contract.batches import (
@@ -203,11 +204,9 @@ def _told(keys: Keys, record: NewJob, answer: object) -> Flow[Answer]:
         return exc
 
 
-def numbered(record: NewJob, item: Item, batch: str | None) -> NewJob:
-    """A record as a job of a batch."""
-    if batch is None:
-        return record
-    return replace(record, batch=batch, batch_index=item.batch_index, batch_key=item.key)
+def membership(item: Item, batch: str | None) -> Membership | None:
+    """An item's place in a batch."""
+    return None if batch is None else Membership(batch, item.batch_index, item.key)
 
 
 def open_batch(

@@ -8,6 +8,7 @@ file of its state folder. A golden test compares a filled one with what `send_ta
 import base64
 import json
 import os
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,6 +24,8 @@ _QUEUE = "0123queue3210"
 _ARGS = "0123args3210"
 _KWARGS = "0123kwargs3210"
 _TAG = "0123tag3210"
+_BODY = '"body": null'
+_MARKS = re.compile(f"({'|'.join((_JOB, _QUEUE, _ARGS, _KWARGS, _TAG, _BODY))})")
 _MAKING = Lock()
 
 
@@ -46,14 +49,23 @@ class Template:
         """Make the message of one job; the texts are what Flower shows instead of the arguments."""
         body = self.body.replace(_JOB, job)
         encoded = base64.b64encode(body.encode()).decode() if self.is_base64 else body
-        envelope = self.envelope.replace(_JOB, job).replace(_QUEUE, queue).replace('"body": null', _body(encoded), 1)
-        envelope = envelope.replace(_ARGS, _inner(args_text), 1).replace(_KWARGS, _inner(kwargs_text), 1)
-        head, _, tail = envelope.partition(_TAG)
+        values = {
+            _JOB: job,
+            _QUEUE: queue,
+            _ARGS: _inner(args_text),
+            _KWARGS: _inner(kwargs_text),
+            _BODY: f'"body": {json.dumps(encoded)}',
+        }
+        head, tail = ("".join([values.get(piece, piece) for piece in half]) for half in _halves(self.envelope))
         return Wake(head.encode(), tail.encode())
 
 
-def _body(text: str) -> str:
-    return f'"body": {json.dumps(text)}'
+@lru_cache(maxsize=4)
+def _halves(envelope: str) -> tuple[list[str], list[str]]:
+    """What stands before the delivery tag and what behind it, each cut at its marks."""
+    pieces = _MARKS.split(envelope)
+    tag = pieces.index(_TAG)
+    return pieces[:tag], pieces[tag + 1 :]
 
 
 def _inner(text: str) -> str:

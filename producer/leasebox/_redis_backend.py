@@ -21,7 +21,7 @@ from leasebox._batches import Answer, BatchReader, Handed, Item
 from leasebox._content import Uploads
 from leasebox._flows import JobFilter, Submitted
 from leasebox._input import InputChunk
-from leasebox._message import template
+from leasebox._message import Template, template
 from leasebox._overview import Overview
 from leasebox._reads import Flow, NodeStatus, QueueStatus
 from leasebox._redis import MAX_BLOCK_S
@@ -72,10 +72,13 @@ class RedisBackend:
         """As `submit` for each, many in one trip."""
         profiles = yield from self._fresh_profiles()
         yield from self._fresh_rules()
-        handed = (Handed(self._record(item, batch, profiles), item.uploads) for item in items)
+        made = template(self._settings.home / "cache")
+        handed = (Handed(self._record(item, batch, profiles, made), item.uploads) for item in items)
         return (yield from _batches.submit_many(self.keys, self.tenant, handed))
 
-    def _record(self, item: Item, batch: str | None, profiles: Mapping[str, Profile]) -> NewJob | LeaseboxError:
+    def _record(
+        self, item: Item, batch: str | None, profiles: Mapping[str, Profile], made: Template
+    ) -> NewJob | LeaseboxError:
         if isinstance(item.spec, LeaseboxError):
             return item.spec
         try:
@@ -83,8 +86,8 @@ class RedisBackend:
             self._rules.check(item.spec.callback_url)
         except LeaseboxError as exc:
             return exc
-        made = template(self._settings.home / "cache")
-        return _batches.numbered(_submit.record(item.spec, self._settings, made, item.job), item, batch)
+        membership = _batches.membership(item, batch)
+        return _submit.record(item.spec, self._settings, made, item.job, membership)
 
     def open_batch(self, batch: str, name: str | None, callback_url: str | None = None) -> Flow[None]:
         """By the script."""

@@ -21,13 +21,13 @@ from leasebox.contract.spec import (
     SANDBOX_LIMITS,
     JobSpec,
     Kind,
-    canonical_json,
+    canonical_data,
     canonical_text,
     parse_spec,
 )
 from leasebox.contract.telemetry import traces
 
-_NOT_IN_DIGEST: dict[str, Any] = {"idempotency_key": None, "metadata": {}, "callback_url": None}
+_NOT_IN_DIGEST = frozenset({"idempotency_key", "metadata", "callback_url"})
 _LIMITS = (*SANDBOX_LIMITS, "stream_bytes")
 
 
@@ -160,16 +160,33 @@ def _beyond(spec: JobSpec, profile: Profile) -> list[str]:
     return wrong
 
 
-def digest_of(spec: JobSpec) -> str:
-    """What must be equal for a repeat with the same idempotency key; key, metadata and callback do not count."""
-    return hashlib.sha256(canonical_json(spec.model_copy(update=_NOT_IN_DIGEST))).hexdigest()
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """The batch that a job belongs to: its index there, None = in order of arrival, and the caller's name for it."""
+
+    batch: str
+    index: int | None
+    key: str | None
 
 
-def record(spec: JobSpec, settings: ClientSettings, template: Template, job: str | None = None) -> NewJob:
-    """Make the record of a new job, with a fresh id unless one is given."""
+def record(
+    spec: JobSpec,
+    settings: ClientSettings,
+    template: Template,
+    job: str | None = None,
+    membership: Membership | None = None,
+) -> NewJob:
+    """Make the record of a new job, with a fresh id unless one is given.
+
+    Its digest is of what must be equal for a repeat with the same idempotency key; key, metadata and callback do not
+    count.
+    """
     job = job or new_job_id()
-    text = canonical_json(spec)
-    is_bare = not spec.model_fields_set & _NOT_IN_DIGEST.keys()
+    data = canonical_data(spec)
+    text = canonical_text(data).encode()
+    counted = text
+    if not _NOT_IN_DIGEST.isdisjoint(data):
+        counted = canonical_text({name: data[name] for name in data.keys() - _NOT_IN_DIGEST}).encode()
     shown = args_text(spec)
     wake = template.fill(job, shared(spec.priority), shown, kwargs_text(spec, settings.tenant))
     return NewJob(
@@ -180,7 +197,7 @@ def record(spec: JobSpec, settings: ClientSettings, template: Template, job: str
         profile=spec.profile,
         priority=str(spec.priority),
         spec=text,
-        digest=hashlib.sha256(text).hexdigest() if is_bare else digest_of(spec),
+        digest=hashlib.sha256(counted).hexdigest(),
         idempotency_key=spec.idempotency_key,
         must_exist=spec.session_must_exist,
         expires_in_s=spec.expires_in_s,
@@ -198,6 +215,9 @@ def record(spec: JobSpec, settings: ClientSettings, template: Template, job: str
         display_name=shown,
         traceparent=traces.traceparent(),
         own_limits=any(getattr(spec.limits, name) is not None for name in SANDBOX_LIMITS),
+        batch=membership.batch if membership else None,
+        batch_index=membership.index if membership else None,
+        batch_key=membership.key if membership else None,
     )
 
 

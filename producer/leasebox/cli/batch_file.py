@@ -9,7 +9,6 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -17,9 +16,8 @@ from leasebox import _batches
 from leasebox._batches import Item
 from leasebox._ids import new_job_id
 from leasebox.config import ClientSettings
-from leasebox.contract.errors import ConfigError, InvalidSpec, LeaseboxError
+from leasebox.contract.errors import ConfigError, InvalidSpec
 from leasebox.contract.result import Result
-from leasebox.contract.spec import canonical_json
 
 _BEGINS = b'{"index": '
 
@@ -33,18 +31,16 @@ def item_of_line(index: int, line: bytes, run: str, settings: ClientSettings) ->
     """The item of an input line; one that cannot be a job carries the error.
 
     Args:
-        run: Makes the idempotency key of a line that has none: the same line in the same run is the same job.
+        run: Makes the idempotency key of a line that has none: the same text in the same run is the same job.
     """
     try:
         given = json.loads(line)
     except (ValueError, RecursionError) as exc:
         return Item(index, InvalidSpec(f"not JSON: {exc}"))
-    item = _batches.item_of(index, given, settings)
-    if isinstance(item.spec, LeaseboxError) or item.spec.idempotency_key is not None:
-        return item
-    digest = hashlib.sha256(canonical_json(item.spec)).hexdigest()[:16]
-    spec = item.spec.model_copy(update={"idempotency_key": f"{run}:{index}:{digest}"})
-    return replace(item, spec=spec)
+    if isinstance(given, dict) and given.get("idempotency_key") is None:
+        digest = hashlib.sha256(line.strip()).hexdigest()[:16]
+        given["idempotency_key"] = f"{run}:{index}:{digest}"
+    return _batches.item_of(index, given, settings)
 
 
 class Output:

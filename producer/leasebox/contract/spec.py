@@ -294,7 +294,6 @@ canonical_text = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 """JSON of one form for equal values: keys sorted, no blanks, ASCII; one encoder, since making one costs as much."""
 
 
-def canonical_json(spec: JobSpec) -> bytes:
-    """The spec as it stands in the record: only what differs from the defaults, keys sorted."""
-    data = spec.model_dump(mode="json", exclude_defaults=True)
-    return canonical_text(data).encode()
+def canonical_data(spec: JobSpec) -> dict[str, object]:
+    """The spec as it stands in the record, there as `canonical_text`: only what differs from the defaults."""
+    return spec.model_dump(mode="json", exclude_defaults=True)

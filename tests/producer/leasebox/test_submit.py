@@ -62,7 +62,7 @@ def test_a_content_above_256_kib_becomes_an_upload_with_the_id_of_its_content(fi
 
     assert first.blobs == tuple(uploads)
     assert b"".join(uploads[first.blobs[0]].parts()) == b"x" * 262145
-    assert _submit.digest_of(first) == _submit.digest_of(again)
+    assert digest(first) == digest(again)
 
 
 def test_100_mib_are_taken_and_one_byte_more_is_refused(tmp_path: Path):
@@ -89,18 +89,17 @@ def test_what_cannot_be_promised_yet_is_refused():
         spec(durable=True)
 
 
+def digest(made: Any) -> str:
+    return _submit.record(made, SETTINGS, template()).digest
+
+
 def test_the_digest_leaves_out_key_metadata_and_callback():
-    plain = _submit.digest_of(spec())
+    plain = digest(spec())
 
-    assert _submit.digest_of(spec(idempotency_key="k", metadata={"a": "b"}, callback_url="https://h/")) == plain
-    assert _submit.digest_of(spec(args=["x"])) != plain
-
-
-@pytest.mark.parametrize("fields", [{}, {"metadata": {"a": "b"}}, {"idempotency_key": "k"}, {"env": {"A": "b"}}])
-def test_the_record_has_the_digest_of_its_spec(fields: Any):
-    made = spec(**fields)
-
-    assert _submit.record(made, SETTINGS, template()).digest == _submit.digest_of(made)
+    for left_out in ({"idempotency_key": "k"}, {"metadata": {"a": "b"}}, {"callback_url": "https://h/"}):
+        assert digest(spec(**left_out)) == plain
+    assert digest(spec(args=["x"])) != plain
+    assert digest(spec(args=["x"], metadata={"a": "b"})) == digest(spec(args=["x"]))
 
 
 def test_the_record_says_what_the_spec_says():
