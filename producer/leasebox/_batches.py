@@ -1,6 +1,6 @@
 """How are many jobs handed in and a batch followed, step by step, whatever carries the steps out?
 
-A flow of many specs sends them in chunks that are bounded in number and bytes, and answers for each by itself. An
+A flow of many specs sends them in portions that are bounded in number and bytes, and answers for each by itself. An
 `Item` keeps its job's id, so that handing the same item in again, after an answer was lost, makes no second job.
 """
 
@@ -35,10 +35,8 @@ from leasebox.contract.result import Result
 from leasebox.contract.scripts import answers, client_answers
 from leasebox.contract.scripts import client as scripts
 from leasebox.contract.scripts.client import NewJob
-from leasebox.contract.spec import MAX_SPECS, JobSpec
+from leasebox.contract.spec import JobSpec
 
-CHUNK_SPECS = MAX_SPECS // 2
-CHUNK_BYTES = 4 << 20
 PORTION_SPECS = 64
 PORTION_BYTES = 128 << 10
 """What is sent to Redis at once: a unix socket's buffer (208 KiB on Linux) takes it without a wait."""

@@ -1,7 +1,7 @@
 """Which of many jobs are handed in next, while the queue is full or only so many may be in flight?
 
 A full queue or quota is no refusal here: those items are handed in again, first one, then as many as have ended, then
-twice as many with each success, so that nothing is lost and a full queue is not beaten with chunks that it refuses.
+twice as many with each success, so that nothing is lost and a full queue is not beaten with jobs that it refuses.
 """
 
 import json
@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import cast
 
 from leasebox import _submit
-from leasebox._batches import CHUNK_SPECS, Answer, Item
+from leasebox._batches import Answer, Item
 from leasebox._content import Uploads
 from leasebox._flows import Submitted
 from leasebox.config import ClientSettings
@@ -20,8 +20,8 @@ from leasebox.contract.batches import BatchEvent, JobDone
 from leasebox.contract.errors import InvalidSpec, LeaseboxError, QueueFull, QuotaExceeded
 from leasebox.contract.result import Failure, Outcome, Result
 
-SPECS_AT_ONCE = 4 * CHUNK_SPECS
-"""Several chunks, so that one is made while the one before is on its way."""
+SPECS_AT_ONCE = 2000
+"""Many portions, so that one is made while the one before is on its way."""
 RETRY_S = 1.0
 KEEP_S = 600.0
 INDEX = "index"

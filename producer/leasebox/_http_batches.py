@@ -10,13 +10,17 @@ from typing import Any
 from urllib.parse import quote
 
 from leasebox._backend import Flow
-from leasebox._batches import CHUNK_BYTES, CHUNK_SPECS, Answer, Item
+from leasebox._batches import Answer, Item
 from leasebox._flows import Submitted
 from leasebox._http_backend import EventStream, HttpBackend, Listen, Release, Request, upload
 from leasebox._ids import new_job_id
 from leasebox._quota import restored
 from leasebox.contract.batches import BatchEvent, BatchInfo, event_of
 from leasebox.contract.errors import InvalidSpec, LeaseboxError
+from leasebox.contract.spec import MAX_SPECS
+
+CHUNK_SPECS = MAX_SPECS // 2
+CHUNK_BYTES = 4 << 20
 
 Body = dict[str, Any]
 

@@ -27,7 +27,8 @@ class ManyJobs:
     def submit_many(self, specs: Iterable[Given]) -> "list[JobHandle]":
         """Queue many jobs, each by itself; returns when Redis has them.
 
-        They travel in chunks of at most 500 specs and 4 MiB, read from `specs` as they are sent.
+        They travel in portions, of at most 64 specs and 128 KiB to Redis, 500 and 4 MiB to the API; `specs` is read as
+        they are sent.
 
         Args:
             specs: A JobSpec each, or a mapping of its fields.
