@@ -223,7 +223,7 @@ def bwrap() -> Path:
     return Path(found)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def eventually() -> Eventually:
     """Wait for a condition with a deadline; `eventually(lambda: queue.empty(), within_s=2)`."""
 

@@ -35,9 +35,10 @@ _STARTUP_NAMES = ("PYTHON", "LD_", "LC_", "GLIBC_", "MALLOC_")
 class Rights:
     """Whose rights a job has: another uid where the agent may switch, else its own."""
 
-    __slots__ = ("gid", "switches", "uid")
+    __slots__ = ("_agent", "gid", "switches", "uid")
 
     def __init__(self, settings: Settings) -> None:
+        self._agent = os.getpid()
         self.switches = posix.has_set_ids()
         self.uid = settings.job_uid if self.switches else os.getuid()
         self.gid = settings.job_gid if self.switches else os.getgid()
@@ -54,6 +55,9 @@ class Rights:
         posix.drop_capabilities()
         posix.forbid_new_privileges()
         posix.set_dumpable(True)  # else /dev/stdin, /dev/stdout and /proc/self/fd fail
+        if self._agent != 1:
+            # With PID 1 its namespace ends. Another agent's death would leave a frozen interpreter stopped for ever.
+            posix.die_with(self._agent)
 
     def unlink(self, path: str) -> None:
         """Remove a file as the job would, within the agent. Only while no process of the job's uid runs."""

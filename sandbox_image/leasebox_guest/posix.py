@@ -6,6 +6,7 @@ import ctypes
 import os
 
 MADV_POPULATE_WRITE = 23
+PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
@@ -15,6 +16,7 @@ CAP_VERSION_3 = 0x20080522
 CAP_SETGID = 6
 CAP_SETUID = 7
 IPC_RMID = 0
+SIGKILL = 9
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -46,6 +48,17 @@ def become_subreaper() -> None:
 def forbid_new_privileges() -> None:
     """From here on no exec gives a right that this process does not have. Cannot be undone."""
     _prctl(PR_SET_NO_NEW_PRIVS, 1)
+
+
+def die_with(parent: int) -> None:
+    """Be killed when `parent`, which must be this process's parent and single-threaded, ends; at once if it has.
+
+    Call it after the last change of uid, which clears it. A fork of this process does not have it, an exec keeps it.
+    Source: prctl(2), PR_SET_PDEATHSIG.
+    """
+    _prctl(PR_SET_PDEATHSIG, SIGKILL)
+    if os.getppid() != parent:
+        os._exit(128 + SIGKILL)
 
 
 def has_set_ids() -> bool:

