@@ -28,6 +28,7 @@ _agents_own: list[str] = []
 _kept: list[object] = []
 _image_sitecustomize: _frozen_importlib.ModuleSpec | None = None
 _image_code: CodeType | None = None
+_main = sys.modules["__main__"]
 
 
 def remember_start(bare: frozenset[str]) -> None:
@@ -86,7 +87,8 @@ def as_fresh_python(spec: Spec, start_env: dict[str, str]) -> None:
 
 def _renew_main() -> None:
     """A new `__main__`: the old one's dict is in the frozen generation, whose cycles are never collected."""
-    new = type(sys)("__main__")
+    global _main
+    _main = new = type(sys)("__main__")
     new.__dict__.update(sys.modules["__main__"].__dict__)
     vars(new)["__annotations__"] = {}
     sys.modules["__main__"] = new
@@ -132,6 +134,43 @@ def _complain(exc: Exception) -> None:
 
 def _keep_loaded() -> None:
     """The last exit function: the end of a job need not take apart what PID 1 had loaded and the job left as it was."""
+    if _has_come_back() and _has_flushed():
+        vars(sys)["leasebox_end"] = _End()
     for name, (module, size) in _loaded.items():
         if sys.modules.get(name) is module and len(vars(module)) == size:
             _kept.append(sys.modules.pop(name))
+
+
+def _has_come_back() -> bool:
+    """Whether main.py has run to its end, so that the exit status is 0.
+
+    The interpreter then takes `__file__` and `__cached__` out of its namespace, which SystemExit leaves there; of
+    another exception `sys` has the last one.
+    """
+    names = vars(_main).keys()
+    is_taken_out = "__file__" not in names and "__cached__" not in names and {"__name__", "__builtins__"} <= names
+    return is_taken_out and not hasattr(sys, "last_type")
+
+
+def _has_flushed() -> bool:
+    """Whether what is left in standard output and error could be written; else the exit status is 120."""
+    for stream in (sys.stdout, sys.stderr):
+        if type(stream) is not _io.TextIOWrapper or type(stream.buffer) is not _io.BufferedWriter:
+            return False  # of the program's own making: only the interpreter flushes that
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            return False  # the interpreter will try again, and tell
+    return True
+
+
+class _End:
+    """The last thing in `sys`, whose names go last of all: the process ends here, with status 0.
+
+    What would follow runs no code of the program, but writes to every page that has a built-in type or code (decision
+    8).
+    """
+
+    def __del__(self) -> None:
+        gc.collect()  # as the interpreter would once more: files in cycles write what they hold
+        posix.leave(0)

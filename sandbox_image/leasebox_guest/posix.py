@@ -61,6 +61,11 @@ def die_with(parent: int) -> None:
         os._exit(128 + SIGKILL)
 
 
+def leave(status: int) -> None:
+    """exit(3): what C libraries registered and what C streams hold is seen to, the interpreter is left as it is."""
+    _libc.exit(status)
+
+
 def has_set_ids() -> bool:
     """Whether this process may change its uid and gid (CAP_SETUID and CAP_SETGID are effective)."""
     data = (_CapData * 2)()
