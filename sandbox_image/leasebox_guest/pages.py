@@ -6,12 +6,15 @@ microseconds on a virtual machine, some 300 in the agent and 600 in the job for 
 
 from __future__ import annotations
 
+import os
 import select
 
 from leasebox_guest import posix
 
 _PORTION_BYTES = 256 << 10  # about 0.15 ms
 _MOST_BYTES = 16 << 20
+BUSY_S = 0.001
+"""Who has waited so long for a processor since the last look leaves the work to do to others: pages can wait."""
 
 Ranges = list[tuple[int, int]]
 """Addresses from, up to but not including."""
@@ -43,9 +46,12 @@ class Pages:
     def __init__(self, before: Ranges, after: Ranges) -> None:
         size_bytes = sum(end - start for start, end in after)
         self._shared = without(after, before) if size_bytes > _MOST_BYTES else []
+        self._looked = (os.getpid(), waited_s())
 
     def take_over(self, unless_readable: int) -> None:
-        """Make them this process's own; stop as soon as there is something to read instead."""
+        """Make them this process's own, unless processors are short; stop as soon as there is something to read."""
+        if self._is_busy():
+            return
         work = select.poll()
         work.register(unless_readable, select.POLLIN)
         for start, end in without(writable(), self._shared):
@@ -53,3 +59,18 @@ class Pages:
                 if work.poll(0):
                     return
                 posix.fault_in(at, min(_PORTION_BYTES, end - at))
+
+    def _is_busy(self) -> bool:
+        """Whether this process waited for a processor since its last look, or, forked meanwhile, since it began."""
+        pid, before_s = self._looked
+        self._looked = (os.getpid(), waited_s())
+        return self._looked[1] - (before_s if self._looked[0] == pid else 0.0) > BUSY_S
+
+
+def waited_s() -> float:
+    """How long this process was ready to run and did not; 0 where the kernel does not count it."""
+    try:
+        with open("/proc/self/schedstat", "rb") as file:  # noqa: PTH123 (as above)
+            return int(file.read().split()[1]) / 1e9
+    except OSError:
+        return 0.0

@@ -1,8 +1,11 @@
 """Which pages are taken over: the writable ones, less what a large preload holds."""
 
+import os
+
 import pytest
 
-from leasebox_guest.pages import Ranges, without, writable
+from leasebox_guest import pages, posix
+from leasebox_guest.pages import BUSY_S, Pages, Ranges, without, writable
 
 
 @pytest.mark.parametrize(
@@ -25,3 +28,29 @@ def test_new_memory_is_among_the_writable() -> None:
     kept = bytearray(32 << 20)
 
     assert sum(end - start for start, end in writable()) - before >= len(kept)
+
+
+@pytest.mark.parametrize(("waited_s", "takes"), [(BUSY_S / 2, True), (BUSY_S * 2, False)])
+@pytest.mark.parametrize("is_fork", [False, True])
+def test_pages_are_left_alone_while_processors_are_short(
+    monkeypatch: pytest.MonkeyPatch, waited_s: float, takes: bool, is_fork: bool
+) -> None:
+    taken: list[int] = []
+    monkeypatch.setattr(posix, "fault_in", lambda start, _: taken.append(start))
+    began_s = 0.0 if is_fork else 7.0  # what the kernel counts begins anew with a fork
+    monkeypatch.setattr(pages, "waited_s", lambda: 7.0)
+    ours = Pages([], [])
+    monkeypatch.setattr(pages, "waited_s", lambda: began_s + waited_s)
+    if is_fork:
+        monkeypatch.setattr(os, "getpid", lambda: 2)
+    read, write = os.pipe()
+
+    ours.take_over(read)
+
+    assert bool(taken) is takes
+    os.close(read)
+    os.close(write)
+
+
+def test_the_kernel_counts_how_long_a_process_waits() -> None:
+    assert 0 < pages.waited_s() < 1e6
