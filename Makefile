@@ -9,10 +9,12 @@ BIN := $(VENV)/bin
 KEY := $(shell { pwd; cat pyproject.toml; } | sha256sum | cut -c1-16)
 PACKAGE := $(VENV)/.package-$(KEY)
 TOOLS := $(VENV)/.tools-$(KEY)
+# Where the environment forbids compiled files, each of the many processes of a run would compile Leasebox anew: 0.2 to 0.4 s.
+unexport PYTHONDONTWRITEBYTECODE
 # More for pytest or for what is run: make test ARGS='-k sweep'
 ARGS ?=
 # Many tests wait for timers of the protocol; a file stays in one process, so that its live stack is shared. In the
-# order of the tree: acceptance and chaos come first, so that no long file is left for the end.
+# order of the tree: acceptance and chaos come first, so that no long file is left for the end (BEGUN_FIRST of conftest).
 PARALLEL := -n 5 --dist loadfile --no-loadscope-reorder
 # Of the long ones, these mostly wait for timers; rounds of chaos name a group, so that one plays at a time.
 WAITING := tests/acceptance tests/chaos

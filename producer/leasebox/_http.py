@@ -108,6 +108,24 @@ def _value(url: str, request: Request[A], response: httpx2.Response) -> A:
     raise error_of(response.status_code, data, url)
 
 
+def _made(
+    http: httpx2.Client | httpx2.AsyncClient,
+    url: str,
+    request: Request[A],
+    read_s: float,
+    content: Iterator[bytes] | AsyncIterator[bytes] | None,
+) -> httpx2.Request:
+    return http.build_request(
+        request.method,
+        url + request.path,
+        params=dict(request.query),
+        headers={**request.headers, **traces.headers()},
+        timeout=_timeout(read_s),
+        json=request.body,
+        content=content,
+    )
+
+
 async def _async_parts(source: Source) -> AsyncIterator[bytes]:
     for part in source.parts():
         yield part
@@ -163,15 +181,8 @@ class HttpTransport:
         raise AssertionError("unreachable")
 
     def _made(self, request: Request[A], read_s: float) -> httpx2.Request:
-        url = self._place.url + request.path
-        given = {
-            "params": dict(request.query),
-            "headers": {**request.headers, **traces.headers()},
-            "timeout": _timeout(read_s),
-        }
-        if request.content is not None:
-            given["content"] = request.content.parts()
-        return self._http.build_request(request.method, url, json=request.body, **given)  # type: ignore[arg-type]
+        content = None if request.content is None else request.content.parts()
+        return _made(self._http, self._place.url, request, read_s, content)
 
     def _listen(self, stream: EventStream, block_s: float) -> list[Event]:
         if _is_stale(stream, block_s):
@@ -266,15 +277,8 @@ class AsyncHttpTransport:
         raise AssertionError("unreachable")
 
     def _made(self, request: Request[A], read_s: float) -> httpx2.Request:
-        url = self._place.url + request.path
-        given = {
-            "params": dict(request.query),
-            "headers": {**request.headers, **traces.headers()},
-            "timeout": _timeout(read_s),
-        }
-        if request.content is not None:
-            given["content"] = _async_parts(request.content)
-        return self._http.build_request(request.method, url, json=request.body, **given)  # type: ignore[arg-type]
+        content = None if request.content is None else _async_parts(request.content)
+        return _made(self._http, self._place.url, request, read_s, content)
 
     async def _listen(self, stream: EventStream, block_s: float) -> list[Event]:
         if _is_stale(stream, block_s):

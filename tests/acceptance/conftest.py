@@ -33,6 +33,15 @@ DOORS = pytest.mark.parametrize(
 )
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave Docker over HTTP to `make test-slow`: both drivers are shown over Redis, the API with bubblewrap."""
+    for item in items:
+        given = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+        if (given.get("live"), given.get("either_client")) == ("docker", "http"):
+            item.add_marker(pytest.mark.long)
+
+
 @dataclass(frozen=True)
 class Live:
     """A running system.
@@ -178,6 +187,17 @@ def flower_process(url: str, folder: Path) -> Iterator[httpx2.Client]:
     finally:
         child.terminate()
         child.wait(30)
+
+
+def forget_peak(pid: int) -> None:
+    """Count the most memory of a process anew, which other tests have used too (proc(5), clear_refs)."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def peak_bytes(pid: int) -> int:
+    """The most memory that a process had since `forget_peak`, or ever, by proc(5)."""
+    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) << 10
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.acceptance.conftest import Live
+from tests.acceptance.conftest import Live, forget_peak, peak_bytes
 
 from leasebox.aio import AsyncClient
 from leasebox.client import Client, Session
@@ -186,11 +186,6 @@ def test_an_uploaded_file_is_run_by_its_path(client: Client) -> None:
     assert told == ["said a\n", "said\n", "sh b\n", "main\n"]
 
 
-def _peak_bytes(pid: int) -> int:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM"))
-
-
 def test_200_files_and_one_of_100_mib_go_in_and_out_and_the_worker_holds_none_of_it(
     live: Live, client: Client, tmp_path: Path
 ) -> None:
@@ -208,13 +203,14 @@ def test_200_files_and_one_of_100_mib_go_in_and_out_and_the_worker_holds_none_of
             file.write(os.urandom(MIB))
     with client.session() as box:
         box.files.write("warm", b"x" * MIB)
-        before = _peak_bytes(live.pid)
+        forget_peak(live.pid)
+        before = peak_bytes(live.pid)
 
         box.files.upload_dir(there, "up")
         assert box.run("import os; print(os.access('up/d0/run', os.X_OK))", wait_s=WAIT_S).stdout == "True\n"
         box.files.download_dir("up", back)
 
-        grown = _peak_bytes(live.pid) - before
+        grown = peak_bytes(live.pid) - before
     (there / "dangling").unlink()
     assert _tree(back) == _tree(there)
     assert grown < 24 * MIB

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.acceptance.conftest import Live
+from tests.acceptance.conftest import DOORS, Live
 
 from leasebox.cli.request import LANGUAGE_OF
 from leasebox.client import Client
@@ -88,6 +88,7 @@ def leasebox(live: Live, *words: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, env=live.environment(), capture_output=True, text=True, check=False, timeout=60)
 
 
+@DOORS
 def test_the_ending_of_a_file_chooses_its_language_and_lang_goes_before_it(live: Live, tmp_path: Path) -> None:
     program = tmp_path / "hello.pl"
     program.write_text("echo 'say q'")

@@ -8,7 +8,7 @@ import uuid
 from pathlib import Path
 
 import pytest
-from tests.acceptance.conftest import Live
+from tests.acceptance.conftest import DOORS, Live
 
 from leasebox.client import Client
 from leasebox.contract.result import ARTIFACTS_MIME
@@ -58,6 +58,7 @@ def test_the_cells_of_the_page_return_a_picture_a_table_and_a_value(with_data: L
     assert files[2][""] == b"42\n"
 
 
+@DOORS
 @pytest.mark.parametrize("mime", METHODS)
 def test_every_mime_type_comes_back_and_is_saved(client: Client, live: Live, tmp_path: Path, mime: str) -> None:
     method, value, content = METHODS[mime]
