@@ -18,23 +18,38 @@ LOOK_S = 0.02
 
 
 class Memory(NamedTuple):
-    """Of one process, in MiB; PSS counts a page that others share by its share, private is what nobody shares."""
+    """Of one process, in MiB; PSS counts a page that others share by its share, `anonymous` without files."""
 
     pss: float
     rss: float
-    private: float
+    anonymous: float
 
 
 def memory_of(pid: int) -> Memory:
     """By `/proc/PID/smaps_rollup`."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     sizes = {line.split(":")[0]: int(line.split()[1]) / 1024 for line in lines if line.endswith("kB")}
-    return Memory(sizes["Pss"], sizes["Rss"], sizes["Private_Clean"] + sizes["Private_Dirty"])
+    return Memory(sizes["Pss"], sizes["Rss"], sizes["Pss_Anon"])
 
 
 def resident_bytes(pid: int) -> int:
     """What of a process is in memory; cheap enough to be asked all the time."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes below a process, whoever started them."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has just ended
+    found, last = list[int](), {pid}
+    while last:
+        last = {child for child, parent in parents.items() if parent in last}
+        found += last
+    return found
 
 
 @contextmanager

@@ -11,7 +11,7 @@ not a test: it judges the budget and ends with 0 all the same.
 | many at once | `throughput` |
 | output, memory, what Redis is asked | `output`, `memory`, `redis_use` |
 | the budget, the page | `budget`, `page` |
-| by a word of their own | `many`, `hardening`, `neighbours`, `watchers`; by hand: `preload` |
+| by a word of their own | `many`, `waterfall`, `hardening`, `neighbours`, `watchers`; by hand: `preload` |
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from tests.bench.stand import ROOT, SMOKE, Report, Size, Stack, process, stack
 PAGE = ROOT / "docs" / "benchmarks.md"
 BY_THEMSELVES = {
     "many": "20,000 jobs (or --jobs N) and what then is left in memory; no page",
+    "waterfall": "where each millisecond of one warm job goes; no page",
     "hardening": "with and without seccomp and limits; no page",
     "neighbours": "an honest session beside attacks; no page",
     "watchers": "1,000 who follow 50 jobs for N seconds; no page",

@@ -139,11 +139,11 @@ def valkey() -> Iterator[tuple[str, Path]]:
 
 
 @contextmanager
-def stack(driver: str, **more: str) -> Iterator[Stack]:
-    """A server and a worker that has run a job; `more` are settings of the worker, without their prefix."""
+def stack(driver: str, program: tuple[str, ...] = ("-m", "leasebox_worker.cli")) -> Iterator[Stack]:
+    """A server and a worker that has run a job."""
     with valkey() as (url, folder):
-        settings = {"URL": url, "HOME": str(folder / "home"), "ON_EXIT": "destroy", **more}
-        argv = [sys.executable, "-m", "leasebox_worker.cli", "run", "--driver", driver, "--node", NODE]
+        settings = {"URL": url, "HOME": str(folder / "home"), "ON_EXIT": "destroy"}
+        argv = [sys.executable, *program, "run", "--driver", driver, "--node", NODE]
         environment = {f"LEASEBOX_{name}": value for name, value in settings.items()}
         with process(argv, environment, folder / "worker.log") as worker, leasebox.Client(url) as client:
             server = connection(url)
