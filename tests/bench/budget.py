@@ -64,10 +64,10 @@ FIRST_BYTE = Figure("first byte of output after the program wrote it, p50", "ms"
 OUTPUT = Figure("50 MB of output through the queue", "s", 1.5, 0.8)
 OUTPUT_MEMORY = Figure("the worker's growth meanwhile", "MiB", 8, 4)
 IDLE = Figure("idle warm Docker sandbox", "MiB", 12, 8)
-SUBMIT = Figure("submit, p50", "ms", 0.6, 0.3)
+SUBMIT = Figure("submit, one after another, p50", "ms", 0.6, 0.3)
 SUBMIT_MANY = Figure("submit_many of 10,000", "s", 2, 1)
 COMMANDS = Figure("Redis commands of a warm stateless job", "", 10, 7)
-IMPORT = Figure("`import leasebox`, p50", "ms", 250, 150)
+IMPORT = Figure("`import leasebox` and its client, p50", "ms", 250, 150)
 RUN = Figure("`leasebox run` with a warm embedded stack, p50", "ms", 400, 250)
 
 BUDGET = (

@@ -31,11 +31,11 @@ BLOCK = 50
 TTL_S = 5.0
 IDLE_S = 12.0
 """Until agents have given back the memory of the next job."""
-SAMPLES = 10
+PARTS = 10
 FLAT = 1.05
 """Growth beyond it is a leak."""
-NEWEST = "Redis, the list of the newest jobs"
-"""Of the last 10,000 jobs of a tenant, by design: it grows up to there and no further."""
+NEWEST, AUDIT = "Redis, the newest 10,000 jobs of a tenant", "Redis, the newest 100,000 entries of the audit log"
+"""Lists that grow up to there by design, and no further."""
 Sample = dict[str, float]
 
 
@@ -55,28 +55,23 @@ def measure(jobs: int, driver: str) -> str:
         urls = [made.url] * (SESSIONS - 1) + [f"http://127.0.0.1:{port}"]
         clients = [resources.enter_context(_client(url)) for url in urls]
         look = Look(made, api.pid)
-        began = time.monotonic()
         samples = [look.at_rest()]
         spent_s = 0.0
-        for share in _shares(jobs):
+        share = max(1, jobs // PARTS // (SESSIONS * BLOCK)) * SESSIONS * BLOCK
+        for part in range(1, PARTS + 1):
             began = time.monotonic()
             outcomes = _run(clients, share)
             spent_s += time.monotonic() - began
             assert set(outcomes) == {"ok"}, outcomes
-            samples.append(look.at_rest() if len(samples) in (1, SAMPLES) else look.now())
-            print(f"{len(samples) - 1} of {SAMPLES} parts of {jobs} jobs", file=sys.stderr, flush=True)
-        return table(samples, jobs, spent_s) + "\n\n" + look.keys()
+            samples.append(look.at_rest() if part in (1, PARTS) else look.now())
+            print(f"{part * share} jobs, {share * part / spent_s:.0f} a second", file=sys.stderr, flush=True)
+        return table(samples, PARTS * share, spent_s) + "\n\n" + look.keys()
 
 
 @contextmanager
 def _client(url: str) -> Iterator[leasebox.Client]:
     with leasebox.Client(settings=ClientSettings(url=url, result_ttl_s=TTL_S, events_ttl_s=TTL_S)) as client:
         yield client
-
-
-def _shares(jobs: int) -> list[int]:
-    """The jobs in so many parts, each a multiple of what all sessions have queued at a time."""
-    return [max(1, jobs // SAMPLES // (SESSIONS * BLOCK)) * SESSIONS * BLOCK] * SAMPLES
 
 
 def _run(clients: list[leasebox.Client], jobs: int) -> Counter[str]:
@@ -118,13 +113,17 @@ class Look:
     def now(self) -> Sample:
         """In the middle of the work."""
         worker, server = self._stack.worker.pid, self._stack.redis
-        newest = (server.memory_usage(Keys().recent("default"), samples=0) or 0) / MIB
+        keys = Keys()
+        bounded = {
+            NEWEST: (server.memory_usage(keys.recent("default"), samples=0) or 0) / MIB,
+            AUDIT: (server.memory_usage(keys.audit(), samples=0) or 0) / MIB,
+        }
         return {
             "worker": memory_of(worker).anonymous,
             "API": memory_of(self._api).anonymous,
             "sandboxes": sum(memory_of(pid).anonymous for pid in descendants(worker)),
-            "Redis": server.info("memory")["used_memory"] / MIB - newest,
-            NEWEST: newest,
+            "Redis, all else": server.info("memory")["used_memory"] / MIB - sum(bounded.values()),
+            **bounded,
             "keys, their number": float(server.dbsize()),
         }
 
@@ -150,6 +149,7 @@ def table(samples: list[Sample], jobs: int, spent_s: float) -> str:
     flat = True
     for name in samples[0]:
         new, first, *way, last = (sample[name] for sample in samples)
-        flat = flat and (last <= first * FLAT or name == NEWEST)
-        lines.append(f"| {name} | {new:.1f} | {first:.1f} | {max(way):.1f} | {last:.1f} | {last / first - 1:+.1%} |")
+        growth = "bounded" if name in (NEWEST, AUDIT) else f"{last / first - 1:+.1%}"
+        flat = flat and (last <= first * FLAT or growth == "bounded")
+        lines.append(f"| {name} | {new:.1f} | {first:.1f} | {max(way):.1f} | {last:.1f} | {growth} |")
     return "\n".join([*lines, "", f"Flat within {FLAT - 1:.0%}: {'yes' if flat else '**no**'}."])

@@ -72,7 +72,10 @@ def growth_of(pid: int) -> Iterator[list[int]]:
 
 
 def idle_sandbox(stack: Stack, size: Size, report: Report) -> None:
-    """What a warm Docker sandbox holds that no job has used: the share of its processes, and what its cgroup counts."""
+    """What a warm Docker sandbox holds that no job has used: what its cgroup counts, which is what one more costs.
+
+    The share of its processes in what they hold has pages of the image too, and depends on who else has them.
+    """
     Pool(stack).wait_until_full()
     pause(size.idle_s)
     shares, counted = [], []
@@ -81,10 +84,10 @@ def idle_sandbox(stack: Stack, size: Size, report: Report) -> None:
         pids = [int(pid) for pid in stock.docker("top", name, "-eo", "pid").split()[1:]]
         shares.append(sum(memory_of(pid).pss for pid in pids))
         counted.append(_counted_mib(pids[0]))
-    report.seen[budget.IDLE] = statistics.median(shares)
+    report.seen[budget.IDLE] = statistics.median(counted)
     report.notes.append(
-        f"An idle warm Docker sandbox: {statistics.median(shares):.1f} MiB is the share of its processes in what they"
-        f" hold; its cgroup counts {statistics.median(counted):.1f} MiB."
+        f"An idle warm Docker sandbox: its cgroup counts {statistics.median(counted):.1f} MiB; the share of its"
+        f" processes in all that they hold, pages of the image included, is {statistics.median(shares):.1f} MiB."
     )
 
 

@@ -50,13 +50,16 @@ def commands(stack: Stack, size: Size, report: Report) -> None:
     report.notes.append(f"A warm job's commands: {told}.")
 
 
-def many(size: Size, report: Report) -> None:
-    """So many specs of one line to a server with which nobody works, each time a new one."""
+def submits(size: Size, report: Report) -> None:
+    """One after another, then many in one call, to a server with which nobody works, each time a new one."""
     specs = [JobSpec(code="pass") for _ in range(size.many)]
-    found: list[float] = []
+    singles, found = list[float](), list[float]()
     for _ in range(size.turns):
         with valkey() as (url, _), leasebox.Client(url) as client:
             client.submit("pass")  # connections and scripts
+            singles += [timed(lambda: client.submit("pass")) for _ in range(size.rounds)]
             found.append(timed(lambda: client.submit_many(specs)))
+    report.samples["submit, one after another"] = singles
+    report.seen[budget.SUBMIT] = statistics.median(singles) * 1e3
     report.samples[f"submit_many of {size.many:,}"] = found
     report.seen[budget.SUBMIT_MANY] = statistics.median(found)

@@ -61,7 +61,7 @@ def _the_others(stacks: list[Stack], size: Size, report: Report) -> None:
         _part("an idle sandbox", lambda: memory.idle_sandbox(stacks[names.index("docker")], size, report))
     _part("commands of a job", lambda: redis_use.commands(main, size, report))
     _part("output", lambda: output.measure(main, size, report))
-    _part("many submits", lambda: redis_use.many(size, report))
+    _part("submits", lambda: redis_use.submits(size, report))
     _part("many at once", lambda: throughput.measure(stacks, size, report))
 
 

@@ -6,6 +6,7 @@ steady state: from the end of the first jobs, which had the pool's, to the end o
 
 from __future__ import annotations
 
+import os
 import statistics
 import tempfile
 import time
@@ -17,12 +18,15 @@ from pathlib import Path
 from tests.bench import budget, stock
 from tests.bench.stand import WITHIN_S, Pool, Report, Size, Stack, pause, timed
 
-from leasebox.contract.spec import JobSpec
+from leasebox.contract.spec import JobSpec, Limits
 from leasebox_guest.install import install
 from leasebox_worker.drivers.base import DriverSettings, SandboxRequest
 from leasebox_worker.drivers.docker import DockerDriver
-from leasebox_worker.drivers.one_job import Guest
-from leasebox_worker.drivers.verify import PROBE_LIMITS
+from leasebox_worker.engine.refill import probe
+from leasebox_worker.engine.sandboxes import Sandbox, sandbox_limits
+from leasebox_worker.guestlink.link import GuestLink
+from leasebox_worker.policy.admit import effective_limits
+from leasebox_worker.policy.profiles import BUILT_IN
 
 SANDBOXES = 3
 """As many as the bare agent was measured with; beyond, two cores give no more."""
@@ -87,12 +91,12 @@ def _sessions(stack: Stack, jobs: int) -> Side:
     return lambda: jobs / timed(lambda: run(specs))
 
 
-def _agents(guests: list[Guest], jobs: int) -> Side:
+def _agents(guests: list[Sandbox], jobs: int) -> Side:
     """The agents of some containers and one thread for each, nothing between them."""
 
-    def serve(guest: Guest) -> None:
+    def serve(guest: Sandbox) -> None:
         for _ in range(jobs // SANDBOXES):
-            assert guest.run(b"pass", WITHIN_S).code == 0
+            probe(guest)  # the same `pass`, by the same hands
 
     def run() -> None:
         with ThreadPoolExecutor(SANDBOXES) as threads:
@@ -102,23 +106,27 @@ def _agents(guests: list[Guest], jobs: int) -> Side:
 
 
 @contextmanager
-def guests() -> Iterator[list[Guest]]:
-    """Sandboxes of the Docker driver with nothing but their channels."""
+def guests() -> Iterator[list[Sandbox]]:
+    """Sandboxes as the Docker worker makes them, with nothing but their channels."""
     with ExitStack() as resources:
         folder = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="lbt-", dir="/tmp")))
         folder.chmod(0o755)
         agent_dir = install(folder, None)
         driver = DockerDriver(DriverSettings(f"bench-{folder.name}", "bench", folder))
         resources.callback(driver.close)
+        profile = BUILT_IN["default"]
+        limits = effective_limits(Limits(), profile, node_cpus=float(os.cpu_count() or 1))
         made = []
         for n in range(SANDBOXES):
             name = f"leasebox-{folder.name}-{n}"
-            request = SandboxRequest(name, "bench", stock.IMAGE, PROBE_LIMITS, "default", {}, agent_dir, (), 300, 900)
-            handle, channel = driver.create(request)
+            shape = (profile.image, sandbox_limits(limits), profile.seccomp, {}, agent_dir, profile.preload)
+            handle, channel = driver.create(
+                SandboxRequest(name, "bench", *shape, dead_man_s=300, agent_exit_after_s=900)
+            )
             resources.callback(driver.kill, handle)
             resources.callback(channel.close)
-            made.append(Guest(channel, handle.workspace))
-            made[-1].ready(WITHIN_S)
+            made.append(Sandbox(name, handle, GuestLink(channel), limits))
+            made[-1].link.open(WITHIN_S)
         yield made
 
 

@@ -26,14 +26,15 @@ BURST = 50
 NOOP = "stock Celery no-op, round trip"
 WARM, HIT = notebook.STATELESS, "fresh sandbox on a pool hit"
 BURST_ROW = f"{BURST} jobs at once in one session, per job"
-SUBMIT, IMPORT, RUN = "submit", "`import leasebox`, a process of its own", "`leasebox run` with a warm embedded stack"
+SUBMIT = "submit to a worker at rest"
+IMPORT = "`import leasebox` and its client, a process of its own"
+RUN = "`leasebox run` with a warm embedded stack"
 CELLS = "bench-cells"
 JUDGED = {
     HIT: budget.POOL_HIT,
     BURST_ROW: budget.BURST,
     notebook.OURS: budget.CELL,
     notebook.OUR_START: budget.INTERPRETER,
-    SUBMIT: budget.SUBMIT,
     IMPORT: budget.IMPORT,
     RUN: budget.RUN,
 }
