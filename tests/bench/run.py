@@ -11,7 +11,7 @@ not a test: it judges the budget and ends with 0 all the same.
 | many at once | `throughput` |
 | output, memory, what Redis is asked | `output`, `memory`, `redis_use` |
 | the budget, the page | `budget`, `page` |
-| by a word of their own | `many`, `waterfall`, `hardening`, `neighbours`, `watchers`; by hand: `preload` |
+| by a word of their own | `many`, `mixed`, `waterfall`, `hardening`, `neighbours`, `watchers`; by hand: `preload` |
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from tests.bench.stand import ROOT, SMOKE, Report, Size, Stack, process, stack
 PAGE = ROOT / "docs" / "benchmarks.md"
 BY_THEMSELVES = {
     "many": "20,000 jobs (or --jobs N) and what then is left in memory; no page",
+    "mixed": "short jobs beside long ones, and what a model of the queue predicts; no page",
     "waterfall": "where each millisecond of one warm job goes; no page",
     "hardening": "with and without seccomp and limits; no page",
     "neighbours": "an honest session beside attacks; no page",
@@ -74,7 +75,7 @@ def _part(name: str, action: Callable[[], object]) -> None:
 def arguments() -> argparse.Namespace:
     """What was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--jobs", type=int, help="rounds, 60 unless told")
+    parser.add_argument("--jobs", type=int, help="rounds, 50 unless told")
     parser.add_argument("--driver", default="bubblewrap", choices=["docker", "bubblewrap"])
     parser.add_argument(
         "--json", nargs="?", const="-", metavar="FILE", help="also as JSON; without FILE alone, on stdout"

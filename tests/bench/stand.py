@@ -45,7 +45,7 @@ class Size:
         idle_s: Until a sandbox counts as idle; its agent gives back the next job's memory after ten seconds.
     """
 
-    rounds: int = 60
+    rounds: int = 50
     turns: int = 3
     jobs: int = 400
     lives: int = 24

@@ -62,6 +62,15 @@ def container() -> Iterator[str]:
         docker("rm", "-f", name)
 
 
+def plain_bwrap() -> None:
+    """One set of namespaces for one program: no agent, no limits, no filter."""
+    # Here, because the stock worker imports this file as well.
+    from leasebox_worker.drivers.bubblewrap_checks import find_program
+
+    shared = ("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc")
+    bare_process((str(find_program()), "--unshare-all", "--die-with-parent", *shared, "/usr/bin/python3", *PASS[1:]))
+
+
 def bare_process(argv: Sequence[str] = ("/usr/bin/python3", *PASS[1:])) -> None:
     """A program without any sandbox."""
     subprocess.run(argv, check=True)

@@ -44,12 +44,16 @@ def measure(stacks: list[Stack], size: Size, report: Report) -> None:
     for driver, stack in by_driver.items():
         _warm(stack, size, report, is_judged=driver == list(by_driver)[-1])
     if (stack := by_driver.get("docker")) is not None:
-        sides = {"new Docker sandbox each": _lives(stack, size.lives), "`docker run --rm`": _runs(size.lives)}
+        sides = {
+            "new Docker sandbox each": _lives(stack, size.lives),
+            "`docker run --rm`": _each(size.lives, stock.docker_run),
+        }
         _, ratio = _turns(sides, size.turns, report)
         report.seen[budget.DOCKER_RATIO] = ratio
     if (stack := by_driver.get("bubblewrap")) is not None:
-        side = _lives(stack, size.lives * LIVES_OF_BUBBLEWRAP)
-        report.seen[budget.BUBBLEWRAP_RATE], _ = _turns({"new bubblewrap sandbox each": side}, size.turns, report)
+        count = size.lives * LIVES_OF_BUBBLEWRAP
+        sides = {"new bubblewrap sandbox each": _lives(stack, count), "plain `bwrap`": _each(count, stock.plain_bwrap)}
+        report.seen[budget.BUBBLEWRAP_RATE], _ = _turns(sides, size.turns, report)
 
 
 def _warm(stack: Stack, size: Size, report: Report, *, is_judged: bool) -> None:
@@ -140,8 +144,8 @@ def _lives(stack: Stack, count: int) -> Side:
     return run
 
 
-def _runs(count: int) -> Side:
-    return lambda: _steady(count, stock.docker_run)
+def _each(count: int, action: Callable[[], object]) -> Side:
+    return lambda: _steady(count, action)
 
 
 def _steady(count: int, action: Callable[[], object]) -> float:

@@ -21,7 +21,8 @@ from leasebox.client import Client, JobHandle
 
 SETTLE_S = 0.02
 """Before each sample: what the row before left to do after its answer is not counted to this one."""
-RARELY = 5
+SELDOM, RARELY = 3, 5
+"""Each so-manieth round, for what takes long."""
 BURST = 50
 NOOP = "stock Celery no-op, round trip"
 WARM, HIT = notebook.STATELESS, "fresh sandbox on a pool hit"
@@ -129,7 +130,7 @@ def _jobs(client: Client) -> Rows:
         SUBMIT: Row(lambda: client.submit("pass", session="bench"), after=_succeeded, times=3),
         BURST_ROW: Row(burst, every=RARELY, parts=BURST),
         HIT: Row(_run(client)),
-        "job with a new sandbox": Row(cold),
+        "job with a new sandbox": Row(cold, every=SELDOM),
     }
 
 
@@ -165,7 +166,7 @@ def _yardsticks(stack: Stack, resources: ExitStack) -> Rows:
     }
     if stock.has_docker():
         name = resources.enter_context(stock.container())
-        rows["`docker exec`"] = Row(lambda: stock.docker("exec", name, *stock.PASS))
+        rows["`docker exec`"] = Row(lambda: stock.docker("exec", name, *stock.PASS), every=SELDOM)
         rows["`docker run --rm`"] = Row(stock.docker_run, every=RARELY)
     return rows
 
@@ -176,7 +177,7 @@ def _commands(environment: dict[str, str]) -> Rows:
 
     return {
         # The package is lazy: what a program that imports it will load is loaded here too.
-        IMPORT: Row(command(sys.executable, "-c", "import leasebox; leasebox.Client"), every=2),
+        IMPORT: Row(command(sys.executable, "-c", "import leasebox; leasebox.Client"), every=SELDOM),
         RUN: Row(command(*_LEASEBOX, "run", "-q", "-c", "pass"), every=RARELY),
     }
 
@@ -189,6 +190,9 @@ def embedded(home: Path) -> Iterator[dict[str, str]]:
     """The environment of an embedded stack of its own, which ends with the block."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LEASEBOX_")}
     environment["LEASEBOX_HOME"] = str(home)
+    # As pip leaves a package: compiled. A tree that is run from its sources may have no byte code at all.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    environment["PYTHONPYCACHEPREFIX"] = str(home / "bytecode")
     try:
         yield environment
     finally:
