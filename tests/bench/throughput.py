@@ -7,6 +7,7 @@ steady state: from the end of the first jobs, which had the pool's, to the end o
 from __future__ import annotations
 
 import os
+import platform
 import statistics
 import tempfile
 import time
@@ -115,7 +116,7 @@ def guests() -> Iterator[list[Sandbox]]:
     with ExitStack() as resources:
         folder = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="lbt-", dir="/tmp")))
         folder.chmod(0o755)
-        agent_dir = install(folder, None)
+        agent_dir = install(folder, platform.python_version())
         driver = DockerDriver(DriverSettings(f"bench-{folder.name}", "bench", folder))
         resources.callback(driver.close)
         profile = BUILT_IN["default"]
