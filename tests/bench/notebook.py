@@ -10,10 +10,11 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+
+from tests.bench.memory import memory_of
 
 from leasebox.client import Client
 
@@ -22,7 +23,6 @@ KERNEL = "ipykernel==7.4.0"
 OURS, OUR_START = "cell `1+1` in a warm stateful session", "first cell of a new interpreter"
 STATELESS = "warm job `pass` in a session"
 THEIRS, THEIR_START = "ipykernel without a queue: `1+1`", "ipykernel without a queue: start and first cell"
-ROWS = (STATELESS, OURS, OUR_START, THEIRS, THEIR_START)
 TITLE = "## A kept interpreter beside ipykernel"
 WHO_AM_I = "open('/proc/self/stat').read()"
 HOST = """
@@ -74,31 +74,22 @@ def kernel() -> Iterator[Kernel | None]:
     python = ENVIRONMENT / "bin" / "python"
     if not python.exists() or subprocess.run([python, "-c", "import ipykernel"], capture_output=True).returncode:
         subprocess.run([sys.executable, "-m", "venv", ENVIRONMENT], check=True)
-        if subprocess.run([python, "-m", "pip", "install", "-q", KERNEL], stdout=sys.stderr).returncode:
+        if subprocess.run([python, "-m", "pip", "install", "-qq", KERNEL], stdout=sys.stderr).returncode:
             yield None
             return
     # Its start looks for `python3` among the kernels of its own environment.
     environment = {**os.environ, "PATH": f"{python.parent}:{os.environ['PATH']}"}
     with subprocess.Popen(
-        [python, "-c", HOST], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        [python, "-c", HOST],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # a warning at each start
+        text=True,
+        env=environment,
     ) as child:
         yield Kernel(child)
         assert child.stdin is not None
         child.stdin.close()
-
-
-class Memory(NamedTuple):
-    """Of one process, in MiB; PSS counts a page that others share by its share."""
-
-    pss: float
-    rss: float
-
-
-def memory_of(pid: int) -> Memory:
-    """By `/proc/PID/smaps_rollup`."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    sizes = {line.split(":")[0]: int(line.split()[1]) / 1024 for line in lines if line.endswith("kB")}
-    return Memory(sizes["Pss"], sizes["Rss"])
 
 
 def interpreter_of(client: Client, session: str) -> int:
@@ -115,8 +106,12 @@ def interpreter_of(client: Client, session: str) -> int:
     raise SystemExit("the interpreter is no process of this machine")
 
 
-def section(samples: dict[str, list[float]], ours: Memory, theirs: Memory | None) -> str:
-    """The page's part about interpreters."""
+def section(client: Client, session: str, kernel: Kernel | None, samples: Mapping[str, list[float]]) -> str:
+    """The page's part about interpreters; each has run one trivial cell."""
+    client.run("%restart", session=session, stateful=True, check=True, wait_s=60)
+    client.run("1", session=session, stateful=True, check=True, wait_s=60)
+    ours = memory_of(interpreter_of(client, session))
+    theirs = None if kernel is None else memory_of(kernel.pid)
     p50 = {name: statistics.median(values) * 1e3 for name, values in samples.items()}
     pairs = [
         ("cell `1+1`, p50 ms", p50[OURS], p50.get(THEIRS)),
@@ -127,7 +122,7 @@ def section(samples: dict[str, list[float]], ours: Memory, theirs: Memory | None
     load = f"load average {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores"
     return "\n".join(
         [
-            f"{len(samples[OURS])} rounds taken in turns, {load}.",
+            f"{len(samples[OUR_START])} rounds taken in turns, {load}.",
             "",
             "| what | ours, through the queue | ipykernel, without a queue | ours against it |",
             "|---|---|---|---|",

