@@ -56,8 +56,10 @@ class Drain:
         pause = threading.Event()
         while time.monotonic() < self._until and len(self._deps.tracker.held()) > 0:
             pause.wait(POLL_S)
-        left = self._deps.running.sandboxes()
-        if self._deps.tracker.held():
+        held = {lease for _, lease, _ in self._deps.tracker.held()}
+        # Not all that is noted as running: a session whose job was settled a moment ago is idle, and may be kept.
+        left = self._deps.running.under(held)
+        if held:
             log.warning("drain_timeout", running=len(left))
         self._deps.is_leaving = True
         self._close()

@@ -1,6 +1,7 @@
 """Which claim runs in which sandbox? What cancels, heartbeats and later claims of a job ask."""
 
 import threading
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from leasebox.contract.scripts.answers import Work
@@ -31,6 +32,11 @@ class Running:
         """Of every claim."""
         with self._lock:
             return [claim.sandbox for claim in self._claims.values()]
+
+    def under(self, leases: Collection[str]) -> list[Sandbox]:
+        """Of the claims under these leases; what was settled may still be noted here for a moment."""
+        with self._lock:
+            return [claim.sandbox for claim in self._claims.values() if claim.lease in leases]
 
     def put(self, work: Work, sandbox: Sandbox) -> Sandbox | None:
         """Note that a claim has its sandbox; the sandbox of an older claim of the job, which must end now."""
