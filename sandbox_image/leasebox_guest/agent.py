@@ -118,6 +118,7 @@ class Agent(Jobs):
             self._let_child_go_at,
             self._take_over_at,
             self._fork_at,
+            self._rest_at,
         )
         if self.run or self.channel.is_inside_frame:
             at = min(at, self.last_word_at + self.settings.dead_man_s)
@@ -132,6 +133,8 @@ class Agent(Jobs):
             self.loop.watch(self.channel.source, self._on_host)
         if now >= self._fork_at:
             self._fork_ahead()
+        if now >= self._rest_at:
+            self._rest()
         if now >= self._take_over_at:
             self._take_over_at = NEVER
             self.pages.take_over(self.channel.source)

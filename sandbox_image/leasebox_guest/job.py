@@ -232,6 +232,5 @@ def _give_up(exc: BaseException) -> None:
 
 def prepare_forks() -> None:
     """Make the agent's process cheap to fork: what lives now is never looked at by the garbage collector again."""
-    gc.collect()
     gc.disable()
     gc.freeze()

@@ -16,6 +16,7 @@ from leasebox_guest.frames import Kind
 from leasebox_guest.interpreter import BEGIN_WITHIN_S, FIRST_WITHIN_S, Interpreter
 from leasebox_guest.loop import WRITABLE, Loop
 from leasebox_guest.pages import Pages
+from leasebox_guest.preload import AtRest
 from leasebox_guest.run import NEVER, Limit, Run
 from leasebox_guest.settings import Settings
 from leasebox_guest.spec import JobKind
@@ -27,6 +28,12 @@ WAIT_AHEAD_S = 10.0
 """A process that waits for a job holds some 6 MiB: a sandbox that is idle for longer gives them back."""
 FORK_AFTER_S = 0.003
 """So long after a job's end the next one's process is forked: host and Redis need the processors for the end first."""
+AT_REST_S = 0.1
+"""The same where the host expects no job soon: behind most such jobs the sandbox itself ends, or nobody is in haste.
+
+So long after its start, too, a sandbox begins to load what programs are likely to want."""
+BUSY_FOR_S, BUSY_AT_MOST_S = 1.0, 5.0
+"""And so long after a time when processors were short; whoever is at rest for so long does it all the same."""
 CLOSE_S = 0.005
 """A job that comes so soon after the last one found no process ready: behind it the next one is forked at once."""
 TAKE_OVER_AFTER_S = 0.004
@@ -52,6 +59,9 @@ class Jobs:
         self.waiting: Child | None = None
         self.held_since: float | None = None
         self._code_to_skip = 0
+        self._at_rest = AtRest(settings.loads_at_rest)
+        self._at_rest_since = time.monotonic()
+        self._rest_at = self._at_rest_since + AT_REST_S
         self._fork_at = self._let_child_go_at = self._take_over_at = NEVER
         self._is_paused = False
         self._ended_at = 0.0
@@ -136,6 +146,20 @@ class Jobs:
             self._let_child_go_at = time.monotonic() + WAIT_AHEAD_S
         except OSError as exc:
             os.write(2, f"fork ahead: {exc}\n".encode())  # the job itself will try again, and say so
+
+    def _rest(self) -> None:
+        """Use the time in which nobody wants anything, unless processors are short: get ready what a job may want."""
+        self._rest_at = NEVER
+        if self.run or (self._at_rest.is_done and (self.waiting or self.interpreter.pid)):
+            return  # at the job's end there is another time
+        if self.pages.is_busy() and time.monotonic() < self._at_rest_since + BUSY_AT_MOST_S:
+            self._rest_at = time.monotonic() + BUSY_FOR_S
+        elif not self._at_rest.is_done:
+            self._let_child_go()  # it has not what is loaded now
+            self._at_rest.load_one()
+            self._rest_at = 0.0  # when the host has been heard
+        else:
+            self._fork_ahead()
 
     def _let_child_go(self) -> None:
         self._let_child_go_at = self._take_over_at = NEVER
@@ -272,7 +296,9 @@ class Jobs:
         ended, is_clean = self._end_processes(run)
         self._let_child_go()  # the job had not started, and the sweep makes no difference
         now = time.monotonic()
-        if not self.interpreter.pid:
+        self._at_rest_since = now
+        self._rest_at = now + AT_REST_S
+        if run.spec.more_soon and not self.interpreter.pid:
             self._fork_at = now + self._fork_after_s
         self._ended_at = now
         if self.held_since is not None:

@@ -50,7 +50,7 @@ class Pages:
 
     def take_over(self, unless_readable: int) -> None:
         """Make them this process's own, unless processors are short; stop as soon as there is something to read."""
-        if self._is_busy():
+        if self.is_busy():
             return
         work = select.poll()
         work.register(unless_readable, select.POLLIN)
@@ -60,7 +60,7 @@ class Pages:
                     return
                 posix.fault_in(at, min(_PORTION_BYTES, end - at))
 
-    def _is_busy(self) -> bool:
+    def is_busy(self) -> bool:
         """Whether this process waited for a processor since its last look, or, forked meanwhile, since it began."""
         pid, before_s = self._looked
         self._looked = (os.getpid(), waited_s())

@@ -55,11 +55,11 @@ def remember_loaded() -> None:
 
     To do so would copy page after page. Files alone are left to their end, which writes what they still hold.
     """
-    global _loaded
+    global _loaded, _agents_own
     _loaded = {
         name: (module, len(vars(module))) for name, module in sys.modules.items() if name not in _CLEARED_AT_EXIT
     }
-    _agents_own.extend(name for name in sys.modules if name.partition(".")[0] == "leasebox_guest")
+    _agents_own = [name for name in sys.modules if name.partition(".")[0] == "leasebox_guest"]
     _kept.extend(thing for thing in gc.get_objects() if not isinstance(thing, _io._IOBase))
 
 

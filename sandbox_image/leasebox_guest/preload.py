@@ -9,11 +9,12 @@ folder of its own below /tmp that it removes at exit. Made under PID 1's uid, th
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections.abc import Callable
 
-from leasebox_guest import posix
+from leasebox_guest import parity, posix
 from leasebox_guest.job import Rights
 from leasebox_guest.settings import Settings
 
@@ -46,7 +47,30 @@ def preload(settings: Settings, rights: Rights) -> list[str]:
             os.setresgid(0, 0, 0)
         posix.set_dumpable(False)  # a change of uid leaves it to the host's fs.suid_dumpable
         os.environ["HOME"] = home
+    gc.collect()
     return loaded
+
+
+class AtRest:
+    """Modules of the standard library that most programs want, loaded by PID 1 when it has nothing else to do.
+
+    They read nothing but the image's own files, so jobs may have run before.
+    """
+
+    def __init__(self, names: list[str]) -> None:
+        self._left = names
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all are loaded."""
+        return not self._left
+
+    def load_one(self) -> None:
+        """Load the next one; a job that comes then finds all as after a preload. No process may wait for it before."""
+        _is_loaded(self._left.pop(0))
+        gc.collect()  # of what is new: the rest is frozen
+        parity.remember_loaded()
+        gc.freeze()
 
 
 def _is_loaded(name: str) -> bool:

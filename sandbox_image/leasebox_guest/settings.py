@@ -17,7 +17,8 @@ class Settings:
     Options (each with one value): `--job-uid`, `--job-gid` (used where the agent may change uids, else its own);
     `--dead-man` seconds without a word from the host after which a running job ends; `--exit-after` seconds after
     which the agent ends too; `--eof detach|exit`, what the end of its input means; `--preload a,b,c`, modules that
-    every forked job finds loaded; `--fork yes|no`; `--workspace` folder; `--wipe a,b`, folders emptied after each job,
+    every forked job finds loaded, by default those of `DEFAULT_PRELOAD` once the sandbox has been at rest;
+    `--fork yes|no`; `--workspace` folder; `--wipe a,b`, folders emptied after each job,
     by default /tmp and /dev/shm where the agent is PID 1 and so has a sandbox of its own, and none elsewhere;
     `--egress` path of the worker's proxy socket, none where no job may have a network.
     """
@@ -30,6 +31,7 @@ class Settings:
         "job_gid",
         "job_uid",
         "leaves_at_eof",
+        "loads_at_rest",
         "preload",
         "started_at",
         "wipe",
@@ -48,7 +50,7 @@ class Settings:
             "--dead-man": "8",
             "--exit-after": "900",
             "--eof": "exit",
-            "--preload": DEFAULT_PRELOAD,
+            "--preload": "",
             "--fork": "yes",
             "--workspace": "/workspace",
             "--wipe": "/tmp,/dev/shm" if is_pid_1 else "",
@@ -65,6 +67,7 @@ class Settings:
         self.leaves_at_eof = {"exit": True, "detach": False}[values["--eof"]]
         self.forks = {"yes": True, "no": False}[values["--fork"]]
         self.preload = [name for name in values["--preload"].split(",") if name]
+        self.loads_at_rest = [] if self.preload else DEFAULT_PRELOAD.split(",")
         self.wipe = [path for path in values["--wipe"].split(",") if path]
         self.workspace = values["--workspace"]
         self.egress = values["--egress"]

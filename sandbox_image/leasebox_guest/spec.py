@@ -35,6 +35,7 @@ class Spec:
         "id",
         "kind",
         "line_buffered",
+        "more_soon",
         "silence_s",
         "stream_bytes",
         "wall_s",
@@ -70,6 +71,7 @@ class Spec:
         self.stream_bytes = int(_number(fields, "stream_bytes"))
         self.cancel_grace_s = _number(fields, "cancel_grace_s", 1.0)
         self.line_buffered = fields.get("line_buffered", True) is True
+        self.more_soon = fields.get("more_soon", True) is True
 
 
 def announced(payload: bytes) -> tuple[str | None, int]:

@@ -2,10 +2,14 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from leasebox_guest.frames import Kind
+from leasebox_guest.jobs import AT_REST_S
 
 JOB_UID = 190_001
 
@@ -44,6 +48,35 @@ def test_after_a_job_one_process_waits_with_a_jobs_rights(host: Any, eventually:
     assert "NoNewPrivs:\t1" in status
     host.start("import time; time.sleep(9)")
     assert eventually(lambda: _waiting(host) == [pid])
+
+
+def _began_at(pid: int) -> float:
+    """When a process was forked, in seconds since boot (proc(5), stat, field 22)."""
+    ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    return int(ticks) / os.sysconf("SC_CLK_TCK")
+
+
+def test_where_no_job_is_expected_the_next_process_comes_at_rest(host: Any, eventually: Any) -> None:
+    def waits() -> list[int]:
+        return _waiting(host)
+
+    host.run("pass")
+    (used_up,) = eventually(waits)
+    sent_at = time.clock_gettime(time.CLOCK_BOOTTIME)
+    host.run("pass", more_soon=False)
+    (pid,) = eventually(waits)
+
+    assert pid != used_up
+    assert _began_at(pid) > sent_at + AT_REST_S - 0.01  # a tick of the clock in /proc
+
+
+def test_a_sandbox_at_rest_loads_what_programs_are_likely_to_want(spawn: Any, eventually: Any) -> None:
+    looks = "import sys; print('dataclasses' in sys.modules, 'datetime' in sys.modules, 'textwrap' in sys.modules)"
+    host = spawn("r2")
+    assert host.expect(Kind.READY)["preloaded"] == []
+    eventually(lambda: _waiting(host), within_s=60.0)  # which comes last, and later where processors are short
+
+    assert host.run(looks).stdout == b"True True True\n"
 
 
 def test_a_waiting_process_that_was_killed_is_replaced(host: Any, eventually: Any) -> None:

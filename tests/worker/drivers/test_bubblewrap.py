@@ -11,7 +11,7 @@ import pytest
 
 from leasebox_worker.drivers.base import Isolation, SandboxRequest
 from leasebox_worker.drivers.bubblewrap_arguments import ROOTLESS_LACKS, DataFile, Mode, Plan, command
-from leasebox_worker.drivers.conformance import LIMITS
+from leasebox_worker.drivers.conformance import LIMITS, Bench
 
 PROGRAM = Path(__file__).with_name("ordinary_user.py")
 ROOT = Path(__file__).parents[3]
@@ -89,6 +89,19 @@ def test_root_keeps_three_capabilities_and_no_more(make_command):
 def test_full_isolation_is_for_root_with_cgroups_alone(bubblewrap_r1, bubblewrap_r2):
     assert bubblewrap_r1.isolation is Isolation.PARTIAL
     assert bubblewrap_r2.isolation is Isolation.FULL
+
+
+@pytest.mark.slow
+def test_what_lives_makes_no_start_of_another_longer(bubblewrap_r2, agent_dir):
+    """`bwrap` reads all of the mount table that it finds for each mount that it makes."""
+    bench, tables = Bench(bubblewrap_r2, agent_dir, "", lambda _handle: []), []
+    with bench.sandbox() as (handle, _, guest):
+        bubblewrap_r2._spawner.call(lambda: tables.append(Path("/proc/thread-self/mounts").read_text()))
+        tables.append(Path("/proc/self/mounts").read_text())
+        ended = guest.run(b"import os; print(os.statvfs('.').f_blocks * os.statvfs('.').f_frsize)", 20.0)
+
+    assert not [line for table in tables for line in table.splitlines() if handle.name in line]
+    assert int(ended.stdout) == LIMITS.disk_bytes
 
 
 @pytest.mark.slow

@@ -151,7 +151,7 @@ def test_never_used_sandboxes_go_to_the_pool_of_the_new_incarnation(worker_node:
         refill.take_over(entry.sandbox, entry.profile)
 
     assert {entry.sandbox.name for entry in pooled} == {warm.name, other.name}
-    assert [json.loads(text)["name"] for text in pools.ready("lightweight")] == [warm.name]
+    assert [json.loads(text)["name"] for text in pools.ready(["lightweight"])[0]] == [warm.name]
     assert after.names() == {warm.name}  # the other one has not the profile's limits
     assert worker_node.redis.exists(worker_node.keys.pool("n", "n-1", "lightweight")) == 0
     after.end_all()
@@ -191,7 +191,7 @@ def test_a_warm_sandbox_of_a_profile_or_an_image_that_has_changed_ends(
     (entry,) = adopted_by(worker_node, after)
     Refill(pools, after, served, Intake(), Refilling(1, 1.0)).take_over(entry.sandbox, entry.profile)
 
-    assert len(pools.ready("lightweight")) == (1 if change == "none" else 0)
+    assert len(pools.ready(["lightweight"])[0]) == (1 if change == "none" else 0)
     assert after.names() == ({warm.name} if change == "none" else set())
     after.end_all()
 

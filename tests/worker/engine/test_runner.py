@@ -18,6 +18,8 @@ from leasebox_worker.engine.deps import Deps
 from leasebox_worker.engine.intake import Pause
 from leasebox_worker.engine.runner import run_job
 from leasebox_worker.engine.sandboxes import Sandboxes
+from leasebox_worker.guestlink.link import GuestLink
+from leasebox_worker.guestlink.orders import Exec
 from leasebox_worker.policy.profiles import BUILT_IN
 from leasebox_worker.telemetry.audit import AuditLog
 from leasebox_worker.telemetry.metrics import Failed
@@ -34,6 +36,23 @@ def test_a_job_runs_and_leaves_nothing(worker_node: Any, deps: Deps) -> None:
     result = worker_node.result(job)
     assert (result["outcome"], result["stdout"]) == ("ok", "42\n")
     assert (deps.sandboxes.count(), len(deps.running), deps.tracker.held()) == (0, 0, [])
+
+
+@pytest.mark.parametrize("session", ["s", None])
+def test_the_agent_knows_whether_more_may_follow(
+    worker_node: Any, deps: Deps, monkeypatch: pytest.MonkeyPatch, session: str | None
+) -> None:
+    """Without a session the sandbox ends with its job: a process for the next one would be made in vain."""
+    asked, plain = [], GuestLink.execute
+
+    def noted(link: GuestLink, request: Exec, *given: Any) -> None:
+        asked.append(request.more_soon)
+        plain(link, request, *given)
+
+    monkeypatch.setattr(GuestLink, "execute", noted)
+    run_job(worker_node.submit(session), deps)
+
+    assert asked == [session is not None]
 
 
 def test_a_session_keeps_its_sandbox_and_one_wake_up_runs_its_line(worker_node: Any, deps: Deps) -> None:

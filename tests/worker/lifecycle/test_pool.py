@@ -108,10 +108,10 @@ def test_a_job_gets_the_one_that_waits_longest_and_a_drop_after_that_keeps_it(wo
 
     assert isinstance(answer, answers.Leased)
     assert answer.sandbox == "first"
-    assert pools.ready("default") == ("second",)
+    assert pools.ready(["default", "other"]) == [("second",), ()]
     assert not pools.drop("default", "first")
     assert pools.drop("default", "second")
-    assert pools.ready("default") == ()
+    assert pools.ready(["default"]) == [()]
 
 
 def test_an_incarnation_that_lost_its_name_offers_nothing(worker_node: Any, pools: Pools, new_node: Any) -> None:

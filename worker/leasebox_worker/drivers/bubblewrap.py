@@ -10,7 +10,8 @@ import resource
 import signal
 import subprocess
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -69,6 +70,7 @@ class BubblewrapDriver:
         self._live: dict[str, _Live] = {}
         self._lock = threading.Lock()
         self._limited = self._mode is Mode.ROOT and cgroup.can_limit()
+        self._has_own_table = False
         self._sweep()
 
     @property
@@ -163,10 +165,18 @@ class BubblewrapDriver:
     def _start(self, request: SandboxRequest, folder: Path, live: _Live) -> None:
         live.claim = self._uids.claim() if os.geteuid() == 0 else None
         job_uid = live.claim.uid if live.claim and self._mode is Mode.ROOT else hardening.GUEST_UID
-        mounts = self._mount(request, folder, job_uid)
         if self._limited:
             cpus = min(request.limits.cpus, float(os.cpu_count() or 1))
             live.groups = cgroup.create(request.name, replace(request.limits, cpus=cpus))
+        with self._mounts(request, folder, job_uid) as mounts:
+            pid = self._spawn(request, live, job_uid, mounts)
+        self._folder.started(request.name, pid)
+        if live.claim is None:
+            # Set inside the new user namespace it counts only this sandbox; set before, all of the user's processes.
+            resource.prlimit(pid, resource.RLIMIT_NPROC, (request.limits.pids, request.limits.pids))
+
+    def _spawn(self, request: SandboxRequest, live: _Live, job_uid: int, mounts: dict[str, Path]) -> int:
+        """Start bwrap; the pid of its child, which has a copy of the mount table."""
         passed = [_memory_file("passwd", arguments.passwd(job_uid).encode())]
         passed.append(_memory_file("group", arguments.group(job_uid).encode()))
         passed.append(_memory_file("seccomp", program(SeccompProfile(request.seccomp))))
@@ -195,10 +205,7 @@ class BubblewrapDriver:
             with suppress(ConnectionError):
                 live.channel.receive(1.0)
             raise StartFailed(f"bwrap did not start: {live.channel.crash_text.strip()}")
-        self._folder.started(request.name, live.pid)
-        if live.claim is None:
-            # Set inside the new user namespace it counts only this sandbox; set before, all of the user's processes.
-            resource.prlimit(live.pid, resource.RLIMIT_NPROC, (request.limits.pids, request.limits.pids))
+        return live.pid
 
     def _launch(self, request: SandboxRequest, plan: Plan, live: _Live, descriptors: tuple[int, ...]) -> Launch:
         ulimits = hardening.ulimits(request.limits)
@@ -213,21 +220,42 @@ class BubblewrapDriver:
             groups=live.groups,
             ulimits=ulimits,
             become_uid=live.claim.uid if drops and live.claim else None,
+            reads_options_by="--args",  # without any it has an empty file system, and so no program to run
         )
 
-    def _mount(self, request: SandboxRequest, folder: Path, job_uid: int) -> dict[str, Path]:
+    @contextmanager
+    def _mounts(self, request: SandboxRequest, folder: Path, job_uid: int) -> Iterator[dict[str, Path]]:
+        """Mount what is writable, until the sandbox has it: then it is in no table but the sandbox's own.
+
+        In the host's, the three of each sandbox that lives made every start of another one longer.
+        """
         if self._mode is not Mode.ROOT:
-            return {}
+            yield {}
+            return
         mounts: dict[str, Path] = {}
-        for place in hardening.writable(request.limits):
-            target = folder / _mount_name(place.target)
-            mode = hardening.WORKSPACE_MODE_ENTERED if place.of_job else place.mode
-            tmpfs.mount(replace(place, mode=mode), target, job_uid)
-            mounts[place.target] = target
-        return mounts
+
+        def mount() -> None:
+            if not self._has_own_table:
+                tmpfs.leave_the_hosts_table()
+                self._has_own_table = True
+            for place in hardening.writable(request.limits):
+                target = folder / _mount_name(place.target)
+                mode = hardening.WORKSPACE_MODE_ENTERED if place.of_job else place.mode
+                tmpfs.mount(replace(place, mode=mode), target, job_uid)
+                mounts[place.target] = target
+
+        def unmount() -> None:
+            for target in mounts.values():
+                tmpfs.unmount(target)
+
+        try:
+            self._spawner.call(mount)
+            yield mounts
+        finally:
+            self._spawner.call(unmount)
 
     def _clean(self, name: str, known: bool) -> None:
-        """Mounts, cgroups and folder, all by name: the same after a crash as after a kill."""
+        """Cgroups and folder, and mounts that an older version left, all by name: the same after a crash as a kill."""
         if not known:
             return
         folder = self._folder.path(name)

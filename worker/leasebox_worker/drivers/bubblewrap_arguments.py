@@ -17,7 +17,12 @@ from pathlib import Path
 from leasebox_worker.drivers import hardening
 from leasebox_worker.drivers.base import SandboxRequest
 
-_ETC_FOLDERS = ("alternatives", "fonts", "ssl/certs", "java-11-openjdk", "java-17-openjdk")
+_ETC_FOLDERS = tuple(
+    Path("/etc", name) for name in ("alternatives", "fonts", "ssl/certs", "java-11-openjdk", "java-17-openjdk")
+)
+_READONLY = tuple(Path(path) for path in hardening.READONLY_PATHS)
+_MASKED = tuple(Path(path) for path in hardening.MASKED_PATHS if not path.startswith("/sys/"))
+"""Made once, looked for at each start: a module of the kernel may add one of them at any time."""
 _USR_LINKS = ("bin", "lib", "lib64", "sbin")
 
 
@@ -123,9 +128,9 @@ def _system(root: Path) -> list[str]:
 def _etc(plan: Plan) -> list[str]:
     """A parent that bwrap makes by itself has mode 0700, so each is made by name."""
     words = ["--perms", "0755", "--dir", "/etc", "--perms", "0755", "--dir", "/etc/ssl"]
-    for name in _ETC_FOLDERS:
-        if Path("/etc", name).is_dir():
-            words += ["--ro-bind", f"/etc/{name}", f"/etc/{name}"]
+    for folder in _ETC_FOLDERS:
+        if folder.is_dir():
+            words += ["--ro-bind", str(folder), str(folder)]
     for file in plan.files:
         words += ["--perms", "0644", "--ro-bind-data", str(file.descriptor), file.target]
     return words
@@ -150,11 +155,13 @@ def _writable(request: SandboxRequest, plan: Plan) -> list[str]:
 def _hidden() -> list[str]:
     """Masks and read-only covers; without /sys only those of /proc and /dev exist."""
     words: list[str] = []
-    for path in hardening.READONLY_PATHS:
-        if Path(path).exists():
-            words += ["--ro-bind", path, path]
-    for path in hardening.MASKED_PATHS:
-        if path.startswith("/sys/") or not (Path(path).exists() or path == "/dev/pts/ptmx"):
-            continue
-        words += ["--tmpfs", path, "--remount-ro", path] if Path(path).is_dir() else ["--ro-bind", "/dev/null", path]
+    for path in _READONLY:
+        if path.exists():
+            words += ["--ro-bind", str(path), str(path)]
+    for path in _MASKED:
+        target = str(path)
+        if path.is_dir():
+            words += ["--tmpfs", target, "--remount-ro", target]
+        elif target == "/dev/pts/ptmx" or path.exists():
+            words += ["--ro-bind", "/dev/null", target]
     return words

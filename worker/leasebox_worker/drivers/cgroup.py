@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from leasebox.contract.errors import SandboxDied, StartFailed
@@ -41,7 +42,15 @@ def can_limit() -> bool:
 
 
 def _is_v1() -> bool:
-    return all(os.access(ROOT / name / "cgroup.procs", os.W_OK) for name in NEEDED)
+    return bool(_folders_v1(ROOT))
+
+
+@lru_cache(maxsize=8)
+def _folders_v1(root: Path) -> Groups:
+    """The folders of the v1 controllers, none on v2. Looked up once: a host has them in one way while it runs."""
+    if not all(os.access(root / name / "cgroup.procs", os.W_OK) for name in NEEDED):
+        return {}
+    return {name: (root / name).resolve() for name in NEEDED}
 
 
 def create(name: str, limits: Limits) -> list[Path]:
@@ -91,7 +100,7 @@ def by_controller(name: str) -> Groups:
     if not _is_v1():
         folder = cgroup_v2.Tree(ROOT).folder(name)
         return {"": folder} if folder else {}
-    return {controller: (ROOT / controller).resolve() / _PARENT / name for controller in NEEDED}
+    return {controller: folder / _PARENT / name for controller, folder in _folders_v1(ROOT).items()}
 
 
 def members(group: Path) -> list[int]:

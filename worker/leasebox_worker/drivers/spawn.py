@@ -7,10 +7,10 @@ that forked (prctl(2), PR_SET_PDEATHSIG), and pool or request threads come and g
 import os
 import resource
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from leasebox.contract.errors import StartFailed
@@ -29,16 +29,20 @@ RLIMITS = {
     "data": resource.RLIMIT_DATA,
 }
 
+_OPTIONS_END = "--"
+
 
 @dataclass(frozen=True)
 class Launch:
     """One process to start.
 
     Attributes:
-        groups: cgroup folders that it joins before it execs, so that nothing of it is ever outside.
+        groups: cgroup folders that it joins before the command begins, so that nothing of it is ever outside.
         ulimits: Soft = hard by name of `RLIMITS`.
         become_uid: Uid and gid to drop to before the exec; None = stay.
         last: Runs in the child after all of that, just before the exec; must touch nothing but the kernel.
+        reads_options_by: The option by which the command reads its others, up to `--`, from a descriptor, each ended by
+            NUL; without any it must be unable to do something. None = it cannot.
     """
 
     command: Sequence[str]
@@ -49,6 +53,7 @@ class Launch:
     environment: Mapping[str, str] = field(default_factory=dict)
     folder: Path = Path("/")
     last: Callable[[], None] | None = None
+    reads_options_by: str | None = None
 
 
 @dataclass(frozen=True)
@@ -72,24 +77,64 @@ class Spawner:
         Raises:
             StartFailed: The program cannot be run or a setting was refused.
         """
-        return self._thread.submit(_start, launch).result()
+        if launch.reads_options_by is not None and launch.become_uid is None and launch.last is None:
+            process = self._at_the_gate(launch, launch.reads_options_by)
+        else:
+            process = self._thread.submit(_forked, launch).result()
+        return Spawned(process, _channel(process))
+
+    def _at_the_gate(self, launch: Launch, option: str) -> subprocess.Popen[bytes]:
+        """Start what waits for its options, and give it these when it has its groups and limits.
+
+        So it needs no copy of this process, which has many threads and much memory: that took half of the time.
+        """
+        ours, gate = os.pipe2(os.O_CLOEXEC)
+        try:
+            words = list(launch.command)
+            end = words.index(_OPTIONS_END)
+            held = replace(launch, command=[words[0], option, str(ours), *words[end:]])
+            held = replace(held, pass_fds=(*launch.pass_fds, ours))
+            process = self._thread.submit(_popen, held, None).result()
+            with _ended_on_error(process, launch):
+                _limit(process.pid, launch)
+                os.write(gate, "".join(f"{word}\0" for word in words[1:end]).encode())  # far less than a pipe holds
+            return process
+        finally:
+            os.close(ours)
+            os.close(gate)
+
+    def call(self, action: Callable[[], None]) -> None:
+        """Do something on that thread, whose mount table its processes get."""
+        self._thread.submit(action).result()
 
     def close(self) -> None:
         """End the thread, and with it every process that is bound to it."""
         self._thread.shutdown(wait=True)
 
 
-def _start(launch: Launch) -> Spawned:
-    joins = [os.open(group / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC) for group in launch.groups]
-    limits = [(RLIMITS[name], (value, value)) for name, value in launch.ulimits.items()]
+@contextmanager
+def _ended_on_error(process: subprocess.Popen[bytes], launch: Launch) -> Iterator[None]:
+    try:
+        yield
+    except BaseException as exc:
+        process.kill()
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+        process.wait()
+        if isinstance(exc, OSError | ValueError):
+            raise StartFailed(f"cannot run {launch.command[0]}: {exc}") from exc
+        raise
+
+
+def _forked(launch: Launch) -> subprocess.Popen[bytes]:
+    """Start it by a fork of this process, for what only the new process can do to itself.
+
+    Root may set the limits of a process of another uid from outside only with CAP_SYS_RESOURCE, which containers lack.
+    """
 
     def _prepare() -> None:
-        for join in joins:
-            os.write(join, b"0")
-        for number, pair in limits:
-            resource.setrlimit(number, pair)
-        with suppress(OSError):
-            _raise_oom_score()
+        _limit(0, launch)
         if launch.become_uid is not None:
             os.setgroups([])
             os.setresgid(launch.become_uid, launch.become_uid, launch.become_uid)
@@ -97,9 +142,13 @@ def _start(launch: Launch) -> Spawned:
         if launch.last:
             launch.last()
 
+    # Only system calls run between fork and exec: no lock of another thread can be needed there.
+    return _popen(launch, _prepare)
+
+
+def _popen(launch: Launch, prepare: Callable[[], None] | None) -> subprocess.Popen[bytes]:
     try:
-        # Only system calls run between fork and exec: no lock of another thread can be needed there.
-        process = subprocess.Popen(
+        return subprocess.Popen(
             launch.command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -109,14 +158,29 @@ def _start(launch: Launch) -> Spawned:
             env=dict(launch.environment),
             cwd=launch.folder,
             start_new_session=True,
-            preexec_fn=_prepare,
+            preexec_fn=prepare,
         )
     except (OSError, subprocess.SubprocessError) as exc:
         raise StartFailed(f"cannot run {launch.command[0]}: {exc}") from exc
+
+
+def _limit(pid: int, launch: Launch) -> None:
+    """Put a process (0: this one) into its groups and below its limits."""
+    for group in launch.groups:
+        _write(f"{group}/cgroup.procs", str(pid))
+    with suppress(OSError):
+        _write(f"/proc/{pid or 'self'}/oom_score_adj", str(OOM_SCORE))
+    # Last: a fork of a process with many open files can open none once `nofile` holds.
+    for name, value in launch.ulimits.items():
+        resource.prlimit(pid, RLIMITS[name], (value, value))
+
+
+def _write(path: str, text: str) -> None:
+    number = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(number, text.encode())
     finally:
-        for join in joins:
-            os.close(join)
-    return Spawned(process, _channel(process))
+        os.close(number)
 
 
 def _channel(process: subprocess.Popen[bytes]) -> PipeChannel:
@@ -129,9 +193,3 @@ def _channel(process: subprocess.Popen[bytes]) -> PipeChannel:
         stream.close()
     stdin, stdout, stderr = numbers
     return PipeChannel(stdin, stdout, stderr)
-
-
-def _raise_oom_score() -> None:
-    score = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
-    os.write(score, str(OOM_SCORE).encode())
-    os.close(score)

@@ -100,7 +100,9 @@ class StateFolder:
 
     def find(self, name: str) -> Record | None:
         """One sandbox; None if it has no folder."""
-        return next((record for record in self.records() if record.name == name), None)
+        with suppress(FileNotFoundError):
+            return _record(self.path(name))
+        return None
 
     def records(self) -> Iterator[Record]:
         """Every sandbox that has a folder; a folder without a readable state is one whose maker died at once."""

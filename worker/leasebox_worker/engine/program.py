@@ -49,6 +49,7 @@ def _exec(
         stream_bytes=limits.stream_bytes,
         line_buffered=True,
         cancel_grace_s=1.0,
+        more_soon=attempt.work.session is not None,
     )
 
 

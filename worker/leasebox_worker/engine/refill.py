@@ -98,7 +98,7 @@ class Refill:
         while (place := self._sandboxes.reserve()) is None:
             if self._sandboxes.free_places() > 0:
                 return None  # what lacks is not room
-            first = gives_way([self._shelf(profile) for profile in self._profiles.values()])
+            first = gives_way(self._shelves())
             if first is not None:
                 self._drop(first)
             elif not self._how.evicts():
@@ -148,24 +148,27 @@ class Refill:
         with self._lock:
             idle_makers = self._how.makers - sum(self._making.values())
         return Stock(
-            shelves=tuple(self._shelf(profile) for profile in self._profiles.values()),
+            shelves=self._shelves(),
             free_places=self._sandboxes.free_places(),
             idle_makers=idle_makers,
             may_make=not reasons,
             is_draining=is_draining,
         )
 
-    def _shelf(self, profile: Profile) -> Shelf:
+    def _shelves(self) -> tuple[Shelf, ...]:
         # In this order: a sandbox that is pushed in between counts twice rather than not at all.
-        making = self._making[profile.name]
-        ready = self._pools.ready(profile.name)
-        return Shelf(
-            profile.name,
-            profile.pool,
-            ready,
-            frozenset(text for text in ready if not self._sandboxes.holds(text)),
-            making,
-            time.monotonic() < self._rests_until.get(profile.name, 0.0),
+        making = dict(self._making)
+        ready = self._pools.ready(list(self._profiles))
+        return tuple(
+            Shelf(
+                profile.name,
+                profile.pool,
+                texts,
+                frozenset(text for text in texts if not self._sandboxes.holds(text)),
+                making[profile.name],
+                time.monotonic() < self._rests_until.get(profile.name, 0.0),
+            )
+            for profile, texts in zip(self._profiles.values(), ready, strict=True)
         )
 
     def _limits(self, profile: Profile) -> Limits:
@@ -220,6 +223,7 @@ def probe(sandbox: Sandbox) -> None:
         stream_bytes=1 << 16,
         line_buffered=True,
         cancel_grace_s=0.0,
+        more_soon=False,
     )
     exited, _, stderr = sandbox.link.run(request, CODE, (), within_s=PROBE_WITHIN_S + 1.0)
     if exited.code != 0 or not exited.is_clean:

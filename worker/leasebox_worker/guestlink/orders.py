@@ -11,7 +11,12 @@ from leasebox_worker.guestlink.stdin import CHUNK
 
 @dataclass(frozen=True, slots=True)
 class Exec:
-    """One start inside a sandbox; the fields of the EXEC frame (times in seconds, sizes in bytes)."""
+    """One start inside a sandbox; the fields of the EXEC frame (times in seconds, sizes in bytes).
+
+    Attributes:
+        more_soon: Whether another start may follow at once. If so, the agent gets its process ready a few milliseconds
+            after this one's end, which costs more than a small job itself; else once the sandbox is at rest.
+    """
 
     id: str
     kind: str
@@ -26,6 +31,7 @@ class Exec:
     stream_bytes: int
     line_buffered: bool
     cancel_grace_s: float
+    more_soon: bool = True
 
     def frames(self, code: bytes) -> bytes:
         """EXEC and, in pieces, CODE."""

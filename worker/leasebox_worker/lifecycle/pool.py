@@ -112,11 +112,11 @@ class Pools:
         """This node goes on as another incarnation, whose pools are empty."""
         self._identity = replace(self._identity, incarnation=incarnation)
 
-    def ready(self, profile: str) -> tuple[str, ...]:
-        """The warm sandboxes of a profile, the next to be given out first."""
-        return tuple(
-            reads.items(self._redis, self._keys.pool(self._identity.node, self._identity.incarnation, profile))
-        )
+    def ready(self, profiles: Sequence[str]) -> list[tuple[str, ...]]:
+        """The warm sandboxes of each of these profiles, the next to be given out first."""
+        node_name, incarnation = self._identity.node, self._identity.incarnation
+        keys = [self._keys.pool(node_name, incarnation, profile) for profile in profiles]
+        return [tuple(items) for items in reads.items_of_each(self._redis, keys)]
 
     def push(self, profile: str, sandbox: str) -> bool:
         """Offer a sandbox to jobs; False if this incarnation may not (any more): end it."""

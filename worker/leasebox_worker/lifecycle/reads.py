@@ -38,6 +38,15 @@ def items(client: redis.Redis, key: str) -> list[str]:
     return [_text(item) for item in client.lrange(key, 0, -1)]
 
 
+def items_of_each(client: redis.Redis, keys: Sequence[str]) -> list[list[str]]:
+    """`items` of many lists in one trip."""
+    with client.pipeline(transaction=False) as pipe:
+        for key in keys:
+            pipe.lrange(key, 0, -1)
+        found: list[Any] = pipe.execute()
+    return [[_text(item) for item in items] for items in found]
+
+
 def run_id(client: redis.Redis) -> str:
     """Names one life of the server: another one after every start of Redis."""
     return str(client.info("server")["run_id"])
