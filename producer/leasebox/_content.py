@@ -3,8 +3,9 @@
 import base64
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from leasebox.contract.blobs import MAX_BLOB_BYTES, PART_BYTES
 from leasebox.contract.errors import InvalidSpec
@@ -14,8 +15,7 @@ Given = str | bytes | Path | FileContent | Mapping[str, str]
 """What a caller may give for one file; a mapping is the JSON form {"text"}, {"base64"} or {"blob"}."""
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Struct, frozen=True):
     """A content that is uploaded; `parts` begins anew with each call and gives at most `PART_BYTES` at a time."""
 
     size_bytes: int

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from msgspec import Struct
+
 from leasebox._backend import Backend, Flow
 from leasebox._content import Source, Uploads, bytes_source, file_content, path_source
 from leasebox._ids import new_job_id
@@ -35,8 +37,7 @@ class Request(Generic[A]):
     uploads: Uploads = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Packed:
+class Packed(Struct, frozen=True):
     """One file of several that came together."""
 
     path: str

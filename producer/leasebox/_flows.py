@@ -1,7 +1,8 @@
 """What the clients do, step by step, written once: generators that yield reads and scripts and are sent the answers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from leasebox import _quota, _reads, _sessions
 from leasebox._reads import Flow, Place
@@ -19,8 +20,7 @@ PAGE = 200
 MAX_SCANNED = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Submitted:
+class Submitted(Struct, frozen=True):
     """An accepted job; `is_existing` when an earlier submit with the same idempotency key had made it.
 
     `batch`: of an existing job, the one that it belongs to. `pace`: how often its tenant may submit, if that is bound.
@@ -32,8 +32,7 @@ class Submitted:
     pace: client_answers.SubmitPace | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class JobFilter:
+class JobFilter(Struct, frozen=True):
     """Which jobs a list holds; None and empty match everything."""
 
     state: str | None = None
@@ -183,8 +182,7 @@ def _look(keys: Keys, tenant: str, reader: EventReader) -> Flow[None]:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class JobPage:
+class JobPage(Struct, frozen=True):
     """A part of a list of jobs; `next` is None at its end."""
 
     jobs: list[JobStatus]

@@ -5,7 +5,8 @@ import secrets
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from leasebox._reads import Flow, no_job
 from leasebox.contract.errors import InvalidSpec, QueueFull, WrongState
@@ -17,8 +18,7 @@ CHUNK_BYTES = 64 << 10
 MAX_PAUSE_S = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class InputChunk:
+class InputChunk(Struct, frozen=True):
     """A piece of input; `n` rises from 1 on with each chunk of a writer, and the same number again is a repeat."""
 
     writer: str

@@ -10,12 +10,13 @@ import json
 import os
 import re
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from threading import Lock
 from typing import Any
+
+from msgspec import Struct
 
 from leasebox.contract.queues import TASK_NAME
 
@@ -29,16 +30,14 @@ _MARKS = re.compile(f"({'|'.join((_JOB, _QUEUE, _ARGS, _KWARGS, _TAG, _BODY))})"
 _MAKING = Lock()
 
 
-@dataclass(frozen=True, slots=True)
-class Wake:
+class Wake(Struct, frozen=True):
     """The two halves of a wake-up around its delivery tag."""
 
     head: bytes
     tail: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Template:
+class Template(Struct, frozen=True):
     """A whole message whose variable parts are marks: `body` before its encoding, `envelope` around it."""
 
     body: str

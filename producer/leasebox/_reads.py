@@ -5,6 +5,8 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from msgspec import Struct
+
 from leasebox._stream import PRIMING_ENTRIES, Entry, EventReader
 from leasebox._submit import Profile, parse_profile
 from leasebox.contract.errors import UnknownJob
@@ -26,8 +28,7 @@ JOB_FIELDS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Query(Generic[A]):
+class Query(Struct, Generic[A], frozen=True):
     """Commands that are sent in one trip, and what their replies mean.
 
     Attributes:
@@ -50,8 +51,7 @@ class Query(Generic[A]):
         return self.parse(replies)
 
 
-@dataclass(frozen=True, slots=True)
-class Ahead(Generic[A]):
+class Ahead(Struct, Generic[A], frozen=True):
     """Calls that are sent in one trip; the flow may go on while Redis works.
 
     Args:
@@ -62,8 +62,7 @@ class Ahead(Generic[A]):
     behind: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class Landed:
+class Landed(Struct, frozen=True):
     """Wait for the answers to the oldest `Ahead` without; a call that failed answers with its error, in its place."""
 
     sent: Any
@@ -194,8 +193,7 @@ def _time(fields: Fields, name: str) -> float | None:
     return float(fields[name]) if fields.get(name) else None
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """Where a list of jobs goes on: behind this job, submitted at this time (as Redis writes the score)."""
 
     score: str

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, assert_never
 
+from msgspec import Struct
+
 from leasebox._content import Uploads, file_content, stdin_content
 from leasebox._ids import new_job_id
 from leasebox._message import Template
@@ -160,8 +162,7 @@ def _beyond(spec: JobSpec, profile: Profile) -> list[str]:
     return wrong
 
 
-@dataclass(frozen=True, slots=True)
-class Membership:
+class Membership(Struct, frozen=True):
     """The batch that a job belongs to: its index there, None = in order of arrival, and the caller's name for it."""
 
     batch: str

@@ -36,7 +36,7 @@ class Delivery(BaseModel):
         next_at: When the next attempt is due; None = there is none.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(defer_build=True, frozen=True)
 
     at: float
     url: str

@@ -2,7 +2,6 @@
 
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +51,8 @@ class _TomlFile(PydanticBaseSettingsSource):
         path = os.environ.get(f"{_ENV_PREFIX}CONFIG")
         if not path:
             return {}
+        import tomllib  # 5 ms, and few have such a file
+
         try:
             data = tomllib.loads(Path(path).expanduser().read_text())
         except OSError as exc:

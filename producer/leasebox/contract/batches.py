@@ -21,7 +21,7 @@ class ItemError(BaseModel):
         code: Of the error, as in `leasebox.errors`.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(defer_build=True, frozen=True)
 
     index: int
     code: str
@@ -37,7 +37,7 @@ class BatchInfo(BaseModel):
         cancelled: Its jobs were asked to end.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(defer_build=True, frozen=True)
 
     id: str
     name: str | None = None

@@ -58,7 +58,7 @@ class Entry(BaseModel):
         mode: Permission bits.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(defer_build=True, frozen=True)
 
     path: str
     type: EntryType

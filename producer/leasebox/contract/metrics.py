@@ -33,7 +33,7 @@ class SandboxMetrics(BaseModel):
         health_failures: Pings in a row that were not answered.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="ignore")
 
     sandbox: str | None = None
     cpu_percent: float = 0.0

@@ -54,7 +54,7 @@ class Why(BaseModel):
         since: When it was claimed or started, as unix seconds; `until` when it is tried again.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="ignore")
 
     job: str
     state: State

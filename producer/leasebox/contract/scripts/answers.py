@@ -5,50 +5,44 @@ Dataclasses: two answers without fields would be equal as tuples.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
+
+from msgspec import Struct
 
 # Shared by many scripts.
 
 
-@dataclass(frozen=True, slots=True)
-class Gone:
+class Gone(Struct, frozen=True):
     """There is no such record (any more)."""
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseLost:
+class LeaseLost(Struct, frozen=True):
     """Somebody else has the job now; nothing was changed. Kill what runs."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fenced:
+class Fenced(Struct, frozen=True):
     """This incarnation is not registered or was reclaimed: kill everything, then adopt."""
 
 
-@dataclass(frozen=True, slots=True)
-class Requeued:
+class Requeued(Struct, frozen=True):
     """The job is queued again where it stood; `woken` is the queue, or '' while it is in back-off."""
 
     woken: str
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(Struct, frozen=True):
     """The job ended instead."""
 
     outcome: str
 
 
-@dataclass(frozen=True, slots=True)
-class NameTaken:
+class NameTaken(Struct, frozen=True):
     """Another live process has this node's name; it counts as silent after `seconds`."""
 
     seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Cancelled:
+class Cancelled(Struct, frozen=True):
     """Of `cancel`: it ended at once. Of `start`: the flag is set, do not start, settle `cancelled`."""
 
 
@@ -86,85 +80,72 @@ class Work(NamedTuple):
     """Set when `bind` would answer SessionExpired: no need to make a sandbox, settle `lost`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Leased:
+class Leased(Struct, frozen=True):
     """Claimed, with the session's sandbox or one of the pool, which is bound already."""
 
     work: Work
     sandbox: str
 
 
-@dataclass(frozen=True, slots=True)
-class Cold:
+class Cold(Struct, frozen=True):
     """Claimed; make a sandbox and bind it."""
 
     work: Work
 
 
-@dataclass(frozen=True, slots=True)
-class Elsewhere:
+class Elsewhere(Struct, frozen=True):
     """The session lives on another node, whose queue was woken."""
 
     woken: str
 
 
-@dataclass(frozen=True, slots=True)
-class Later:
+class Later(Struct, frozen=True):
     """`reason`: not_before, tenant, full (stop consuming the shared queues), draining."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Busy:
+class Busy(Struct, frozen=True):
     """The head of the line is claimed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(Struct, frozen=True):
     """Nothing is left in the line."""
 
 
-@dataclass(frozen=True, slots=True)
-class More:
+class More(Struct, frozen=True):
     """Many expired jobs were ended; ask again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bound:
+class Bound(Struct, frozen=True):
     """The sandbox belongs to the line; `generation` counts the session's sandboxes from 1."""
 
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
-class SessionExpired:
+class SessionExpired(Struct, frozen=True):
     """The job wants the session as it was, and it is gone: settle `lost`. Nothing was bound."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Go:
+class Go(Struct, frozen=True):
     """`attempt` counts from 1."""
 
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(Struct, frozen=True):
     """There is room for more input."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ok:
+class Ok(Struct, frozen=True):
     """The chunks are in the stream, each once."""
 
     cancel_requested: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Next:
+class Next(Struct, frozen=True):
     """Settled, and the line's next job is claimed. `again`: it had been settled before."""
 
     work: Work
@@ -173,8 +154,7 @@ class Next:
     again: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Free:
+class Free(Struct, frozen=True):
     """Settled. `woken`: the queue of the line's next job, or ''. `kill`: a sandbox that has ended with the job."""
 
     woken: str
@@ -185,8 +165,7 @@ class Free:
 # Nodes and reapers.
 
 
-@dataclass(frozen=True, slots=True)
-class Alive:
+class Alive(Struct, frozen=True):
     """Of `heartbeat`: jobs whose lease is not ours (kill), jobs to cancel. `more`: call again at once."""
 
     not_ours: tuple[str, ...]
@@ -202,8 +181,7 @@ class FoundSandbox(NamedTuple):
     sandbox: str
 
 
-@dataclass(frozen=True, slots=True)
-class Adopted:
+class Adopted(Struct, frozen=True):
     """`more`: claims are left, ask again with what was kept."""
 
     keep: tuple[FoundSandbox, ...]
@@ -211,41 +189,35 @@ class Adopted:
     more: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Detached:
+class Detached(Struct, frozen=True):
     """The session has no sandbox any more. `woken`: the queue of its next job, or ''."""
 
     woken: str
 
 
-@dataclass(frozen=True, slots=True)
-class StillAlive:
+class StillAlive(Struct, frozen=True):
     """Of `reclaim`: the node moved; nothing was done."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reclaimed:
+class Reclaimed(Struct, frozen=True):
     """So many claims were given up; `more`: ask again."""
 
     jobs: int
     more: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(Struct, frozen=True):
     """The conditions do not hold (any more); nothing was done."""
 
 
-@dataclass(frozen=True, slots=True)
-class Forgotten:
+class Forgotten(Struct, frozen=True):
     """So many sessions lost their sandbox; `more`: ask again."""
 
     sessions: int
     more: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Swept:
+class Swept(Struct, frozen=True):
     """`jobs` ended expired, `sessions` without a sandbox ended idle, `woken` lines have waited out their back-off."""
 
     jobs: int
@@ -254,33 +226,28 @@ class Swept:
     more: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Kill:
+class Kill(Struct, frozen=True):
     """The session has ended: destroy its sandbox."""
 
     sandbox: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Pooled:
+class Pooled(Struct, frozen=True):
     """How many warm sandboxes the pool has now."""
 
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Dropped:
+class Dropped(Struct, frozen=True):
     """The warm sandbox is in no pool any more, and no job has it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
+class Published(Struct, frozen=True):
     """These are the profiles of the installation."""
 
 
-@dataclass(frozen=True, slots=True)
-class Differs:
+class Differs(Struct, frozen=True):
     """A live node says otherwise; `what`: profiles or quotas."""
 
     node: str

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any, Generic, TypeVar
+
+from msgspec import Struct
 
 A = TypeVar("A", covariant=True)
 
@@ -24,8 +25,7 @@ _PARTS: dict[str, tuple[str, ...]] = {
 }
 
 
-@dataclass(frozen=True)
-class Call(Generic[A]):
+class Call(Struct, Generic[A], frozen=True):
     """One call of a script, not sent yet.
 
     Args:

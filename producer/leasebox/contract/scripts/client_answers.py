@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
+
+from msgspec import Struct
 
 from leasebox.contract.scripts.answers import Cancelled, Gone
 
 
-@dataclass(frozen=True, slots=True)
-class SubmitPace:
+class SubmitPace(Struct, frozen=True):
     """A tenant's `submits_per_minute`, how many are left of it, and seconds until the next minute begins."""
 
     bound: int
@@ -17,8 +17,7 @@ class SubmitPace:
     reset_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(Struct, frozen=True):
     """`position`: jobs before it, an estimate. `woken`: a wake-up was sent; else it is parked behind others.
 
     `pace`: None where the tenant may submit as often as it likes.
@@ -31,8 +30,7 @@ class Accepted:
     pace: SubmitPace | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Existing:
+class Existing(Struct, frozen=True):
     """The job that was accepted before under the same id, or idempotency key, with the same digest.
 
     `batch`: the one that it belongs to, or ''.
@@ -44,15 +42,13 @@ class Existing:
     existing: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Conflict:
+class Conflict(Struct, frozen=True):
     """Same id or idempotency key, other digest."""
 
     job: str
 
 
-@dataclass(frozen=True, slots=True)
-class Quota:
+class Quota(Struct, frozen=True):
     """`which`: queued, sessions, submits_per_minute, cpu_s_per_day or bytes_per_day."""
 
     which: str
@@ -60,8 +56,7 @@ class Quota:
     bound: float
 
 
-@dataclass(frozen=True, slots=True)
-class Full:
+class Full(Struct, frozen=True):
     """The queue takes no more for now: it holds `queued` jobs, `bound` being the most."""
 
     retry_after: float
@@ -69,43 +64,37 @@ class Full:
     bound: int
 
 
-@dataclass(frozen=True, slots=True)
-class InputFull:
+class InputFull(Struct, frozen=True):
     """The job's input takes no more for now."""
 
     retry_after: float
 
 
-@dataclass(frozen=True, slots=True)
-class ProfileDiffers:
+class ProfileDiffers(Struct, frozen=True):
     """The live session has another profile: this one."""
 
     profile: str
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Struct, frozen=True):
     """`reason`: batch_closed."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class BlobGone:
+class BlobGone(Struct, frozen=True):
     """An uploaded file has expired."""
 
     blob: str
 
 
-@dataclass(frozen=True, slots=True)
-class Expired:
+class Expired(Struct, frozen=True):
     """The session is over, for this reason."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Beyond:
+class Beyond(Struct, frozen=True):
     """The operator allows `field` this much at most; nothing was made."""
 
     field: str
@@ -132,84 +121,71 @@ class SessionRecord(NamedTuple):
     lost_reason: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Fed:
+class Fed(Struct, frozen=True):
     """The chunk is in the job's input (or was there already)."""
 
 
-@dataclass(frozen=True, slots=True)
-class WrongState:
+class WrongState(Struct, frozen=True):
     """The job takes no input: it has finished, has no open input, or its end was written (`eof`)."""
 
     state: str
 
 
-@dataclass(frozen=True, slots=True)
-class Sealed:
+class Sealed(Struct, frozen=True):
     """The batch takes no further jobs."""
 
     total: int
     done: int
 
 
-@dataclass(frozen=True, slots=True)
-class Requested:
+class Requested(Struct, frozen=True):
     """The holder was told; the job ends when its processes are gone."""
 
 
-@dataclass(frozen=True, slots=True)
-class Erased:
+class Erased(Struct, frozen=True):
     """The job is forgotten."""
 
 
-@dataclass(frozen=True, slots=True)
-class NotFinished:
+class NotFinished(Struct, frozen=True):
     """Only a finished job can be forgotten; this one is in this state."""
 
     state: str
 
 
-@dataclass(frozen=True, slots=True)
-class AlreadyFinished:
+class AlreadyFinished(Struct, frozen=True):
     """Too late: the job had ended, with this outcome."""
 
     outcome: str
 
 
-@dataclass(frozen=True, slots=True)
-class BatchOpened:
+class BatchOpened(Struct, frozen=True):
     """The batch is there, now or since an earlier call."""
 
 
-@dataclass(frozen=True, slots=True)
-class BatchTaken:
+class BatchTaken(Struct, frozen=True):
     """Another tenant has a batch of this id."""
 
 
-@dataclass(frozen=True, slots=True)
-class BatchCancelled:
+class BatchCancelled(Struct, frozen=True):
     """`next_place`: where to go on, None when done."""
 
     next_place: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Closed:
+class Closed(Struct, frozen=True):
     """`more`: jobs are left, ask again."""
 
     reason: str
     more: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Closing:
+class Closing(Struct, frozen=True):
     """A job holds the session; its end completes the close. `more`: queued jobs are left, ask again."""
 
     more: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Touched:
+class Touched(Struct, frozen=True):
     """The session may be swept at `expires_at` (unix seconds), unless it is used before."""
 
     expires_at: float
