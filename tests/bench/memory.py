@@ -101,4 +101,4 @@ def _counted_mib(pid: int) -> float:
             unified = Path(f"/sys/fs/cgroup{path}/memory.current")
             if unified.exists():
                 return int(unified.read_text()) / MIB
-    return 0.0
+    raise SystemExit(f"process {pid} is in no memory cgroup")

@@ -9,16 +9,16 @@ from __future__ import annotations
 import os
 import statistics
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.bench.memory import memory_of
+from tests.bench.stand import ROOT, has_installed
 
 from leasebox.client import Client
 
-ENVIRONMENT = Path(__file__).parents[2] / ".venv-bench"
+ENVIRONMENT = ROOT / ".venv-bench"
 KERNEL = "ipykernel==7.4.0"
 OURS, OUR_START = "cell `1+1` in a warm stateful session", "first cell of a new interpreter"
 STATELESS = "warm job `pass` in a session"
@@ -71,12 +71,10 @@ class Kernel:
 @contextmanager
 def kernel() -> Iterator[Kernel | None]:
     """A kernel that has run a cell; None where ipykernel cannot be had."""
+    if not has_installed(ENVIRONMENT, KERNEL):
+        yield None
+        return
     python = ENVIRONMENT / "bin" / "python"
-    if not python.exists() or subprocess.run([python, "-c", "import ipykernel"], capture_output=True).returncode:
-        subprocess.run([sys.executable, "-m", "venv", ENVIRONMENT], check=True)
-        if subprocess.run([python, "-m", "pip", "install", "-qq", KERNEL], stdout=sys.stderr).returncode:
-            yield None
-            return
     # Its start looks for `python3` among the kernels of its own environment.
     environment = {**os.environ, "PATH": f"{python.parent}:{os.environ['PATH']}"}
     with subprocess.Popen(

@@ -42,6 +42,8 @@ def commands(stack: Stack, size: Size, report: Report) -> None:
         pause(0.05)  # what comes after the answer belongs to the job too
     stack.redis.echo(f"{MARK} end")
     thread.join(WITHIN_S)
+    if thread.is_alive():
+        raise SystemExit("MONITOR did not show the end of the jobs in time")
     counted = heard[1:-1]  # the first made the session
     median = statistics.median(sum(job.values()) for job in counted)
     report.seen[budget.COMMANDS] = median

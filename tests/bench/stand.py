@@ -87,6 +87,12 @@ class Stack(NamedTuple):
     folder: Path
 
 
+def has_installed(environment: Path, *packages: str) -> bool:
+    """Whether the packages are in a virtual environment, which is made if need be."""
+    made = subprocess.run([ROOT / "ops" / "dev" / "venv.sh", environment, *packages], stdout=sys.stderr)
+    return made.returncode == 0
+
+
 def timed(action: Callable[[], object]) -> float:
     """Seconds that one call takes."""
     began = time.perf_counter()
