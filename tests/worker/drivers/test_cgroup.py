@@ -44,6 +44,7 @@ def test_a_sandbox_gets_a_group_with_its_limits_below_the_workers_own(unified: P
         "cpu.weight": "12",
     }
     assert (unified / "worker" / "cgroup.procs").read_text() == str(os.getpid())
+    assert (unified / "leasebox" / "cpu.weight").read_text() == "25"
     for divided in (unified, unified / "leasebox"):
         assert (divided / "cgroup.subtree_control").read_text() == "+memory +pids +cpu"
     assert cgroup.groups_of("box") == [group]
@@ -85,6 +86,24 @@ def test_groups_that_are_gone_say_so(tmp_path: Path) -> None:
         cgroup.stats({"": tmp_path / "gone"})
     with pytest.raises(SandboxDied):
         cgroup.stats(dict.fromkeys(("memory", "cpuacct", "pids"), tmp_path / "gone"))
+
+
+@pytest.mark.skipif(not cgroup.can_limit() or not cgroup._is_v1(), reason="needs root and cgroup v1")
+def test_all_sandboxes_together_weigh_less_than_what_serves_them_unless_the_operator_says_else(
+    monkeypatch: pytest.MonkeyPatch, run_id: str
+) -> None:
+    monkeypatch.setattr(cgroup, "_PARENT", run_id)
+    shares = cgroup.ROOT / "cpu" / run_id / "cpu.shares"
+    try:
+        cgroup.remove(cgroup.create("box", LIMITS))
+        at_first = shares.read_text()
+        shares.write_text("700")
+        cgroup.remove(cgroup.create("box", LIMITS))
+        later = shares.read_text()
+    finally:
+        cgroup.remove([folder.parent for folder in cgroup.groups_of("box")])
+
+    assert (int(at_first), int(later)) == (256, 700)
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from pathlib import Path
 from leasebox.contract.errors import SandboxDied, StartFailed
 from leasebox_worker.drivers import cgroup_v2
 from leasebox_worker.drivers.base import Limits, Stats
-from leasebox_worker.drivers.hardening import CPU_PERIOD_US, cpu_shares
+from leasebox_worker.drivers.hardening import CPU_PERIOD_US, SHARES_OF_ALL, cpu_shares
 
 ROOT = Path("/sys/fs/cgroup")
 NEEDED = ("memory", "pids", "cpu", "cpuacct")
@@ -72,6 +72,10 @@ def create(name: str, limits: Limits) -> list[Path]:
 
 
 def _create_v1(name: str, groups: list[Path], limits: Limits) -> None:
+    parent = ROOT / "cpu" / _PARENT
+    if not parent.is_dir():
+        parent.mkdir(exist_ok=True)
+        (parent / "cpu.shares").write_text(str(SHARES_OF_ALL))  # only once: an operator may change it
     for group in groups:
         group.mkdir(parents=True)
     for file, value in _settings(limits).items():

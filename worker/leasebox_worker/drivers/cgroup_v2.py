@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from leasebox_worker.drivers.base import Limits
-from leasebox_worker.drivers.hardening import CPU_PERIOD_US, cpu_shares
+from leasebox_worker.drivers.hardening import CPU_PERIOD_US, SHARES_OF_ALL, cpu_shares
 
 CONTROLLERS = ("memory", "pids", "cpu")
 _WORKER = "worker"
@@ -66,6 +66,7 @@ class Tree:
         wanted = " ".join(f"+{name}" for name in CONTROLLERS)
         for group in (base, base / _SANDBOXES):
             (group / "cgroup.subtree_control").write_text(wanted)
+        (base / _SANDBOXES / "cpu.weight").write_text(str(_weight(SHARES_OF_ALL)))
 
     def _base(self) -> Path | None:
         """The group that the worker was started in."""
@@ -86,8 +87,12 @@ def settings(limits: Limits) -> Mapping[str, str]:
         "memory.swap.max": "0",
         "pids.max": str(limits.pids),
         "cpu.max": f"{int(limits.cpus * CPU_PERIOD_US)} {CPU_PERIOD_US}",
-        "cpu.weight": str(max(1, _DEFAULT_WEIGHT * cpu_shares(limits) // _OF_V1_SHARES)),
+        "cpu.weight": str(_weight(cpu_shares(limits))),
     }
+
+
+def _weight(shares: int) -> int:
+    return max(1, _DEFAULT_WEIGHT * shares // _OF_V1_SHARES)
 
 
 def _is_delegated(group: Path) -> bool:
