@@ -1,5 +1,6 @@
 """What any node repairs for all."""
 
+import random
 from dataclasses import replace
 from typing import Any
 
@@ -117,3 +118,34 @@ def test_a_batch_without_a_submit_for_an_hour_is_sealed(worker_node: Any, reaper
 
     assert worker_node.redis.hget(worker_node.keys.batch("b-old"), "sealed") == b"1"
     assert worker_node.redis.hget(worker_node.keys.batch("b-new"), "sealed") != b"1"
+
+
+@pytest.mark.parametrize(("nodes", "least", "most"), [(3, 100, 100), (100, 1, 8)])
+def test_a_hundred_nodes_together_ask_redis_no_more_often_than_three(
+    worker_node: Any, reaper: Reaper, nodes: int, least: int, most: int
+) -> None:
+    names = ["n", *(f"other-{number}" for number in range(1, nodes))]
+    worker_node.redis.zadd(worker_node.keys.nodes(), dict.fromkeys(names, 1.0))
+    reaper._dice = random.Random(1)
+    queue = worker_node.keys.queue("default")
+    worker_node.submit()
+    sent_again = 0
+    for _ in range(100):  # as many nodes, or periods
+        worker_node.redis.delete(queue)
+        reaper.resend()
+        sent_again += worker_node.redis.llen(queue)
+
+    assert least <= sent_again <= most
+
+
+def test_who_has_no_turn_leaves_what_is_overdue_to_the_others(worker_node: Any, reaper: Reaper) -> None:
+    worker_node.redis.zadd(worker_node.keys.nodes(), {f"other-{number}": 1.0 for number in range(99)})
+    late = worker_node.claim(worker_node.submit())
+    worker_node.redis.zadd(worker_node.keys.claims("n"), {late.job: 1.0})
+    reaper._dice = random.Random(1)
+    rounds = 0
+    while worker_node.job(late.job)["state"] != "queued":
+        reaper.overdue()
+        rounds += 1
+
+    assert 1 < rounds < 500

@@ -1,5 +1,6 @@
 """What does any node do for all? Take back what dead nodes held, end what is late, wake what nobody woke."""
 
+import random
 import time
 from dataclasses import dataclass
 
@@ -17,6 +18,12 @@ log = structlog.get_logger()
 
 SEAL_AFTER_S = 3600.0
 """A batch without a submit for so long has lost its client: it ends with what it has."""
+ROUNDS = 3
+"""Of `overdue` and of `resend`, that all nodes together make in a period on average; more would be in vain.
+
+A round asks Redis about each node. If each node made one each period, a hundred would ask 6,000 times a second. With
+three, the chance that nobody makes one in a period is one in twenty at most, and none at all up to three nodes.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +47,7 @@ class Reaper:
         self._keys = keys
         self._graces = graces
         self._silence = Silence(graces.look_s)
+        self._dice = random.Random()
 
     def reclaim(self) -> None:
         """Give up what silent nodes have claimed; let the sessions of those that stay away go on elsewhere."""
@@ -98,8 +106,11 @@ class Reaper:
         """
         if self._silence.answering_s < self._graces.reclaim_s:
             return
+        names = self._nodes()
+        if not self._has_turn(names):
+            return
         now = reads.now(self._redis)
-        for name in self._nodes():
+        for name in names:
             for job in reads.due(self._redis, self._keys.claims(name), now):
                 lease = reads.field(self._redis, self._keys.job(job), "lease")
                 if lease:
@@ -108,12 +119,19 @@ class Reaper:
 
     def resend(self) -> None:
         """Wake lines whose wake-up was lost. Reads one message per queue, never the backlog."""
+        names = self._nodes()
+        if not self._has_turn(names):
+            return
         shared = [self._keys.queue(priority) for priority in Priority]
-        own = [self._keys.queue(priority, name) for name in self._nodes() for priority in Priority]
+        own = [self._keys.queue(priority, name) for name in names for priority in Priority]
         for queue in shared + own:
             count = self._run(node.resend(self._keys, queue=queue, grace_s=self._graces.resend_grace_s))
             if count:
                 log.warning("wakeups_resent", queue=queue, count=count)
+
+    def _has_turn(self, names: list[str]) -> bool:
+        """Whether this node makes this period's round: by chance, so that no node must know what another does."""
+        return self._dice.random() * len(names) < ROUNDS
 
     def _nodes(self) -> list[str]:
         return reads.members(self._redis, self._keys.nodes())
