@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -88,9 +89,22 @@ class Stack(NamedTuple):
 
 
 def has_installed(environment: Path, *packages: str) -> bool:
-    """Whether the packages are in a virtual environment, which is made if need be."""
+    """Whether the packages are in a virtual environment, which is made if need be; no index is asked twice for them."""
+    stamp = installed_stamp(environment, *packages)
+    if stamp.exists() and (environment / "bin" / "python").exists():
+        return True
+    for other in environment.glob(".installed-*"):
+        other.unlink()
     made = subprocess.run([ROOT / "ops" / "dev" / "venv.sh", environment, *packages], stdout=sys.stderr)
+    if made.returncode == 0:
+        stamp.touch()
     return made.returncode == 0
+
+
+def installed_stamp(environment: Path, *packages: str) -> Path:
+    """The file that stands in the environment while it has just these packages, made there, of this pyproject.toml."""
+    made_of = repr((str(environment.resolve()), packages, (ROOT / "pyproject.toml").read_text()))
+    return environment / f".installed-{hashlib.sha256(made_of.encode()).hexdigest()[:16]}"
 
 
 def timed(action: Callable[[], object]) -> float:
