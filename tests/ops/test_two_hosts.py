@@ -13,8 +13,9 @@ from urllib.parse import quote
 import pytest
 import redis as redis_py
 from tests.ops.conftest import BACKUP, OPS, RESTORE, run
-from tests.ops.second_host import HERE, SecondHost, free_port, process, second_host
+from tests.ops.second_host import HERE, SecondHost, free_port, second_host
 from tests.ops.test_redis_users import users
+from tests.processes import process
 
 from leasebox.client import Client
 from leasebox.contract.errors import BrokerUnavailable

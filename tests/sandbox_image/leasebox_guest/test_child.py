@@ -10,6 +10,7 @@ import pytest
 
 from leasebox_guest.frames import Kind
 from leasebox_guest.jobs import AT_REST_S
+from leasebox_guest.settings import DEFAULT_PRELOAD
 
 JOB_UID = 190_001
 
@@ -77,6 +78,19 @@ def test_a_sandbox_at_rest_loads_what_programs_are_likely_to_want(spawn: Any, ev
     eventually(lambda: _waiting(host), within_s=60.0)  # which comes last, and later where processors are short
 
     assert host.run(looks).stdout == b"True True True\n"
+
+
+def test_a_sandbox_at_rest_reads_no_module_of_a_jobs_own(spawn: Any, eventually: Any) -> None:
+    """Whatever PID 1 loads runs with its rights."""
+    plants = f"for name in {DEFAULT_PRELOAD.replace(',', ' ')}; do echo 'planted = True' >$name.py; done"
+    host = spawn("r2", before=plants)
+    host.expect(Kind.READY)
+    (waiting,) = eventually(lambda: _waiting(host), within_s=60.0)
+    planted = {path.name: path.stat() for path in Path(f"/proc/{waiting}/root/workspace").glob("*.py")}
+
+    assert "dataclasses.py" in planted
+    # The first read of a file sets its access time, and later ones if it was not after the last write (mount(8)).
+    assert not [name for name, seen in planted.items() if seen.st_atime_ns > seen.st_mtime_ns]
 
 
 def test_a_waiting_process_that_was_killed_is_replaced(host: Any, eventually: Any) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,24 @@ def test_a_command_that_cannot_have_its_groups_never_begins(spawner, bwrap, tmp_
     with pytest.raises(StartFailed, match="no-such-group"):
         spawner.start(Launch(command, groups=nowhere, reads_options_by="--args"))
     assert not mark.exists()
+
+
+def test_a_command_that_is_gone_before_its_options_come_has_failed(spawner, tmp_path):
+    """It takes no options any more when it opens what stands in for its group, for which the worker waits."""
+    os.mkfifo(tmp_path / "cgroup.procs")
+    gone = tmp_path / "gone"
+    gone.write_text(f"""#!{sys.executable}
+import os, sys
+os.close(int(sys.argv[2]))
+print("cannot go on", file=sys.stderr, flush=True)
+open("{tmp_path}/cgroup.procs").read()
+""")
+    gone.chmod(0o755)
+    before = set(Path("/proc/self/fd").iterdir())
+
+    with pytest.raises(StartFailed, match=r"Broken pipe \(cannot go on\)"):
+        spawner.start(Launch([str(gone), *OPTIONS, "--", "/bin/true"], groups=[tmp_path], reads_options_by="--args"))
+    assert set(Path("/proc/self/fd").iterdir()) <= before
 
 
 def test_bwrap_without_its_options_can_run_nothing(bwrap, tmp_path):

@@ -234,7 +234,7 @@ class BubblewrapDriver:
             return
         mounts: dict[str, Path] = {}
 
-        def mount() -> None:
+        def _mount() -> None:
             if not self._has_own_table:
                 tmpfs.leave_the_hosts_table()
                 self._has_own_table = True
@@ -244,15 +244,11 @@ class BubblewrapDriver:
                 tmpfs.mount(replace(place, mode=mode), target, job_uid)
                 mounts[place.target] = target
 
-        def unmount() -> None:
-            for target in mounts.values():
-                tmpfs.unmount(target)
-
         try:
-            self._spawner.call(mount)
+            self._spawner.call(_mount)
             yield mounts
         finally:
-            self._spawner.call(unmount)
+            self._spawner.call(lambda: tmpfs.unmount(mounts.values()))
 
     def _clean(self, name: str, known: bool) -> None:
         """Cgroups and folder, and mounts that an older version left, all by name: the same after a crash as a kill."""
@@ -260,9 +256,7 @@ class BubblewrapDriver:
             return
         folder = self._folder.path(name)
         if folder.is_dir():
-            for entry in folder.iterdir():
-                if entry.is_dir():
-                    tmpfs.unmount(entry)
+            tmpfs.unmount(entry for entry in folder.iterdir() if entry.is_dir())
         cgroup.remove(cgroup.groups_of(name))
         self._folder.remove(name)
 

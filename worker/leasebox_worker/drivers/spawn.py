@@ -30,6 +30,7 @@ RLIMITS = {
 }
 
 _OPTIONS_END = "--"
+_WORDS_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -94,13 +95,15 @@ class Spawner:
             end = words.index(_OPTIONS_END)
             held = replace(launch, command=[words[0], option, str(ours), *words[end:]])
             held = replace(held, pass_fds=(*launch.pass_fds, ours))
-            process = self._thread.submit(_popen, held, None).result()
+            try:
+                process = self._thread.submit(_popen, held, None).result()
+            finally:
+                os.close(ours)  # before the options go: they break a pipe whose only reader has ended
             with _ended_on_error(process, launch):
                 _limit(process.pid, launch)
                 os.write(gate, "".join(f"{word}\0" for word in words[1:end]).encode())  # far less than a pipe holds
             return process
         finally:
-            os.close(ours)
             os.close(gate)
 
     def call(self, action: Callable[[], None]) -> None:
@@ -118,13 +121,22 @@ def _ended_on_error(process: subprocess.Popen[bytes], launch: Launch) -> Iterato
         yield
     except BaseException as exc:
         process.kill()
+        process.wait()
+        said = _last_words(process)
         for stream in (process.stdin, process.stdout, process.stderr):
             if stream is not None:
                 stream.close()
-        process.wait()
         if isinstance(exc, OSError | ValueError):
-            raise StartFailed(f"cannot run {launch.command[0]}: {exc}") from exc
+            raise StartFailed(f"cannot run {launch.command[0]}: {exc}{said and f' ({said})'}") from exc
         raise
+
+
+def _last_words(process: subprocess.Popen[bytes]) -> str:
+    """What a process that has ended wrote to its stderr, or the first of it."""
+    if process.stderr is None:
+        return ""
+    os.set_blocking(process.stderr.fileno(), False)  # a child of its own may have it open
+    return (process.stderr.read(_WORDS_BYTES) or b"").decode(errors="replace").strip()
 
 
 def _forked(launch: Launch) -> subprocess.Popen[bytes]:

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from leasebox.contract.errors import StartFailed
@@ -43,9 +44,20 @@ def mount(tmpfs: Tmpfs, target: Path, job_uid: int) -> None:
         raise StartFailed(f"tmpfs at {target}: {os.strerror(ctypes.get_errno())}")
 
 
-def unmount(target: Path) -> None:
-    """Unmount now, free the memory once nobody has a file of it open; a target that is no mount is fine."""
-    if _libc.umount2(os.fsencode(target), _MNT_DETACH | _UMOUNT_NOFOLLOW) != 0:
-        errno = ctypes.get_errno()
-        if errno not in (_EINVAL, _ENOENT):
-            raise OSError(errno, os.strerror(errno), str(target))
+def unmount(targets: Iterable[Path]) -> None:
+    """Unmount all now, free the memory once nobody has a file of it open; a target that is no mount is fine.
+
+    Raises:
+        OSError: The kernel refused one, the first of those that it did; all others are unmounted.
+    """
+    refusals = [refusal for target in targets if (refusal := _unmount(target))]
+    if refusals:
+        raise refusals[0]
+
+
+def _unmount(target: Path) -> OSError | None:
+    """Why the kernel refused, if it did."""
+    if _libc.umount2(os.fsencode(target), _MNT_DETACH | _UMOUNT_NOFOLLOW) == 0:
+        return None
+    errno = ctypes.get_errno()
+    return None if errno in (_EINVAL, _ENOENT) else OSError(errno, os.strerror(errno), str(target))

@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
+from tests.processes import is_healthy
 
 from leasebox import Client
 from leasebox.config import ClientSettings
@@ -42,17 +42,10 @@ def api(settings: ClientSettings, eventually: Any) -> Iterator[tuple[int, int]]:
     }
     with subprocess.Popen([sys.executable, "-m", "leasebox.server"], env=environment) as process:
         try:
-            eventually(lambda: _answers(port), within_s=60)
+            eventually(lambda: is_healthy(f"http://127.0.0.1:{port}"), within_s=60)
             yield port, process.pid
         finally:
             process.terminate()
-
-
-def _answers(port: int) -> bool:
-    try:
-        return httpx2.get(f"http://127.0.0.1:{port}/healthz").status_code == 200
-    except httpx2.TransportError:
-        return False
 
 
 async def watch(port: int, job: str, begun: asyncio.Semaphore, delays: list[float]) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 from starlette.datastructures import MutableHeaders
+from tests.processes import is_healthy
 from tests.producer.leasebox.served import served
 from tests.producer.leasebox.server.conftest import PEPPER, Keyed
 
@@ -135,7 +136,7 @@ def test_two_api_processes_share_one_count_of_requests_and_of_submits(
     bounds = {"API_REQUESTS_PER_MINUTE": "6", "KEY_PEPPER": PEPPER}
     with process(settings, **bounds) as one, process(settings, **bounds) as other, httpx2.Client(timeout=30) as http:
         for url in (one, other):
-            eventually(lambda url=url: _is_up(http, url), within_s=60)
+            eventually(lambda url=url: is_healthy(url), within_s=60)
 
         eventually(lambda: redis.time()[0] % 60 < 55, within_s=30)
         submits = [http.post(f"{url}/v1/jobs", json={"code": "1"}, headers=key) for url in (one, other, one, other)]
@@ -146,13 +147,6 @@ def test_two_api_processes_share_one_count_of_requests_and_of_submits(
     assert [answer.status_code for answer in reads] == [200, 200, 429]
     assert [told(answer)[:2] for answer in reads] == [("6", "1"), ("6", "0"), ("6", "0")]
     assert reads[2].json()["quota"] == "requests_per_minute"
-
-
-def _is_up(http: httpx2.Client, url: str) -> bool:
-    try:
-        return http.get(f"{url}/healthz").status_code == 200
-    except httpx2.TransportError:
-        return False
 
 
 def test_each_key_has_a_rate_of_its_own_and_a_bad_one_uses_up_nobodys(settings: ClientSettings, keyed: Keyed):
