@@ -1,4 +1,4 @@
-"""Do one long job in a hundred starve the short ones? Queue wait under a mixed load, beside what a model predicts.
+"""Where is the knee, and does one long job in a hundred starve the short ones? Queue wait, beside what a model says.
 
 Usage: python tests/bench/run.py --mixed [--jobs N] [--driver docker|bubblewrap]
 Jobs arrive at random times (exponential gaps) at a share of the rate at which the worker was just seen to end them,
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from tests.bench.budget import quantiles
 from tests.bench.queueing import Arrival, waits
 from tests.bench.stand import Stack, pause, stack, timed
+from tests.bench.waterfall import Spent
 
 from leasebox.client import JobHandle
 from leasebox.contract.result import Result
@@ -28,7 +29,8 @@ LINES = 6
 LONG_LINES = 2
 LONG_EVERY = 100
 LONG_S = 2.0
-LOADS = (0.3, 0.6, 0.9)
+LOADS = (0.3, 0.5, 0.7, 0.8, 0.9, 1.0, 1.1)
+"""Past the knee; jobs that come one by one cost more than those of the burst that is the measure."""
 SLOTS = max(4, 4 * (os.cpu_count() or 1)) - 1
 """The worker's default, less the one that only interactive jobs may take."""
 SEED = 20
@@ -63,8 +65,9 @@ def measure(jobs: int, driver: str) -> str:
     head = [
         f"{jobs} jobs a row in {LINES} sessions; all at once they end at {rate:.0f} a second. Long: {LONG_S:g} s.",
         "",
-        "| load | long jobs | queue wait of short ones, p50 ms | p95 | p99 | p99 by the model | most |",
-        "|---|---|---|---|---|---|---|",
+        "| load | jobs/s | long jobs | queue wait of short ones, p50 ms | p95 | p99 | p99 by the model | longest "
+        "of all | service, p50 ms | processor time, ms a job |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     return "\n".join([*head, *rows])
 
@@ -74,20 +77,24 @@ def _rate(made: Stack) -> float:
     lines = [f"short-{n}" for n in range(LINES)] + [f"long-{n}" for n in range(LONG_LINES)]
     for line in lines:
         made.client.run("pass", session=line, check=True, wait_s=60)
-    specs = [JobSpec(code="pass", session=f"short-{n % LINES}") for n in range(20 * LINES)]
+    specs = [JobSpec(code="pass", session=f"short-{n % LINES}") for n in range(50 * LINES)]
     return len(specs) / timed(lambda: [handle.result(timeout_s=60) for handle in made.client.submit_many(specs)])
 
 
 def _row(made: Stack, jobs: int, rate: float, load: float, *, has_long: bool) -> str:
     planned = plan(jobs, rate * load, has_long=has_long)
+    spent = Spent(made)
     results = [handle.result(timeout_s=120) for handle in _submitted(made, planned)]
+    processors_s = sum(spent.since().values())
     assert all(result.ok for result in results)
     arrivals = [Arrival(job.at_s, job.line, _service_s(result)) for job, result in zip(planned, results, strict=True)]
     real = quantiles(_of_short(planned, [result.usage.queued_s * 1e3 for result in results]))
     model = quantiles(_of_short(planned, [wait_s * 1e3 for wait_s in waits(arrivals, SLOTS)]))
     most = max(result.usage.queued_s for result in results) * 1e3
     told = " | ".join(f"{value:.0f}" for value in (real.p50, real.p95, real.p99, model.p99, most))
-    return f"| {load:.0%} | {'1 %' if has_long else 'none'} | {told} |"
+    service = quantiles(_of_short(planned, [arrival.service_s * 1e3 for arrival in arrivals]))
+    costs = f"{service.p50:.1f} | {processors_s / jobs * 1e3:.1f}"
+    return f"| {load:.0%} | {rate * load:.0f} | {'1 %' if has_long else 'none'} | {told} | {costs} |"
 
 
 def _submitted(made: Stack, planned: Sequence[Planned]) -> list[JobHandle]:
