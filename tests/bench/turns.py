@@ -30,7 +30,8 @@ BURST_ROW = f"{BURST} jobs at once in one session, per job"
 SUBMIT = "submit to a worker at rest"
 IMPORT = "`import leasebox` and its client, in a new process"
 RUN = "`leasebox run` with a warm embedded stack"
-CELLS = "bench-cells"
+CELLS, STARTED_ANEW = "bench-cells", "bench-cells-anew"
+"""Sessions of an interpreter that stays, and of one that each sample replaces."""
 JUDGED = {
     HIT: budget.POOL_HIT,
     BURST_ROW: budget.BURST,
@@ -138,13 +139,13 @@ def _jobs(client: Client) -> Rows:
 
 
 def _cells(client: Client, kernel: notebook.Kernel | None) -> Rows:
-    def cell(code: str) -> Callable[[], object]:
-        return lambda: client.run(code, session=CELLS, stateful=True, check=True, wait_s=WITHIN_S)
+    def cell(code: str, session: str = CELLS) -> Callable[[], object]:
+        return lambda: client.run(code, session=session, stateful=True, check=True, wait_s=WITHIN_S)
 
     rows = {
         notebook.STATELESS: Row(_run(client, session="bench"), times=3),
         notebook.OURS: Row(cell("1+1"), times=3),
-        notebook.OUR_START: Row(cell("1"), before=cell("%restart")),
+        notebook.OUR_START: Row(cell("1", STARTED_ANEW), before=cell("%restart", STARTED_ANEW)),
     }
     if kernel is not None:
         rows[notebook.THEIRS] = Row(lambda: kernel("cell"))
