@@ -48,9 +48,9 @@ class Size:
     """
 
     rounds: int = 50
-    turns: int = 3
+    turns: int = 5
     jobs: int = 400
-    lives: int = 24
+    lives: int = 32
     many: int = 10_000
     lines: int = 60
     megabytes: int = 50
