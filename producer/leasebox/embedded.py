@@ -185,7 +185,11 @@ class Stack:
         try:
             if self.running() is not None:
                 return
-            child = None if _is_locked(self.place.alive) else spawn(self._settings, self._worker_command)
+            child = None
+            if not _is_locked(self.place.alive):
+                # One that was killed has left it; the next one could be taken for that until it removes it itself.
+                self.place.ready.unlink(missing_ok=True)
+                child = spawn(self._settings, self._worker_command)
             while self.running() is None:
                 if child is not None and child.poll() is not None:
                     raise StartFailed(f"the embedded stack did not start: {last_word(self.place.log)}")

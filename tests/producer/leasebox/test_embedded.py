@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from leasebox import Client, _rotation, _supervisor, errors
+from leasebox import Client, _rotation, _supervisor, embedded, errors
 from leasebox.config import ClientSettings
 from leasebox.embedded import Place, Stack, last_word
 
@@ -91,6 +91,23 @@ def test_a_killed_supervisor_is_replaced_and_its_jobs_are_kept(stack: Stack, hom
     assert gone(before.valkey_pid)
     eventually(lambda: gone(before.worker_pid))
     assert first.result(5).stdout == "a"
+
+
+def test_what_a_killed_supervisor_said_is_gone_before_the_next_one_starts(
+    stack: Stack, eventually: Any, monkeypatch: pytest.MonkeyPatch
+):
+    stack.hold().release()
+    before = stack.running()
+    assert before is not None
+    os.kill(before.pid, signal.SIGKILL)
+    eventually(lambda: gone(before.pid))
+    left = stack.place.ready.exists()
+    seen = []
+    spawn = embedded.spawn
+    monkeypatch.setattr(embedded, "spawn", lambda *given: seen.append(stack.place.ready.exists()) or spawn(*given))
+    stack.hold().release()
+
+    assert (left, seen) == (True, [False])
 
 
 def test_a_killed_worker_and_a_killed_valkey_are_started_again(stack: Stack, home: ClientSettings, eventually: Any):
