@@ -49,5 +49,6 @@ def test_jobs_wait_while_the_engine_is_down_and_the_nodes_record_says_so(
     docker_engine.remove_all()
 
     assert (result.outcome, result.stdout) == ("ok", "at last\n")
-    assert log.count("engine_down") == 1
+    # Once each time: an engine that others keep busy may be away once more by itself.
+    assert log.count("engine_down") == log.count("engine_back") >= 1
     assert log.count("engine_back") == 1
