@@ -292,10 +292,13 @@ class StreamExpired(StreamError):
 
 
 class JobFailed(LeaseboxError):
-    """The job ended with an outcome other than `ok`; only from `raise_for_outcome()` and `AsyncResult.get()`."""
+    """The job ended with an outcome other than `ok`; only from `raise_for_outcome()` and `AsyncResult.get()`.
+
+    Over HTTP it is the answer of a file route, whose operation is a job. A job that is asked for is never a problem,
+    however it ended: that is 200 and its Result.
+    """
 
     code = "job_failed"
-    http_status = 200
 
 
 class NonZeroExit(JobFailed):
@@ -308,30 +311,35 @@ class JobTimeout(JobFailed):
     """A time limit (wall, cpu or silence) ended the job."""
 
     code = "timeout"
+    http_status = 504
 
 
 class OutOfMemory(JobFailed):
     """The memory limit ended the job."""
 
     code = "oom"
+    http_status = 507
 
 
 class OutputLimit(JobFailed):
     """The job wrote more than `stream_bytes`."""
 
     code = "output_limit"
+    http_status = 507
 
 
 class DiskLimit(JobFailed):
     """The job failed at its disk limit."""
 
     code = "disk_limit"
+    http_status = 507
 
 
 class PidsLimit(JobFailed):
     """The job failed at its limit of processes."""
 
     code = "pids_limit"
+    http_status = 507
 
 
 class JobKilled(JobFailed):
@@ -344,18 +352,21 @@ class JobCancelled(JobFailed):
     """The job was cancelled."""
 
     code = "cancelled"
+    http_status = 409
 
 
 class JobExpired(JobFailed):
     """The job had not started when `expires_in_s` had passed."""
 
     code = "expired"
+    http_status = 409
 
 
 class JobRejected(JobFailed):
     """The job was refused at admission and never started."""
 
     code = "rejected"
+    http_status = 422
 
 
 class JobLost(JobFailed):
@@ -363,6 +374,7 @@ class JobLost(JobFailed):
 
     code = "lost"
     retryable = True
+    http_status = 503
 
 
 class JobInfra(JobFailed):
@@ -370,6 +382,7 @@ class JobInfra(JobFailed):
 
     code = "infra"
     retryable = True
+    http_status = 503
 
 
 def _tree(root: type[LeaseboxError]) -> dict[str, type[LeaseboxError]]:

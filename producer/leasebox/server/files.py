@@ -28,7 +28,7 @@ _RAW: dict[str, Any] = {
     "requestBody": {"required": True, "content": {OCTETS: {"schema": {"type": "string", "format": "binary"}}}}
 }
 _BYTES: Documented = {200: {"description": "The content.", "content": {OCTETS: {"schema": {"format": "binary"}}}}}
-_FAILED = (404, 409, 410, 413, 422, 429)
+_FAILED = (404, 409, 410, 413, 422, 429, 500, 504, 507)
 FilePath = Annotated[str, Path(min_length=1, max_length=1024, description="Path in /workspace.")]
 
 
@@ -69,7 +69,7 @@ async def operate(
     return answer(await job_within(desk, made.job, 0.0), 202, {"Location": f"/v1/jobs/{made.job}"})
 
 
-@operations.get("/v1/sessions/{name}/files", response_model=list[Entry], responses=problems(*_FAILED, 504))
+@operations.get("/v1/sessions/{name}/files", response_model=list[Entry], responses=problems(*_FAILED))
 async def list_files(
     name: Name,
     desk: WriteSessionJobs,
@@ -84,7 +84,7 @@ async def list_files(
     return Response(text, media_type="application/json")
 
 
-@router.get("/v1/sessions/{name}/files/{path:path}", response_model=None, responses=_BYTES | problems(*_FAILED, 504))
+@router.get("/v1/sessions/{name}/files/{path:path}", response_model=None, responses=_BYTES | problems(*_FAILED))
 async def read_file(name: Name, path: FilePath, desk: WriteSessionJobs) -> Response:
     """The content of a file of a session."""
     result = await _done(desk, name, _files.read(path).operation)
@@ -98,7 +98,7 @@ async def read_file(name: Name, path: FilePath, desk: WriteSessionJobs) -> Respo
     "/v1/sessions/{name}/files/{path:path}",
     status_code=204,
     response_model=None,
-    responses=problems(408, *_FAILED, 504),
+    responses=problems(408, *_FAILED),
     openapi_extra=_RAW,
 )
 async def write_file(
@@ -118,7 +118,7 @@ async def write_file(
 
 
 @router.delete(
-    "/v1/sessions/{name}/files/{path:path}", status_code=204, response_model=None, responses=problems(*_FAILED, 504)
+    "/v1/sessions/{name}/files/{path:path}", status_code=204, response_model=None, responses=problems(*_FAILED)
 )
 async def remove_file(name: Name, path: FilePath, desk: WriteSessionJobs) -> Response:
     """Remove a file of a session, or a folder with all that is in it."""

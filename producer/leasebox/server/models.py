@@ -180,7 +180,9 @@ _MEANINGS = {
     415: "The body is not JSON.",
     422: "A field is wrong; `errors` names it.",
     429: "Queue or quota is full, or the key asked too often; `RateLimit-*` where a rate is the bound.",
-    503: "The queue does not answer.",
-    504: "The jobs before it take longer than a request may wait.",
+    500: "It was not carried out; `code` is the outcome of its job.",
+    503: "What is behind the API does not answer: the queue, or a sandbox.",
+    504: "The jobs before it take longer than a request may wait, or it took longer than it may.",
+    507: "The sandbox has no room or no memory left for it.",
 }
 BODY = (400, 408, 413, 415, 422)

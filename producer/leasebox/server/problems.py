@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from leasebox import _quota
-from leasebox.contract.errors import BrokerUnavailable, ConfigError, LeaseboxError, StreamError
+from leasebox.contract.errors import BrokerUnavailable, ConfigError, LeaseboxError
 from leasebox.contract.faults import faults_text, fields_of, meant, told_of
 from leasebox.server.rates import rates_of
 
@@ -64,10 +64,9 @@ def _noted(problem: Problem, scope: Any) -> Problem:
     return problem
 
 
-def problem_of(error: LeaseboxError, scope: Any, status: int | None = None) -> Problem:
+def problem_of(error: LeaseboxError, scope: Any) -> Problem:
     """The document for one of our errors; of what is behind the API it says no more than that it failed."""
-    status = status or error.http_status
-    detail, hint = error.detail, error.hint
+    status, detail, hint = error.http_status, error.detail, error.hint
     if isinstance(error, BrokerUnavailable) or (isinstance(error, ConfigError) and status >= 500):
         log.warning("%s %s", error.code, error)
         detail, hint = "the queue does not answer", "try again; repeat a submit with the same Idempotency-Key"
@@ -133,8 +132,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(LeaseboxError)
     async def _ours(request: Request, error: LeaseboxError) -> Response:
-        status = 504 if isinstance(error, StreamError) and error.http_status == 504 else None
-        return answer(problem_of(error, request.scope, status))
+        return answer(problem_of(error, request.scope))
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> Response:

@@ -130,7 +130,11 @@ class Reaper:
                 log.warning("wakeups_resent", queue=queue, count=count)
 
     def _has_turn(self, names: list[str]) -> bool:
-        """Whether this node makes this period's round: by chance, so that no node must know what another does."""
+        """Whether this node makes this period's round: by chance, so that no node must know what another does.
+
+        Args:
+            names: All nodes, silent ones too until they are forgotten: while half are silent, half the rounds are made.
+        """
         return self._dice.random() * len(names) < ROUNDS
 
     def _nodes(self) -> list[str]:

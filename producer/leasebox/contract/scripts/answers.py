@@ -1,6 +1,6 @@
 """What can each script answer? Unions by script at the end; read them with `match`.
 
-Dataclasses: two answers without fields would be equal as tuples.
+Structs: two answers without fields would be equal as tuples.
 """
 
 from __future__ import annotations

@@ -1,10 +1,13 @@
 """What do the tests of the API stand on? An API without keys, one with keys, and what is needed to ask them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import httpx2
 import pytest
+from redis import Redis
+from tests.producer.leasebox.conftest import PlayedWorker
 from tests.producer.leasebox.served import served
 
 from leasebox import _access
@@ -13,6 +16,7 @@ from leasebox.config import ClientSettings
 from leasebox.contract.keys import Keys
 
 PEPPER = "a pepper for the tests"
+Failing = Callable[..., None]
 
 
 @pytest.fixture
@@ -50,3 +54,17 @@ def keyed(settings: ClientSettings) -> Iterator[Keyed]:
     """An API that needs keys."""
     with served(settings, key_pepper=PEPPER) as url:
         yield Keyed(url, settings)
+
+
+@pytest.fixture
+def fail(redis: Redis, settings: ClientSettings, played: PlayedWorker, eventually: Any) -> Failing:
+    """Ends the operation that is queued, or will be, with an outcome and an error."""
+    queued = Keys(settings.prefix).tenant_queued(settings.tenant)
+
+    def end(outcome: str, **error: str) -> None:
+        eventually(lambda: redis.scard(queued) == 1, within_s=20)
+        (job,) = redis.smembers(queued)
+        failure = {"name": "E", "message": "why", **error}
+        played.end(played.begin(job), outcome, exit_code=None, error=failure)
+
+    return end

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx2
 import pytest
 from tests.producer.leasebox.served import served
-from tests.producer.leasebox.server.conftest import Keyed
+from tests.producer.leasebox.server.conftest import Failing, Keyed
 
 from leasebox import _audit
 from leasebox._redis import AsyncRedisTransport, RedisTransport
@@ -41,6 +42,16 @@ def entries(settings: ClientSettings, eventually: Any) -> Entries:
 
 def of(entry: dict[str, Any]) -> tuple[str, str, str]:
     return entry["action"], entry["target"], entry["result"]
+
+
+def test_an_upload_that_was_not_carried_out_is_not_told_as_done(http: httpx2.Client, fail: Failing, entries: Entries):
+    http.post("/v1/sessions", json={"name": "s"})
+    with ThreadPoolExecutor(1) as asking:
+        answer = asking.submit(http.put, "/v1/sessions/s/files/f", content=b"x")
+        fail("infra")
+        assert answer.result(20).status_code == 503
+
+    assert [of(one) for one in entries(action="file.write")] == [("file.write", "s/f", "infra")]
 
 
 def test_what_a_key_does_is_told_with_its_id_and_nothing_else_of_it(keyed: Keyed, played: Any, entries: Entries):

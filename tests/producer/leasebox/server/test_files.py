@@ -1,12 +1,18 @@
-"""Who may name an upload, and what is refused before any worker is asked?"""
+"""Who may name an upload, what is refused before any worker is asked, and what is an operation that was not done?"""
 
 import hashlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
 import pytest
-from tests.producer.leasebox.server.conftest import Keyed
+from tests.producer.leasebox.server.conftest import Failing, Keyed
 
+from leasebox import Client
+from leasebox.config import ClientSettings
+from leasebox.contract.errors import BY_CODE
 from leasebox.contract.keys import Keys
+from leasebox.contract.result import Outcome
 
 DATA = b"x" * 300_000
 
@@ -81,3 +87,79 @@ def test_an_archive_has_a_known_form_and_a_folder_in_the_workspace(
     answer = http.put(f"/v1/sessions/s/files/{path}?{query}", content=b"x")
 
     assert answer.json()["code"] == code
+
+
+FILES = "/v1/sessions/s/files"
+FAILED = {
+    "error": 500, "killed": 500, "timeout": 504, "oom": 507, "output_limit": 507, "disk_limit": 507, "pids_limit": 507,
+    "cancelled": 409, "expired": 409, "rejected": 422, "lost": 503, "infra": 503,
+}  # fmt: skip
+OPERATIONS = {
+    "read": ("GET", f"{FILES}/f"),
+    "list": ("GET", FILES),
+    "write": ("PUT", f"{FILES}/f"),
+    "extract": ("PUT", f"{FILES}/f?extract=tar"),
+    "remove": ("DELETE", f"{FILES}/f"),
+}
+
+
+@pytest.fixture
+def asked(http: httpx2.Client, fail: Failing) -> Callable[..., httpx2.Response]:
+    """The answer to an operation that ends so."""
+
+    def ask(operation: str, outcome: str, **error: str) -> httpx2.Response:
+        method, url = OPERATIONS[operation]
+        http.post("/v1/sessions", json={"name": "s"})
+        with ThreadPoolExecutor(1) as asking:
+            answer = asking.submit(http.request, method, url, content=b"x" if method == "PUT" else None)
+            fail(outcome, **error)
+            return answer.result(20)
+
+    return ask
+
+
+def test_every_outcome_but_ok_has_a_status_that_says_so():
+    assert set(FAILED) == set(Outcome) - {"ok"}
+    assert [error.code for error in BY_CODE.values() if error.http_status < 400] == []
+
+
+@pytest.mark.parametrize("outcome", FAILED)
+def test_a_file_that_could_not_be_read_is_a_problem(asked: Callable[..., httpx2.Response], outcome: str):
+    answer = asked("read", outcome)
+
+    assert (answer.status_code, answer.headers["content-type"]) == (FAILED[outcome], "application/problem+json")
+    told = answer.json()
+    assert (told["status"], told["code"], told["detail"]) == (FAILED[outcome], outcome, "why")
+    assert ("retry-after" in answer.headers) == (FAILED[outcome] == 503)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_no_operation_that_was_not_done_looks_like_one_that_was(
+    http: httpx2.Client, asked: Callable[..., httpx2.Response], operation: str
+):
+    answer = asked(operation, "infra")
+
+    assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (503, "infra", "1")
+    documented = http.get("/openapi.json").json()["paths"]
+    template = f"/v1/sessions/{{name}}/files{'' if operation == 'list' else '/{path}'}"
+    told = documented[template][OPERATIONS[operation][0].lower()]["responses"]
+    assert {str(status) for status in FAILED.values()} <= set(told)
+
+
+def test_an_operation_whose_session_is_gone_is_410(asked: Callable[..., httpx2.Response]):
+    answer = asked("read", "lost", name="SessionExpired")
+
+    assert (answer.status_code, answer.json()["code"]) == (410, "session_expired")
+
+
+@pytest.mark.parametrize("outcome", FAILED)
+def test_the_sdk_raises_the_same_error_over_redis_and_http(
+    either_settings: ClientSettings, fail: Failing, outcome: str
+):
+    with Client(settings=either_settings) as client, ThreadPoolExecutor(1) as threads:
+        files = client.session("s", stateful=False).files
+        for operation in (lambda: files.read("f"), lambda: files.write("f", b"x"), files.list):
+            done = threads.submit(operation)
+            fail(outcome)
+            with pytest.raises(BY_CODE[outcome], match=r"^why$"):
+                done.result(20)
