@@ -9,7 +9,7 @@ import pytest
 from tests.producer.leasebox.served import served
 from tests.relay import Relay
 
-from leasebox import Client, errors
+from leasebox import AsyncClient, Client, errors
 from leasebox._connect import backend_of
 from leasebox._event_json import event_json, event_of
 from leasebox._http import error_of
@@ -68,6 +68,33 @@ def test_a_stream_that_is_cut_again_and_again_loses_and_doubles_nothing(relay: R
     assert [event.type for event in found].count("finished") == 1
     assert b"".join(event.data for event in found if isinstance(event, events.Stdout)) == b"".join(lines)
     assert "".join(event.text for event in found if isinstance(event, events.Stdout)) == b"".join(lines).decode()
+
+
+def test_what_some_take_for_the_end_of_a_line_is_told_as_it_is(either_settings: ClientSettings, played: Any):
+    text = "a\x85b\u2028c\u2029data: d\u2028\u2028e\r\n"
+    with Client(settings=either_settings) as client:
+        batch = client.batch([{"code": "1", "key": text[:8]}])
+        (job,) = client.jobs()
+        work = played.begin(job.id)
+        played.write(work, ("stdout", text.encode()))
+        played.end(work, stdout=text)
+
+        *_, told, end = client.job(job.id).events(timeout_s=20)
+        (done,) = batch.results(timeout_s=20)
+
+    assert isinstance(told, events.Stdout)
+    assert isinstance(end, events.Finished)
+    assert [told.text, end.result.stdout, done.stdout] == [text] * 3
+
+
+async def test_so_it_is_for_an_event_loop(either_settings: ClientSettings, played: Any):
+    async with AsyncClient(settings=either_settings) as client:
+        handle = await client.submit("1")
+        played.end(played.begin(handle.id), stdout="a\u2028b")
+        found = [event async for event in handle.events(timeout_s=20)]
+
+    assert isinstance(found[-1], events.Finished)
+    assert found[-1].result.stdout == "a\u2028b"
 
 
 def test_waiting_for_a_result_bears_with_cuts(relay: Relay, far: Client, played: Any):
