@@ -151,7 +151,18 @@ def _write(place: str, member: _Member, source: _Counted, total: int) -> int:
 def _tar_members(source: _Counted) -> Iterator[_Member]:
     import tarfile
 
-    with tarfile.open(fileobj=source, mode="r|*", errors="surrogateescape") as archive:  # type: ignore[call-overload]
+    class _Entry(tarfile.TarInfo):
+        @classmethod
+        def fromtarfile(cls, archive: tarfile.TarFile) -> _Entry:
+            """As of tarfile, which takes what is no header for the end: of an archive that was cut, or is broken."""
+            try:
+                return super().fromtarfile(archive)
+            except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+                raise
+            except tarfile.HeaderError as exc:
+                raise tarfile.ReadError(f"it ends before its end: {exc}") from exc
+
+    with tarfile.open(fileobj=source, mode="r|*", errors="surrogateescape", tarinfo=_Entry) as archive:  # type: ignore[call-overload]
         for entry in archive:
             archive.members = []  # it would keep all of them
             if entry.isdir():

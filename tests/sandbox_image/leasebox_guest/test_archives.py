@@ -2,6 +2,7 @@
 
 import io
 import json
+import random
 import stat
 import tarfile
 import zipfile
@@ -174,6 +175,26 @@ def test_a_name_without_a_place_refuses_the_whole(host: Any, form: str, name: st
 )
 def test_what_is_no_archive_of_files_and_folders_is_refused_whole(host: Any, data: bytes, form: str, code: str) -> None:
     assert refused(host, data, form) == code
+
+
+@pytest.mark.parametrize("size_bytes", [512, 700, 1000, 1024, 1300, 1536, 2048])
+def test_a_tar_that_was_cut_is_refused_wherever_it_was(host: Any, size_bytes: int) -> None:
+    whole = tar(("a", b"A" * 500), ("b", b"B" * 500))
+
+    assert refused(host, whole[:size_bytes], "tar") == "failed"
+    assert extract(host, whole[:2560], "tar").code == 0  # its end has begun
+
+
+@pytest.mark.parametrize("form", FORMS[1:4])
+def test_a_compressed_tar_that_was_cut_is_refused(host: Any, form: str) -> None:
+    whole = archive_of(form, ("a", b"A" * 500), ("b", random.Random(1).randbytes(9000)))
+
+    assert refused(host, whole[: len(whole) // 2], form) == "failed"
+    assert refused(host, whole[:130], form) == "failed"
+
+
+def test_a_tar_with_a_broken_header_within_is_refused(host: Any) -> None:
+    assert refused(host, flipped(tar(("a", b"A"), ("b", b"B")), b"b\0\0\0", 1), "tar") == "failed"
 
 
 def test_an_encrypted_archive_is_refused(host: Any) -> None:
