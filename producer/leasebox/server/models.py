@@ -169,7 +169,7 @@ def problems(*statuses: int) -> Documented:
 _WHOLE = {"schema": {"type": "integer"}}
 RATE_HEADERS = {name: {"description": "Of the rate that leaves the least.", **_WHOLE} for name in HEADERS[:3]}
 _MEANINGS = {
-    400: "The body is not strict JSON.",
+    400: "The body is not strict JSON, or a part of a file.",
     401: "No key, or one that is unknown, expired or revoked.",
     403: "The key lacks the scope, or an API without keys was asked from elsewhere.",
     404: "There is none of this name in the key's tenant.",

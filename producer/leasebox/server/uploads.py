@@ -60,8 +60,11 @@ async def _parts(request: Request) -> AsyncIterator[bytes]:
     """The body as it comes.
 
     Raises:
-        HTTPException: 413, there is more than one upload may have; 408, nothing came for too long.
+        HTTPException: 413, there is more than one upload may have; 408, nothing came for too long; 400, it is a part.
     """
+    # As of a resumed `curl -C`: it would become the whole. Source: RFC 9110, 14.5.
+    if "content-range" in request.headers:
+        raise HTTPException(400, "Content-Range: a file is sent whole")
     too_large = HTTPException(413, f"a file has at most {blobs.MAX_BLOB_BYTES} bytes", {"Connection": "close"})
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > _HEARD_OUT_BYTES:

@@ -64,6 +64,15 @@ def test_paths_out_of_the_workspace_are_refused_at_once(http: httpx2.Client, pat
     assert (answer.status_code, answer.json()["code"]) == (422, "outside_workspace")
 
 
+@pytest.mark.parametrize(("method", "url"), [("PUT", "/v1/sessions/s/files/f"), ("POST", "/v1/blobs")])
+def test_a_part_of_a_file_is_not_taken_for_the_whole(http: httpx2.Client, method: str, url: str):
+    http.post("/v1/sessions", json={"name": "s"})
+
+    answer = http.request(method, url, content=b"6789", headers={"Content-Range": "bytes 6-9/10"})
+
+    assert (answer.status_code, answer.json()["detail"]) == (400, "Content-Range: a file is sent whole")
+
+
 def test_a_job_that_runs_has_no_artifacts_yet(http: httpx2.Client):
     job = http.post("/v1/jobs", json={"code": ""}).json()["id"]
 
