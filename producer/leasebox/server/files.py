@@ -3,15 +3,15 @@
 import json
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Depends, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from leasebox import _artifacts, _blobs, _files
 from leasebox._sessions import SessionPlan
-from leasebox.contract.errors import StreamTimeout, WrongState
+from leasebox.contract.errors import InvalidSpec, StreamTimeout, WrongState
 from leasebox.contract.files import MAX_DEPTH, Archive, Entry, FileOperation, Verb
 from leasebox.contract.result import Artifact, Result
 from leasebox.contract.spec import PositiveSeconds, ProfileName
@@ -29,7 +29,24 @@ _RAW: dict[str, Any] = {
 }
 _BYTES: Documented = {200: {"description": "The content.", "content": {OCTETS: {"schema": {"format": "binary"}}}}}
 _FAILED = (404, 409, 410, 413, 422, 429, 500, 504, 507)
-FilePath = Annotated[str, Path(min_length=1, max_length=1024, description="Path in /workspace.")]
+
+
+def _named(
+    request: Request, path: Annotated[str, Path(min_length=1, max_length=1024, description="Path in /workspace.")]
+) -> str:
+    """The path of a request.
+
+    Raises:
+        InvalidSpec: It is not UTF-8: with U+FFFD for what is wrong, as ASGI has it, many names would be one.
+    """
+    try:
+        unquote_to_bytes(request.scope.get("raw_path") or b"").decode()
+    except UnicodeDecodeError:
+        raise InvalidSpec("path: not UTF-8") from None
+    return path
+
+
+FilePath = Annotated[str, Depends(_named)]
 
 
 @router.post(

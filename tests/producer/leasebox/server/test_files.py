@@ -64,6 +64,15 @@ def test_paths_out_of_the_workspace_are_refused_at_once(http: httpx2.Client, pat
     assert (answer.status_code, answer.json()["code"]) == (422, "outside_workspace")
 
 
+@pytest.mark.parametrize("method", ["PUT", "GET", "DELETE"])
+def test_a_path_that_is_not_utf_8_is_refused_and_not_taken_for_another(http: httpx2.Client, method: str):
+    http.post("/v1/sessions", json={"name": "s"})
+
+    answer = http.request(method, "/v1/sessions/s/files/%FF")
+
+    assert (answer.status_code, answer.json()["detail"]) == (422, "path: not UTF-8")
+
+
 @pytest.mark.parametrize(("method", "url"), [("PUT", "/v1/sessions/s/files/f"), ("POST", "/v1/blobs")])
 def test_a_part_of_a_file_is_not_taken_for_the_whole(http: httpx2.Client, method: str, url: str):
     http.post("/v1/sessions", json={"name": "s"})
