@@ -67,7 +67,7 @@ async def get_artifact(job: JobId, path: FilePath, desk: ReadJobs) -> Response:
         raise WrongState(f"job {job} has not ended")
     artifact = _artifacts.named(result, path)
     await desk.run(_blobs.check(desk.backend.keys, job, artifact))
-    return _attached(StreamingResponse(_parts(desk, job, artifact), media_type=artifact.content_type), artifact.path)
+    return _attached(_streamed(desk, job, artifact, artifact.content_type), artifact.path)
 
 
 @operations.post(
@@ -108,8 +108,7 @@ async def read_file(name: Name, path: FilePath, desk: WriteSessionJobs) -> Respo
     """The content of a file of a session."""
     result = await _done(desk, name, _files.read(path).operation)
     if result.ok and result.artifacts:
-        parts = _parts(desk, result.job, result.artifacts[0])
-        return _attached(StreamingResponse(parts, media_type=OCTETS), path)
+        return _attached(_streamed(desk, result.job, result.artifacts[0], OCTETS), path)
     return _attached(Response(await desk.run(_files.answer(desk.backend, result)), media_type=OCTETS), path)
 
 
@@ -159,6 +158,12 @@ async def _done(desk: Desk, name: str, operation: FileOperation) -> Result:
     if job.result is None:
         raise StreamTimeout(f"job {made.job} did not end within {MAX_WAIT_S:g} s; it goes on")
     return job.result
+
+
+def _streamed(desk: Desk, job: str, artifact: Artifact, media_type: str) -> Response:
+    # With its length, whoever gets less of it knows, whatever is between.
+    length = {"Content-Length": str(artifact.size_bytes)}
+    return StreamingResponse(_parts(desk, job, artifact), headers=length, media_type=media_type)
 
 
 async def _parts(desk: Desk, job: str, artifact: Artifact) -> AsyncIterator[bytes]:

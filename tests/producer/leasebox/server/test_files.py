@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
 import pytest
+from redis import Redis
+from tests.producer.leasebox.conftest import PlayedWorker
 from tests.producer.leasebox.server.conftest import Failing, Keyed
 
 from leasebox import Client
@@ -80,6 +82,33 @@ def test_a_part_of_a_file_is_not_taken_for_the_whole(http: httpx2.Client, method
     answer = http.request(method, url, content=b"6789", headers={"Content-Range": "bytes 6-9/10"})
 
     assert (answer.status_code, answer.json()["detail"]) == (400, "Content-Range: a file is sent whole")
+
+
+@pytest.fixture
+def left(http: httpx2.Client, redis: Redis, settings: ClientSettings, played: PlayedWorker) -> Callable[[int], str]:
+    """The URL of a file of 3 MiB that a job left, of which so many bytes are kept."""
+
+    def leave(kept: int) -> str:
+        job = http.post("/v1/jobs", json={"code": ""}).json()["id"]
+        content = bytes(3 << 20)
+        sha = hashlib.sha256(content).hexdigest()
+        artifact = {"path": "f", "size_bytes": len(content), "sha256": sha, "content_type": "text/plain"}
+        redis.set(Keys(settings.prefix).artifact(job, sha), content[:kept])
+        played.end(played.begin(job), artifacts=[artifact])
+        return f"/v1/jobs/{job}/artifacts/f"
+
+    return leave
+
+
+def test_a_download_says_how_long_it_is(http: httpx2.Client, left: Callable[[int], str]):
+    answer = http.get(left(3 << 20))
+
+    assert (answer.headers["content-length"], len(answer.content)) == (str(3 << 20), 3 << 20)
+
+
+def test_a_download_that_cannot_go_on_breaks_off(http: httpx2.Client, left: Callable[[int], str]):
+    with pytest.raises(httpx2.RemoteProtocolError):
+        http.get(left(2 << 20))
 
 
 def test_a_job_that_runs_has_no_artifacts_yet(http: httpx2.Client):
