@@ -337,9 +337,10 @@ def next_events(
     return found
 
 
-def result_line(index: int, key: str | None, job: str, result: Result) -> str:
-    """A line of results: `{"index", "key", "job", "result"}`."""
-    data = {"index": index, "key": key, "job": job, "result": result.model_dump(mode="json")}
+def result_line(index: int, key: str | None, job: str, result: Result | None) -> str:
+    """A line of results: `{"index", "key", "job", "result"}`; None = it is no longer kept."""
+    told = result.model_dump(mode="json") if result is not None else None
+    data = {"index": index, "key": key, "job": job, "result": told}
     return json.dumps(data, ensure_ascii=False) + "\n"
 
 

@@ -127,7 +127,10 @@ async def take_results(
     last_event_id: LastEventId = None,
     accept: Annotated[str, Header()] = "",
 ) -> Response:
-    """The Result of each job as it ends, as lines of JSON; or with the events, for `Accept: text/event-stream`."""
+    """The Result of each job as it ends, as lines of JSON; or with the events, for `Accept: text/event-stream`.
+
+    A Result that is no longer kept is null. Lines that cannot go on break off: an end is the end of the batch.
+    """
     is_frames = SSE in accept
     reader = BatchReader(batch, last_event_id or after, has_results=True)
     return await _streamed(desk, reader, _frames if is_frames else _result_lines)
@@ -179,8 +182,10 @@ async def _body(
     async with stack:
         if write is _frames:
             yield f"retry: {RETRY_MS}\n\n"
-        # An end without `finished` sends the client to ask again, and then it is told what is wrong.
-        stack.enter_context(suppress(LeaseboxError))
+        # An end without `finished` sends the client to ask again, and then it is told what is wrong. Lines of Results
+        # have no `finished`: there the connection breaks.
+        if write is not _result_lines:
+            stack.enter_context(suppress(LeaseboxError))
         while True:
             if found or time.monotonic() - told_at > HEARTBEAT_S:
                 told_at = time.monotonic()
@@ -212,5 +217,5 @@ def _result_lines(found: Sequence[BatchEvent]) -> str:
     return "".join(
         _batches.result_line(event.index, event.key, event.job, event.result)
         for event in found
-        if isinstance(event, JobDone) and event.result is not None
+        if isinstance(event, JobDone)
     )

@@ -9,6 +9,8 @@ from tests.producer.leasebox.server.conftest import Keyed
 
 from leasebox import Client
 from leasebox._ids import new_job_id
+from leasebox.config import ClientSettings
+from leasebox.contract.keys import Keys
 
 LINES = {"Content-Type": "application/x-ndjson"}
 
@@ -114,6 +116,32 @@ def test_results_with_the_events_carry_both(http: httpx2.Client, client: Client,
     data = [json.loads(line[6:]) for line in text.splitlines() if line.startswith("data: ")]
     assert [event["type"] for event in data] == ["done", "finished"]
     assert data[0]["result"]["stdout"] == "out"
+
+
+def test_a_result_that_is_no_longer_kept_has_its_line(http: httpx2.Client, client: Client, played: Any):
+    made = http.post("/v1/batches", json=[{"code": "1", "key": "k"}, {"code": "2"}]).json()
+    end_all(client, played)
+    gone = made["jobs"][0]["job"]
+    http.delete(f"/v1/jobs/{gone}")
+
+    lines = [json.loads(line) for line in http.get(f"/v1/batches/{made['id']}/results").text.split("\n") if line]
+
+    assert {"index": 0, "key": "k", "job": gone, "result": None} in lines
+    assert sorted(line["index"] for line in lines) == [0, 1]
+
+
+def test_results_that_cannot_go_on_break_off(
+    http: httpx2.Client, client: Client, played: Any, redis: Any, settings: ClientSettings
+):
+    batch = http.post("/v1/batches?seal=false", json=[{"code": "1"}]).json()["id"]
+    end_all(client, played)
+
+    with http.stream("GET", f"/v1/batches/{batch}/results") as answer:
+        lines = answer.iter_lines()
+        assert json.loads(next(lines))["index"] == 0
+        redis.delete(Keys(settings.prefix).batch(batch))
+        with pytest.raises(httpx2.RemoteProtocolError):
+            next(lines, None)
 
 
 def test_cancel_ends_the_batch(http: httpx2.Client):
