@@ -6,7 +6,7 @@ from typing import Any
 from leasebox._content import Uploads, from_bytes
 from leasebox._reads import Flow, Query
 from leasebox.contract import blobs
-from leasebox.contract.errors import FileError
+from leasebox.contract.errors import BrokerUnavailable, FileError
 from leasebox.contract.keys import Keys
 from leasebox.contract.result import Artifact
 from leasebox.contract.spec import FileContent
@@ -30,8 +30,14 @@ def upload(keys: Keys, tenant: str, uploads: Uploads) -> Flow[None]:
 
 
 def write(key: str, at: int, part: bytes) -> Flow[None]:
-    """Write one part of an upload."""
-    yield Query(blobs.write_part(key, at, part, blobs.UPLOAD_TTL_S), _first)
+    """Write one part of an upload.
+
+    Raises:
+        BrokerUnavailable: Redis has lost what was written before; nothing is left of it.
+    """
+    if (yield Query(blobs.write_part(key, at, part, blobs.UPLOAD_TTL_S), _first)) < at:
+        yield from drop(key)
+        raise BrokerUnavailable("Redis has lost the beginning of an upload", hint="upload it again")
 
 
 def settle(partial: str, key: str, size_bytes: int) -> Flow[None]:

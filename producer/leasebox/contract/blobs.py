@@ -22,9 +22,13 @@ def upload(tenant: str, blob: str) -> str:
 
 
 def write_part(key: str, at: int, data: bytes, ttl_s: float) -> tuple[Command, ...]:
-    """Commands that write a part; a longer life that the string has already is left alone, so is one without end."""
+    """Commands that write a part; a longer life that the string has already is left alone, so is one without end.
+
+    The first answers how many bytes there were: less than `at` means that Redis has lost some, and has zeros now.
+    """
     seconds = max(1, round(ttl_s))
-    return (("SET", key, b"", "NX", "EX", seconds), ("SETRANGE", key, at, data), ("EXPIRE", key, seconds, "GT"))
+    made = ("SET", key, b"", "NX", "EX", seconds)
+    return (length(key), made, ("SETRANGE", key, at, data), ("EXPIRE", key, seconds, "GT"))
 
 
 def read_part(key: str, at: int) -> Command:

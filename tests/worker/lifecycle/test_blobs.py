@@ -90,6 +90,20 @@ def test_what_is_dropped_or_was_left_half_written_is_not_found(worker_node: Any,
     assert worker_node.redis.get(worker_node.keys.artifact(work.job, again.end().sha256)) == LARGE
 
 
+def test_a_file_whose_beginning_redis_has_lost_is_not_kept_with_zeros_in_its_place(
+    worker_node: Any, store: Blobs
+) -> None:
+    work = worker_node.claim(worker_node.submit())
+    writer = store.writers(work)()
+    writer.add(LARGE)
+    worker_node.redis.delete(worker_node.keys.artifact(work.job, work.lease))
+
+    with pytest.raises(redis_py.ResponseError, match="lost the beginning"):
+        writer.end()
+
+    assert list(worker_node.redis.scan_iter(f"{worker_node.keys.artifact(work.job, '')}*")) == []
+
+
 def test_a_repeat_of_the_last_step_is_harmless(worker_node: Any) -> None:
     class LosesAnswers(Runner):
         """Asks everything twice, as after an answer that was lost."""

@@ -109,5 +109,8 @@ class ArtifactWriter:
         part = bytes(self._pending[:size_bytes])
         del self._pending[:size_bytes]
         older = () if self._written_bytes else (("DEL", self._partial),)
-        self._runner.send((*older, *blobs.write_part(self._partial, self._written_bytes, part, self._ttl_s)))
+        parts = blobs.write_part(self._partial, self._written_bytes, part, self._ttl_s)
+        if self._runner.send((*older, *parts))[len(older)] < self._written_bytes:
+            self.drop()
+            raise redis.ResponseError("Redis has lost the beginning of a file")
         self._written_bytes += size_bytes

@@ -1,8 +1,9 @@
 """Who may name an upload, what is refused before any worker is asked, and what is an operation that was not done?"""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpx2
 import pytest
@@ -46,6 +47,24 @@ def test_the_same_upload_again_leaves_one_copy_and_nothing_half(http: httpx2.Cli
     assert len(keys) == 1
     assert redis.get(keys[0]) == DATA
     assert 0 < redis.ttl(keys[0]) <= 3600
+
+
+@pytest.mark.parametrize(("method", "url"), [("POST", "/v1/blobs"), ("PUT", "/v1/sessions/s/files/f")])
+def test_an_upload_whose_beginning_redis_has_lost_is_refused(
+    http: httpx2.Client, redis: Redis, settings: ClientSettings, eventually: Any, method: str, url: str
+):
+    begun = Keys(settings.prefix).blob("*new-*")
+
+    def parts() -> Iterator[bytes]:
+        yield bytes(3 << 20)
+        eventually(lambda: any(redis.strlen(key) >= 2 << 20 for key in redis.scan_iter(begun)), within_s=20)
+        redis.delete(*redis.scan_iter(begun))
+        yield bytes(2 << 20)
+
+    answer = http.request(method, url, content=parts())
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "broker_unavailable")
+    assert list(redis.scan_iter(Keys(settings.prefix).blob("*"))) == []
 
 
 def test_an_upload_that_a_job_needs_stays_when_it_is_uploaded_again(http: httpx2.Client, redis, settings):
