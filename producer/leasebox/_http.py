@@ -103,7 +103,8 @@ def _value(url: str, request: Request[A], response: httpx2.Response) -> A:
     if response.is_success and request.is_raw:
         return request.parse(response.content)
     data = _json(response)
-    if response.is_success:
+    # What is not JSON comes from something between us and the API.
+    if response.is_success and (data is not None or not response.content):
         return request.parse(data)
     raise error_of(response.status_code, data, url)
 

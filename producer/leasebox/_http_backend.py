@@ -166,7 +166,13 @@ class HttpBackend:
     def content(self, job: str, artifact: Artifact) -> Flow[bytes]:
         """GET."""
         path = f"{_job_path(job)}/artifacts/{quote(artifact.path)}"
-        return (yield Request("GET", path, bytes, is_raw=True, wait_s=RAW_S))  # type: ignore[no-any-return]
+
+        def _whole(data: bytes) -> bytes:
+            if len(data) != artifact.size_bytes:
+                raise BrokerUnavailable(f"{artifact.path}: {len(data)} of {artifact.size_bytes} bytes came")
+            return data
+
+        return (yield Request("GET", path, _whole, is_raw=True, wait_s=RAW_S))  # type: ignore[no-any-return]
 
     def submit(self, spec: JobSpec, plan: SessionPlan | None, uploads: Uploads = NONE) -> Flow[Submitted]:
         """A repeat of a submit whose answer was lost is no earlier submit, unless the caller gave the key."""

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from tests.producer.leasebox.served import served
 from tests.relay import Relay
@@ -12,12 +13,14 @@ from tests.relay import Relay
 from leasebox import AsyncClient, Client, errors
 from leasebox._connect import backend_of
 from leasebox._event_json import event_json, event_of
-from leasebox._http import error_of
-from leasebox._http_backend import EventStream
+from leasebox._flows import JobFilter
+from leasebox._http import _value, error_of
+from leasebox._http_backend import EventStream, HttpBackend
+from leasebox._input import InputChunk
 from leasebox._pauses import pause_s
 from leasebox.config import ClientSettings
 from leasebox.contract import events
-from leasebox.contract.result import Outcome, Result
+from leasebox.contract.result import Artifact, Outcome, Result
 
 
 @pytest.fixture
@@ -115,6 +118,30 @@ def test_an_api_that_is_not_there_is_one_clear_sentence(settings: ClientSettings
 
     with lost, pytest.raises(errors.BrokerUnavailable, match=r"cannot reach the API at http://127\.0\.0\.1:1"):
         lost.queues()
+
+
+def value(path: Any, response: httpx2.Response) -> Any:
+    """What the client makes of the answer to the first request of a flow."""
+    return _value("http://h", next(path), response)
+
+
+def test_a_page_in_place_of_an_answer_is_no_answer():
+    backend = HttpBackend(ClientSettings(url="http://h", _env_file=None))
+    page, chunk = httpx2.Response(200, text="<html>Log in</html>"), InputChunk("w", 1, b"x", False)
+
+    for asked in (backend.feed("j", chunk), backend.status("j"), backend.jobs(JobFilter(), 1)):
+        with pytest.raises(errors.BrokerUnavailable, match="something answered with status 200"):
+            value(asked, page)
+    assert value(backend.feed("j", chunk), httpx2.Response(204)) is None
+
+
+def test_a_content_that_is_not_whole_is_none():
+    backend = HttpBackend(ClientSettings(url="http://h", _env_file=None))
+    artifact = Artifact(path="f", size_bytes=3, sha256="0" * 64, content_type="text/plain")
+
+    assert value(backend.content("j", artifact), httpx2.Response(200, content=b"abc")) == b"abc"
+    with pytest.raises(errors.BrokerUnavailable, match="f: 2 of 3 bytes came"):
+        value(backend.content("j", artifact), httpx2.Response(200, content=b"ab"))
 
 
 @pytest.mark.parametrize(
