@@ -52,6 +52,13 @@ def test_what_a_cell_has_shown_takes_its_place_in_number_and_bytes_and_keeps_its
     assert refused == [f"{len(files)} files match, at most {MAX_ARTIFACTS} are kept"]
     assert choose(files[:1], ["*"], [shown("result-1.html", 1)]) == (
         [],
-        ["'result-1.html' has the name of what the job has shown"],
+        ["'result-1.html' is told under the name of another, which is kept"],
     )
     assert choose([found("a", 2)], ["*"], [shown("b", MAX_ARTIFACTS_BYTES - 1)])[0] == []
+
+
+def test_of_names_that_are_told_alike_one_is_kept() -> None:
+    chosen, refused = choose([found("\udcff"), found("\udcfe"), found("a")], ["*"])
+
+    assert [one.path for one in chosen] == ["a", "\udcfe"]
+    assert refused == ["'\\udcff' is told under the name of another, which is kept"]

@@ -70,7 +70,7 @@ def choose(
         if found.size_bytes > MAX_BLOB_BYTES:
             refused.append(f"{found.path!r} has {found.size_bytes} bytes, at most {MAX_BLOB_BYTES} are kept")
         elif shown(found.path) in taken:
-            refused.append(f"{found.path!r} has the name of what the job has shown")
+            refused.append(f"{found.path!r} is told under the name of another, which is kept")
         elif len(chosen) + len(kept) == MAX_ARTIFACTS:
             refused.append(f"{len(meant)} files match, at most {MAX_ARTIFACTS} are kept")
             break
@@ -78,6 +78,7 @@ def choose(
             refused.append(f"{found.path!r} would make them more than {MAX_ARTIFACTS_BYTES} bytes together")
         else:
             chosen.append(found)
+            taken.add(shown(found.path))  # names that are not UTF-8 may be told alike
             total_bytes += found.size_bytes
     return chosen, refused
 
