@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from leasebox import _blobs, _flows, _reads, _sessions, _submit
 from leasebox._content import Uploads
+from leasebox._event_json import json_line
 from leasebox._flows import Submitted
 from leasebox._ids import new_job_id
 from leasebox._reads import Ahead, Flow, Landed, Query, fields_of
@@ -341,7 +342,7 @@ def result_line(index: int, key: str | None, job: str, result: Result | None) ->
     """A line of results: `{"index", "key", "job", "result"}`; None = it is no longer kept."""
     told = result.model_dump(mode="json") if result is not None else None
     data = {"index": index, "key": key, "job": job, "result": told}
-    return json.dumps(data, ensure_ascii=False) + "\n"
+    return f"{json_line(data)}\n"
 
 
 def _with_results(keys: Keys, found: Sequence[BatchEvent]) -> Flow[list[BatchEvent]]:

@@ -132,34 +132,6 @@ async def _async_parts(source: Source) -> AsyncIterator[bytes]:
         yield part
 
 
-class _Lines:
-    """Cuts an answer into its lines; httpx2's `iter_lines` also cuts where JSON may have U+0085, U+2028 and U+2029."""
-
-    def __init__(self) -> None:
-        self._begun: list[bytes] = []
-
-    def feed(self, data: bytes) -> Iterator[str]:
-        """The lines that these bytes complete; one that is never completed is no line."""
-        *ends, begun = data.split(b"\n")
-        for end in ends:
-            yield b"".join([*self._begun, end]).removesuffix(b"\r").decode()
-            self._begun.clear()
-        self._begun.append(begun)
-
-
-def _lines(response: httpx2.Response) -> Iterator[str]:
-    lines = _Lines()
-    for data in response.iter_bytes():
-        yield from lines.feed(data)
-
-
-async def _async_lines(response: httpx2.Response) -> AsyncIterator[str]:
-    lines = _Lines()
-    async for data in response.aiter_bytes():
-        for line in lines.feed(data):
-            yield line
-
-
 def _json(response: httpx2.Response) -> Any:
     try:
         return response.json() if response.content else None
@@ -249,7 +221,7 @@ class HttpTransport:
         if not response.is_success:
             response.read()
             raise error_of(response.status_code, _json(response), self._place.url)
-        answer = _Answer(response, _lines(response))
+        answer = _Answer(response, response.iter_lines())
         stream.open, stream.opened_for_s = answer, max(block_s, _LEAST_S)
         # The end was seen before the cursor: nothing follows it.
         stream.is_done = response.status_code == 204
@@ -344,7 +316,7 @@ class AsyncHttpTransport:
         if not response.is_success:
             await response.aread()
             raise error_of(response.status_code, _json(response), self._place.url)
-        answer = _Answer(response, _async_lines(response))
+        answer = _Answer(response, response.aiter_lines())
         stream.open, stream.opened_for_s = answer, max(block_s, _LEAST_S)
         # The end was seen before the cursor: nothing follows it.
         stream.is_done = response.status_code == 204

@@ -1,6 +1,5 @@
 """`leasebox audit`: who did what to what, and whether somebody has changed what was written."""
 
-import json as json_
 import threading
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -91,13 +90,14 @@ def _over_http(after: int | None, count: int) -> "Flow[list[dict[str, Any]]]":
 
 
 def _follow(found: list[dict[str, Any]], *, is_json: bool) -> None:
+    from leasebox._event_json import json_line
     from leasebox.cli.show import line
 
     pause, seen = threading.Event(), 0
     while True:
         for entry in found:
             seen = entry["n"]
-            line(json_.dumps(entry, ensure_ascii=False) if is_json else "\t".join(map(str, _row(entry))))
+            line(json_line(entry) if is_json else "\t".join(map(str, _row(entry))))
         if not found:
             pause.wait(POLL_S)
         found = _entries(seen, 1000)

@@ -1,6 +1,5 @@
 """How a running job is watched from a shell: its output as it comes, its end as the exit status."""
 
-import json
 import os
 import signal
 import sys
@@ -12,7 +11,7 @@ from typing import BinaryIO
 
 import typer
 
-from leasebox._event_json import event_json
+from leasebox._event_json import event_json, json_line
 from leasebox._sessions import reason_text
 from leasebox.cli.ending import CANCELLED, exit_status, last_line
 from leasebox.cli.live_input import pass_on
@@ -120,7 +119,7 @@ def show_events(events: Iterable[Event], form: Form) -> Result | None:
     """Print events as they come; the Result, if `finished` was among them."""
     for event in events:
         if form is Form.EVENTS:
-            line(json.dumps(event_json(event), ensure_ascii=False))
+            line(json_line(event_json(event)))
         elif form is Form.LIVE:
             show(event)
         if isinstance(event, Finished):

@@ -1,8 +1,9 @@
 """How are events written into a stream? As frames of Server-Sent Events, or as lines of JSON."""
 
-import json
 from collections.abc import Iterable
 from typing import Any
+
+from leasebox._event_json import json_line
 
 SSE, LINES = "text/event-stream", "application/x-ndjson"
 
@@ -14,9 +15,9 @@ def frames(found: Iterable[dict[str, Any]]) -> str:
 
 def _frame(data: dict[str, Any]) -> str:
     rest = {name: value for name, value in data.items() if name != "id"}
-    return f"id: {data['id']}\nevent: {data['type']}\ndata: {json.dumps(rest, ensure_ascii=False)}\n\n"
+    return f"id: {data['id']}\nevent: {data['type']}\ndata: {json_line(rest)}\n\n"
 
 
 def lines(found: Iterable[dict[str, Any]]) -> str:
     """One for each."""
-    return "".join(json.dumps(data, ensure_ascii=False) + "\n" for data in found)
+    return "".join(f"{json_line(data)}\n" for data in found)

@@ -1,5 +1,6 @@
 """Does a client of the API bear with a network that breaks, and say clearly what it cannot bear with?"""
 
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,12 +8,14 @@ from typing import Any
 
 import httpx2
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from tests.producer.leasebox.served import served
 from tests.relay import Relay
 
 from leasebox import AsyncClient, Client, errors
 from leasebox._connect import backend_of
-from leasebox._event_json import event_json, event_of
+from leasebox._event_json import event_json, event_of, json_line
 from leasebox._flows import JobFilter
 from leasebox._http import _value, error_of
 from leasebox._http_backend import EventStream, HttpBackend
@@ -88,6 +91,15 @@ def test_what_some_take_for_the_end_of_a_line_is_told_as_it_is(either_settings: 
     assert isinstance(told, events.Stdout)
     assert isinstance(end, events.Finished)
     assert [told.text, end.result.stdout, done.stdout] == [text] * 3
+
+
+@given(st.text())
+@example("\x85\u2028\u2029")
+def test_a_line_of_json_is_one_line_for_everybody(told: str):
+    line = json_line({"text": told})
+
+    assert line.splitlines() == [line]
+    assert json.loads(line) == {"text": told}
 
 
 async def test_so_it_is_for_an_event_loop(either_settings: ClientSettings, played: Any):
