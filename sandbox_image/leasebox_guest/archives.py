@@ -13,7 +13,7 @@ import os
 import resource
 import stat
 from collections.abc import Iterator
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, cast
 
 from leasebox_guest import wipe
 from leasebox_guest.files import FileError, explained, open_folder, open_parent, parts_below, write_all
@@ -84,10 +84,23 @@ class _Counted:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
+        self._ahead = b""
         self.size_bytes = 0
+
+    def begins_with(self, mark: bytes) -> bool:
+        """Whether these are the next bytes; they are not taken."""
+        while len(self._ahead) < len(mark) and (data := self._next(_PORTION_BYTES)):
+            self._ahead += data
+        return self._ahead.startswith(mark)
 
     def read(self, size: int) -> bytes:
         """The next bytes, `size` at most; empty at the end."""
+        if not self._ahead:
+            return self._next(size)
+        data, self._ahead = self._ahead[:size], self._ahead[size:]
+        return data
+
+    def _next(self, size: int) -> bytes:
         data = os.read(self._fd, size)
         self.size_bytes += len(data)
         return data
@@ -162,15 +175,39 @@ def _tar_members(source: _Counted) -> Iterator[_Member]:
             except tarfile.HeaderError as exc:
                 raise tarfile.ReadError(f"it ends before its end: {exc}") from exc
 
-    with tarfile.open(fileobj=source, mode="r|*", errors="surrogateescape", tarinfo=_Entry) as archive:  # type: ignore[call-overload]
+    plain = _plain(source)
+    with tarfile.open(fileobj=plain, mode="r|", errors="surrogateescape", tarinfo=_Entry) as archive:
         for entry in archive:
-            archive.members = []  # it would keep all of them
+            archive.members = []  # type: ignore[attr-defined]  # it would keep all of them
             if entry.isdir():
                 yield _Member(entry.name, 0o755, None)
             elif entry.isreg():
                 yield _Member(entry.name, entry.mode, archive.extractfile(entry))
             else:
                 raise FileError(f"not_a_file {entry.name!r} is {_kind(entry)}: only files and folders are unpacked")
+    behind = 0
+    while data := plain.read(_PORTION_BYTES):  # to where a checksum stands
+        behind += len(data)
+        if behind > SMALL_BYTES:
+            raise FileError(f"too_large the archive has more than {SMALL_BYTES} bytes behind its end")
+
+
+def _plain(source: _Counted) -> Any:
+    """What is compressed in the source, or itself. tarfile could do it too, but looks at no checksum of gzip's."""
+    readable = cast("IO[bytes]", source)
+    if source.begins_with(b"\x1f\x8b"):
+        import gzip
+
+        return gzip.GzipFile(fileobj=readable)
+    if source.begins_with(b"BZh"):
+        import bz2
+
+        return bz2.BZ2File(readable)
+    if source.begins_with(b"\xfd7zXZ") or source.begins_with(b"\x5d\0\0\x80"):
+        import lzma
+
+        return lzma.LZMAFile(readable)
+    return readable
 
 
 def _kind(entry: Any) -> str:

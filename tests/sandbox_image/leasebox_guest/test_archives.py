@@ -1,7 +1,10 @@
 """Archives as anybody may write them: unpacked whole as the job's uid, or refused with nothing changed."""
 
+import bz2
+import gzip
 import io
 import json
+import lzma
 import random
 import stat
 import tarfile
@@ -195,6 +198,25 @@ def test_a_compressed_tar_that_was_cut_is_refused(host: Any, form: str) -> None:
 
 def test_a_tar_with_a_broken_header_within_is_refused(host: Any) -> None:
     assert refused(host, flipped(tar(("a", b"A"), ("b", b"B")), b"b\0\0\0", 1), "tar") == "failed"
+
+
+@pytest.mark.parametrize("form", FORMS[1:])
+def test_an_archive_with_one_wrong_bit_anywhere_is_refused_or_as_it_was(host: Any, form: str) -> None:
+    content = random.Random(1).randbytes(300_000)
+    whole = archive_of(form, ("a", content))
+    within = [len(whole) * part // 20 for part in range(1, 20)]
+
+    for place in within:
+        assert refused(host, whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :], form) == "failed", place
+    assert extract(host, whole, form).code == 0
+
+
+@pytest.mark.parametrize("form", FORMS[:4])
+def test_what_follows_the_end_is_bounded(host: Any, form: str) -> None:
+    compress = {"tar": bytes, "tar.gz": gzip.compress, "tar.bz2": bz2.compress, "tar.xz": lzma.compress}[form]
+
+    assert extract(host, compress(tar(("a", b"A")) + ZEROS), form).code == 0
+    assert refused(host, compress(tar(("b", b"B")) + ZEROS * 11), form) == "too_large"
 
 
 def test_an_encrypted_archive_is_refused(host: Any) -> None:
