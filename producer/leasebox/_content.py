@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -75,13 +76,18 @@ def bytes_source(data: bytes) -> Source:
 
 
 def path_source(name: str, path: Path) -> Source:
-    """A content that is read from disk a part at a time.
+    """A content that is read from disk a part at a time; what does not say how much it holds is read at once.
 
     Raises:
         InvalidSpec: It cannot be read; also later, if it changes its size while it is.
     """
     try:
-        size_bytes = path.stat().st_size
+        about = path.stat()
+        size_bytes = about.st_size
+        if not (stat.S_ISREG(about.st_mode) and size_bytes):
+            # A pipe, which can be read once, a device, or a file of /proc, all of which are empty by their size.
+            with path.open("rb") as stream:
+                return bytes_source(stream.read(MAX_BLOB_BYTES + 1))
     except OSError as exc:
         raise InvalidSpec(f"{name}: cannot read {path}: {exc.strerror}") from exc
 
