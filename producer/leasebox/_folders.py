@@ -10,7 +10,7 @@ from typing import NoReturn
 from leasebox import _files
 from leasebox._content import Source, path_source
 from leasebox._files import Packed, Request
-from leasebox.contract.blobs import PART_BYTES
+from leasebox.contract.blobs import MAX_BLOB_BYTES, PART_BYTES
 from leasebox.contract.errors import FileError, InvalidSpec
 from leasebox.contract.files import MAX_PACKED, Entry, EntryType
 from leasebox.contract.spec import workspace_path
@@ -45,7 +45,7 @@ def uploads(source: Path, path: str) -> Iterator[Request[None]]:
     size_bytes = 0
     for one in _walk(source, _rooted(path)):
         if one.size_bytes > ALONE_BYTES:
-            yield _files.write(one.path, one.host)
+            yield _put_alone(one)
             continue
         if len(group) >= MAX_PACKED or size_bytes + one.size_bytes > TOGETHER_BYTES:
             yield _files.unpack(_together(group))
@@ -79,6 +79,12 @@ def _local(host: Path, path: str) -> _Local | None:
 
 def _refuse(error: OSError) -> NoReturn:
     raise InvalidSpec(f"cannot read {error.filename}: {error.strerror}") from error
+
+
+def _put_alone(one: _Local) -> Request[None]:
+    packed = _together([one])
+    # `write` says of one that is too large that it is; just below the bound there is no room for what tells the mode.
+    return _files.unpack(packed) if packed.size_bytes <= MAX_BLOB_BYTES else _files.write(one.path, one.host)
 
 
 def _together(group: Sequence[_Local]) -> Source:
