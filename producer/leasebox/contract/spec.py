@@ -296,4 +296,8 @@ canonical_text = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 def canonical_data(spec: JobSpec) -> dict[str, object]:
     """The spec as it stands in the record, there as `canonical_text`: only what differs from the defaults."""
-    return spec.model_dump(mode="json", exclude_defaults=True)
+    data = spec.model_dump(mode="json", exclude_defaults=True)
+    if spec.files:
+        # pydantic would replace the bytes of a name that are no UTF-8, and so make one file of two.
+        data["files"] = {path: content.model_dump(exclude_defaults=True) for path, content in spec.files.items()}
+    return data

@@ -15,6 +15,7 @@ from leasebox._ids import new_job_id
 from leasebox._message import template
 from leasebox.config import ClientSettings
 from leasebox.contract import errors
+from leasebox.contract.spec import parse_spec
 
 SETTINGS = ClientSettings(tenant="acme", _env_file=None)
 PROFILES = {
@@ -80,6 +81,16 @@ def test_100_mib_are_taken_and_one_byte_more_is_refused(tmp_path: Path):
         _submit.spec_of("1", {"stdin": path}, SETTINGS, {})
     with pytest.raises(errors.InvalidSpec, match="at most 262144"):
         spec(stdin=path)
+
+
+def test_names_of_files_that_are_no_utf8_stay_as_they_are_and_apart():
+    names = [os.fsdecode(name) for name in (b"f\xff", b"f\xfe")]
+    made = spec(files=dict.fromkeys(names, "x"))
+
+    sent = json.loads(_submit.record(made, SETTINGS, template()).spec)
+
+    assert sent["files"] == {name: {"text": "x"} for name in names}
+    assert parse_spec(sent) == made
 
 
 @pytest.mark.parametrize("size_bytes", [0, 1, 262145])
