@@ -41,6 +41,15 @@ def test_together_they_have_a_bound_too_and_a_small_one_may_still_fit() -> None:
     assert refused == [f"'c' would make them more than {MAX_ARTIFACTS_BYTES} bytes together"]
 
 
+def test_of_names_that_are_shown_alike_one_is_kept_and_the_others_are_told() -> None:
+    files = [found("a\udcff"), found("a\udcfe"), found("a\ufffd"), found("b")]
+
+    chosen, refused = choose(files, ["*"])
+
+    assert [one.path for one in chosen] == ["a\udcfe", "b"]
+    assert refused == [f"{path!r} is shown by the same name as another one" for path in ("a\udcff", "a\ufffd")]
+
+
 def test_what_a_cell_has_shown_takes_its_place_in_number_and_bytes_and_keeps_its_name() -> None:
     def shown(path: str, size_bytes: int) -> Artifact:
         return Artifact(path=path, size_bytes=size_bytes, sha256="", content_type="text/html")

@@ -65,12 +65,16 @@ def choose(
     refused: list[str] = []
     total_bytes = sum(artifact.size_bytes for artifact in kept)
     taken = {artifact.path for artifact in kept}
+    names: set[str] = set()
     meant = sorted((found for found in files if is_meant(found.path)), key=lambda found: found.path)
     for found in meant:
         if found.size_bytes > MAX_BLOB_BYTES:
             refused.append(f"{found.path!r} has {found.size_bytes} bytes, at most {MAX_BLOB_BYTES} are kept")
         elif shown(found.path) in taken:
             refused.append(f"{found.path!r} has the name of what the job has shown")
+        elif shown(found.path) in names:
+            # Names that are no UTF-8 may be shown alike, and whoever asked for one would get the other's bytes.
+            refused.append(f"{found.path!r} is shown by the same name as another one")
         elif len(chosen) + len(kept) == MAX_ARTIFACTS:
             refused.append(f"{len(meant)} files match, at most {MAX_ARTIFACTS} are kept")
             break
@@ -78,6 +82,7 @@ def choose(
             refused.append(f"{found.path!r} would make them more than {MAX_ARTIFACTS_BYTES} bytes together")
         else:
             chosen.append(found)
+            names.add(shown(found.path))
             total_bytes += found.size_bytes
     return chosen, refused
 
