@@ -41,12 +41,12 @@ def file_content(name: str, given: object, uploads: Uploads | None = None) -> ob
         uploads: Takes what is above 256 KiB; None = that is refused.
 
     Raises:
-        InvalidSpec: The path cannot be read, or the content is too large.
+        InvalidSpec: The path cannot be read, the content is too large, or a text holds what is no character.
     """
-    if isinstance(given, str) and _is_clean(given) and len(given) * 4 <= MAX_INLINE_BYTES:
+    if isinstance(given, str) and is_utf8(given) and len(given) * 4 <= MAX_INLINE_BYTES:
         return {"text": given}
     if isinstance(given, str):
-        given = given.encode(errors="surrogateescape")
+        given = _encoded(name, given)
     if isinstance(given, Path):
         return _of_source(name, path_source(name, given), uploads)
     if uploads is not None and isinstance(given, Mapping) and (large := _large(given)) is not None:
@@ -140,7 +140,15 @@ def _large(given: Mapping[object, object]) -> bytes | None:
     return data if len(data) > MAX_INLINE_BYTES else None
 
 
-def _is_clean(text: str) -> bool:
+def _encoded(name: str, text: str) -> bytes:
+    try:
+        return text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        raise InvalidSpec(f"{name}: must be text in UTF-8") from None
+
+
+def is_utf8(text: str) -> bool:
+    """Whether it holds characters alone: JSON can also tell half of one."""
     try:
         text.encode()
     except UnicodeEncodeError:
