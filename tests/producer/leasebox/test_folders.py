@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from leasebox import _folders
+from leasebox._folders import Tree
 from leasebox.contract.blobs import MAX_BLOB_BYTES
 from leasebox.contract.errors import FileError, InvalidSpec
+from leasebox.contract.files import Entry, EntryType
 
 
 @pytest.fixture
@@ -78,3 +80,26 @@ def test_a_file_of_100_mib_is_put_and_one_byte_more_is_refused(source: Path) -> 
     with pytest.raises(FileError) as caught:
         list(_folders.uploads(source, "in"))
     assert caught.value.code == "too_large"
+
+
+def told(path: str, mode: int = 0o755) -> Entry:
+    return Entry(path=path, type=EntryType.DIRECTORY, size_bytes=0, modified_at=0, mode=mode)
+
+
+def below(depth: int, name: str = "n") -> str:
+    return "/".join(["d", *[name] * depth])
+
+
+@pytest.mark.parametrize("last", [told("d/x", 0o500), told(below(63)), told(below(4, "n" * 254) + "/ab")])
+def test_a_folder_that_was_looked_into_is_made(tmp_path: Path, last: Entry) -> None:
+    Tree([last], "d", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "last",
+    [told("d/x", 0), told("d", 0), told("d/x", 0o400), told("d/x", 0o100), told(below(64)), told(below(4, "n" * 255))],
+    ids=["neither", "itself", "not to be entered", "not to be listed", "deep", "long"],
+)
+def test_a_folder_that_nobody_looked_into_is_no_empty_one(tmp_path: Path, last: Entry) -> None:
+    with pytest.raises(FileError, match=r"may not be read|deeper than 64 folders or 1024 bytes"):
+        Tree([last], "d", tmp_path)
