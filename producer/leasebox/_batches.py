@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from leasebox import _blobs, _flows, _reads, _sessions, _submit
-from leasebox._content import Uploads
+from leasebox._content import Uploads, is_utf8
 from leasebox._event_json import json_line
 from leasebox._flows import Submitted
 from leasebox._ids import new_job_id
@@ -93,8 +93,8 @@ def item_of(index: int, given: Given, settings: ClientSettings, *, may_upload: b
         if not isinstance(given, Mapping):
             raise InvalidSpec("a job is a JobSpec or an object of its fields")
         key = given.get("key")
-        if key is not None and not (isinstance(key, str) and len(key) <= MAX_KEY):
-            raise InvalidSpec(f"key: a text of at most {MAX_KEY} characters")
+        if key is not None and not (isinstance(key, str) and len(key) <= MAX_KEY and is_utf8(key)):
+            raise InvalidSpec(f"key: a text of at most {MAX_KEY} characters, in UTF-8")
         fields = {name: value for name, value in given.items() if name != "key"}
         spec = _submit.spec_of(None, fields, settings, uploads if may_upload else None)
         return Item(index, spec, key, uploads=uploads)
@@ -124,8 +124,8 @@ def checked_batch_name(name: str | None) -> None:
     Raises:
         InvalidSpec: Says the bound.
     """
-    if name is not None and not 0 < len(name) <= MAX_NAME:
-        raise InvalidSpec(f"name: of a batch, 1 to {MAX_NAME} characters")
+    if name is not None and not (0 < len(name) <= MAX_NAME and is_utf8(name)):
+        raise InvalidSpec(f"name: of a batch, 1 to {MAX_NAME} characters, in UTF-8")
 
 
 class Handed(NamedTuple):

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -40,12 +41,12 @@ def file_content(name: str, given: object, uploads: Uploads | None = None) -> ob
         uploads: Takes what is above 256 KiB; None = that is refused.
 
     Raises:
-        InvalidSpec: The path cannot be read, or the content is too large.
+        InvalidSpec: The path cannot be read, the content is too large, or a text holds what is no character.
     """
-    if isinstance(given, str) and _is_clean(given) and len(given) * 4 <= MAX_INLINE_BYTES:
+    if isinstance(given, str) and is_utf8(given) and len(given) * 4 <= MAX_INLINE_BYTES:
         return {"text": given}
     if isinstance(given, str):
-        given = given.encode(errors="surrogateescape")
+        given = _encoded(name, given)
     if isinstance(given, Path):
         return _of_source(name, path_source(name, given), uploads)
     if uploads is not None and isinstance(given, Mapping) and (large := _large(given)) is not None:
@@ -75,13 +76,18 @@ def bytes_source(data: bytes) -> Source:
 
 
 def path_source(name: str, path: Path) -> Source:
-    """A content that is read from disk a part at a time.
+    """A content that is read from disk a part at a time; what does not say how much it holds is read at once.
 
     Raises:
         InvalidSpec: It cannot be read; also later, if it changes its size while it is.
     """
     try:
-        size_bytes = path.stat().st_size
+        about = path.stat()
+        size_bytes = about.st_size
+        if not (stat.S_ISREG(about.st_mode) and size_bytes):
+            # A pipe, which can be read once, a device, or a file of /proc, all of which are empty by their size.
+            with path.open("rb") as stream:
+                return bytes_source(stream.read(MAX_BLOB_BYTES + 1))
     except OSError as exc:
         raise InvalidSpec(f"{name}: cannot read {path}: {exc.strerror}") from exc
 
@@ -134,7 +140,15 @@ def _large(given: Mapping[object, object]) -> bytes | None:
     return data if len(data) > MAX_INLINE_BYTES else None
 
 
-def _is_clean(text: str) -> bool:
+def _encoded(name: str, text: str) -> bytes:
+    try:
+        return text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        raise InvalidSpec(f"{name}: must be text in UTF-8") from None
+
+
+def is_utf8(text: str) -> bool:
+    """Whether it holds characters alone: JSON can also tell half of one."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -10,10 +10,10 @@ from typing import NoReturn
 from leasebox import _files
 from leasebox._content import Source, path_source
 from leasebox._files import Packed, Request
-from leasebox.contract.blobs import PART_BYTES
+from leasebox.contract.blobs import MAX_BLOB_BYTES, PART_BYTES
 from leasebox.contract.errors import FileError, InvalidSpec
-from leasebox.contract.files import MAX_PACKED, Entry, EntryType
-from leasebox.contract.spec import workspace_path
+from leasebox.contract.files import MAX_DEPTH, MAX_PACKED, Entry, EntryType
+from leasebox.contract.spec import MAX_PATH_BYTES, workspace_path
 
 TOGETHER_BYTES = 32 << 20
 ALONE_BYTES = 8 << 20
@@ -45,7 +45,7 @@ def uploads(source: Path, path: str) -> Iterator[Request[None]]:
     size_bytes = 0
     for one in _walk(source, _rooted(path)):
         if one.size_bytes > ALONE_BYTES:
-            yield _files.write(one.path, one.host)
+            yield _put_alone(one)
             continue
         if len(group) >= MAX_PACKED or size_bytes + one.size_bytes > TOGETHER_BYTES:
             yield _files.unpack(_together(group))
@@ -79,6 +79,12 @@ def _local(host: Path, path: str) -> _Local | None:
 
 def _refuse(error: OSError) -> NoReturn:
     raise InvalidSpec(f"cannot read {error.filename}: {error.strerror}") from error
+
+
+def _put_alone(one: _Local) -> Request[None]:
+    packed = _together([one])
+    # `write` says of one that is too large that it is; just below the bound there is no room for what tells the mode.
+    return _files.unpack(packed) if packed.size_bytes <= MAX_BLOB_BYTES else _files.write(one.path, one.host)
 
 
 def _together(group: Sequence[_Local]) -> Source:
@@ -126,7 +132,7 @@ class Tree:
         target: Made if it is missing.
 
     Raises:
-        FileError: A name that was told does not stand below the folder.
+        FileError: A name that was told does not stand below the folder, or there is a folder that `list` passes over.
     """
 
     def __init__(self, entries: Sequence[Entry], path: str, target: Path) -> None:
@@ -134,7 +140,10 @@ class Tree:
         self._target = target
         if [entry.path for entry in entries if entry.type is not EntryType.DIRECTORY] == [str(self._root)]:
             raise FileError(f"{path!r} is no folder", code="not_a_file", hint="read it")
-        self._folders = [self._place(entry.path) for entry in entries if entry.type is EntryType.DIRECTORY]
+        folders = [entry for entry in entries if entry.type is EntryType.DIRECTORY]
+        self._folders = [self._place(entry.path) for entry in folders]
+        for folder in folders:
+            self._check_entered(folder)
         self._files = [entry for entry in entries if entry.type is EntryType.FILE]
 
     def make_folders(self) -> None:
@@ -168,6 +177,18 @@ class Tree:
             place.unlink(missing_ok=True)
             place.write_bytes(one.data)
             place.chmod(one.mode | 0o600)
+
+    def _check_entered(self, folder: Entry) -> None:
+        """Refuse what `list` does not look into: a copy without it would pass for a whole one."""
+        if folder.mode & 0o500 != 0o500:
+            raise FileError(f"{folder.path!r} may not be read", hint="chmod it, or move it away")
+        depth = len(PurePosixPath(folder.path).relative_to(self._root).parts)
+        if depth >= MAX_DEPTH or len(os.fsencode(folder.path)) > MAX_PATH_BYTES:
+            raise FileError(
+                f"{folder.path[:200]!r}: deeper than {MAX_DEPTH} folders or {MAX_PATH_BYTES} bytes",
+                code="too_large",
+                hint="pack it with tar in the session, and get that",
+            )
 
     def _place(self, path: str) -> Path:
         """Where a path of the workspace goes; what a sandbox tells is the word of a stranger."""

@@ -62,7 +62,7 @@ def encoded(bundle: dict[str, object]) -> dict[str, bytes]:
     parts = {}
     for mime, part in bundle.items():
         try:
-            parts[mime] = json.dumps(part).encode()
+            parts[mime] = json.dumps(part, allow_nan=False).encode()
         except (TypeError, ValueError, RecursionError):
             continue
     return parts

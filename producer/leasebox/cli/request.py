@@ -7,8 +7,8 @@ from typing import Any
 
 import typer
 
+from leasebox.contract.blobs import MAX_BLOB_BYTES
 from leasebox.contract.sizes import parse_bytes, parse_seconds
-from leasebox.contract.spec import MAX_INLINE_BYTES
 
 LANGUAGE_OF = {
     ".py": "python", ".sh": "bash", ".bash": "bash", ".js": "javascript", ".mjs": "javascript", ".cjs": "javascript",
@@ -65,7 +65,7 @@ def _content(option: str, path: Path) -> bytes | Path:
         return path
     try:
         with path.open("rb") as stream:
-            return stream.read(MAX_INLINE_BYTES + 1)
+            return stream.read(MAX_BLOB_BYTES + 1)
     except OSError as exc:
         raise typer.BadParameter(f"{option}: cannot read {path}: {exc.strerror}") from exc
 

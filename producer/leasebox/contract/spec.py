@@ -30,6 +30,7 @@ from leasebox.contract.sizes import Bytes, Seconds, size_text
 MAX_CODE_BYTES = 1 << 20
 MAX_INLINE_BYTES = 256 << 10
 MAX_FILES = 256
+MAX_PATH_BYTES = 1024
 MAX_ENV_NAMES = 64
 MAX_ENV_BYTES = 32 << 10
 MAX_ARGS = 1024
@@ -71,8 +72,8 @@ def workspace_path(text: str) -> str:
     """
     if "\0" in text:
         raise ValueError("a path must not hold a NUL byte")
-    if not text or len(text.encode(errors="surrogateescape")) > 1024:
-        raise ValueError("a path has 1 to 1024 bytes")
+    if not text or len(text.encode(errors="surrogateescape")) > MAX_PATH_BYTES:
+        raise ValueError(f"a path has 1 to {MAX_PATH_BYTES} bytes")
     path = PurePosixPath(text)
     if ".." in path.parts:
         raise ValueError("a path must not hold '..'")
@@ -296,4 +297,8 @@ canonical_text = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 def canonical_data(spec: JobSpec) -> dict[str, object]:
     """The spec as it stands in the record, there as `canonical_text`: only what differs from the defaults."""
-    return spec.model_dump(mode="json", exclude_defaults=True)
+    data = spec.model_dump(mode="json", exclude_defaults=True)
+    if spec.files:
+        # pydantic would replace the bytes of a name that are no UTF-8, and so make one file of two.
+        data["files"] = {path: content.model_dump(exclude_defaults=True) for path, content in spec.files.items()}
+    return data

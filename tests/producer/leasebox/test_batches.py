@@ -1,5 +1,6 @@
 """Are portions bounded, and does an outage between an end and its Result lose nothing?"""
 
+import json
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from leasebox import _batches
 from leasebox._batches import PORTION_BYTES, PORTION_SPECS, BatchReader, Handed
 from leasebox._content import Source
 from leasebox._reads import Ahead, Landed, Query
+from leasebox.config import ClientSettings
 from leasebox.contract import errors
 from leasebox.contract.keys import Keys
 from leasebox.contract.result import Outcome, Result
@@ -38,6 +40,29 @@ def record(size_bytes: int = 2) -> NewJob:
 )
 def test_portions_have_a_bound_of_specs_and_of_bytes(records: list[Any], sizes: list[int]):
     assert [len(portion) for portion in _batches.portions(Handed(one, {}) for one in records)] == sizes
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        (r'"stdin": "\ud800"', "stdin: must be text in UTF-8"),
+        (r'"files": {"a": "\ud800"}', "files.a: must be text in UTF-8"),
+        (r'"key": "\ud800"', "key: a text of at most 256 characters, in UTF-8"),
+        (r'"args": ["\ud800"]', "args: must be text in UTF-8"),
+    ],
+)
+def test_half_a_character_is_the_error_of_its_item_alone(fields: str, told: str):
+    given = json.loads(f'{{"code": "1", {fields}}}')
+
+    item = _batches.item_of(0, given, ClientSettings(_env_file=None))
+
+    assert isinstance(item.spec, errors.InvalidSpec)
+    assert str(item.spec) == told
+
+
+def test_a_name_of_a_batch_that_holds_half_a_character_is_refused():
+    with pytest.raises(errors.InvalidSpec, match="in UTF-8"):
+        _batches.checked_batch_name("\ud800")
 
 
 def test_what_must_be_uploaded_counts_too_so_that_it_is_not_kept_waiting():

@@ -1,6 +1,8 @@
 """Does a request become the right record, and is everything wrong refused before it is queued?"""
 
 import json
+import os
+import threading
 import uuid
 from pathlib import Path
 from typing import Any
@@ -8,10 +10,12 @@ from typing import Any
 import pytest
 
 from leasebox import _submit
+from leasebox._content import path_source
 from leasebox._ids import new_job_id
 from leasebox._message import template
 from leasebox.config import ClientSettings
 from leasebox.contract import errors
+from leasebox.contract.spec import parse_spec
 
 SETTINGS = ClientSettings(tenant="acme", _env_file=None)
 PROFILES = {
@@ -77,6 +81,38 @@ def test_100_mib_are_taken_and_one_byte_more_is_refused(tmp_path: Path):
         _submit.spec_of("1", {"stdin": path}, SETTINGS, {})
     with pytest.raises(errors.InvalidSpec, match="at most 262144"):
         spec(stdin=path)
+
+
+def test_names_of_files_that_are_no_utf8_stay_as_they_are_and_apart():
+    names = [os.fsdecode(name) for name in (b"f\xff", b"f\xfe")]
+    made = spec(files=dict.fromkeys(names, "x"))
+
+    sent = json.loads(_submit.record(made, SETTINGS, template()).spec)
+
+    assert sent["files"] == {name: {"text": "x"} for name in names}
+    assert parse_spec(sent) == made
+
+
+@pytest.mark.parametrize("size_bytes", [0, 1, 262145])
+def test_a_pipe_has_no_size_and_is_read_to_its_end(tmp_path: Path, size_bytes: int):
+    os.mkfifo(tmp_path / "fifo")
+    writer = threading.Thread(target=(tmp_path / "fifo").write_bytes, args=(b"x" * size_bytes,), daemon=True)
+    writer.start()
+
+    source = path_source("f", tmp_path / "fifo")
+
+    writer.join(timeout=10)
+    assert source.size_bytes == size_bytes
+    assert [b"".join(source.parts()) for _ in range(2)] == [b"x" * size_bytes] * 2
+
+
+def test_a_file_that_is_empty_by_its_size_alone_is_read(tmp_path: Path):
+    (tmp_path / "empty").touch()
+
+    assert b"".join(path_source("f", Path("/proc/version")).parts()) == Path("/proc/version").read_bytes()
+    assert path_source("f", tmp_path / "empty").size_bytes == 0
+    with pytest.raises(errors.InvalidSpec, match="at most 104857600"):
+        _submit.spec_of("1", {"stdin": Path("/dev/zero")}, SETTINGS, {})
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path):

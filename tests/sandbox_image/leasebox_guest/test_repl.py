@@ -163,6 +163,7 @@ def test_every_mime_type_has_its_method(run: Interpreter, method: str, mime: str
         ("def _repr_html_(s): return None", {"text/plain": "T"}),
         ("def __getattr__(s, name): return lambda *a, **k: {'wild': 1}", {"text/plain": "T"}),
         ("def _repr_json_(s): return {1: object()}", {"text/plain": "T"}),
+        ("def _repr_json_(s): return [float('nan')]", {"text/plain": "T"}),
     ],
 )
 def test_odd_objects_are_no_surprise(run: Interpreter, body: str, bundle: dict[str, str]) -> None:
