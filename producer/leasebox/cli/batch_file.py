@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -48,7 +49,7 @@ class Output:
 
     Attributes:
         run: Id of this run and of those before it that did not complete.
-        done: Indexes that have a result.
+        done: Indexes that have a result, and the key of each.
         by_outcome: How many of them ended with each outcome.
 
     Raises:
@@ -56,7 +57,7 @@ class Output:
     """
 
     def __init__(self, path: Path) -> None:
-        self.done: set[int] = set()
+        self.done: dict[int, str | None] = {}
         self.by_outcome: Counter[str] = Counter()
         self._path = path
         self._note = path.with_name(f"{path.name}.run")
@@ -83,11 +84,37 @@ class Output:
         line = _batches.result_line(item.index, item.key, result.job, result)
         self._file.write(line.encode(errors="surrogateescape"))
         self._file.flush()
-        self._count(item.index, result.outcome)
+        self._count(item.index, item.key, result.outcome)
+
+    def has(self, index: int, line: bytes) -> bool:
+        """Whether a line has its result.
+
+        Raises:
+            ConfigError: The result is of a line with another key.
+        """
+        if index not in self.done:
+            return False
+        with suppress(ValueError, AttributeError, RecursionError):
+            if json.loads(line).get("key") == self.done[index]:
+                return True
+        raise self._of_another(f"the result of index {index} has the key {self.done[index]!r}, and the line another")
+
+    def check_count(self, count: int) -> None:
+        """There are so many lines.
+
+        Raises:
+            ConfigError: It has a result of one beyond.
+        """
+        last = max(self.done, default=-1)
+        if last >= count:
+            raise self._of_another(f"it has a result of index {last}, and there are {count} lines")
 
     def complete(self) -> None:
         """Every line has its result: a later run is another one."""
         self._note.unlink(missing_ok=True)
+
+    def _of_another(self, why: str) -> ConfigError:
+        return ConfigError(f"{self._path} belongs to another file of jobs: {why}", hint="give another --out")
 
     def _lock(self) -> None:
         try:
@@ -106,16 +133,16 @@ class Output:
                 return
             try:
                 data = json.loads(line)
-                self._count(int(data["index"]), str(data["result"]["outcome"]))
+                self._count(int(data["index"]), data["key"], str(data["result"]["outcome"]))
             except (ValueError, TypeError, KeyError, RecursionError):
                 raise ConfigError(
                     f"{self._path}, line {number}: not a result of `leasebox batch run`", hint="give another --out"
                 ) from None
             place += len(line)
 
-    def _count(self, index: int, outcome: str) -> None:
+    def _count(self, index: int, key: str | None, outcome: str) -> None:
         if index not in self.done:
-            self.done.add(index)
+            self.done[index] = key
             self.by_outcome[outcome] += 1
 
     def _begun(self, *, is_new: bool) -> str:

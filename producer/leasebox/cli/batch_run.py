@@ -57,6 +57,7 @@ class _Filling:
     output: Output
     bar: "_Bar"
     errors: list[ItemError] = field(default_factory=list)
+    new: int = 0
     batch: Batch | None = None
     is_interrupted: bool = False
 
@@ -82,9 +83,12 @@ class _Filling:
                 self.batch.seal()
 
     def _items(self, lines: Iterator[bytes]) -> Iterator[Item]:
+        index = -1
         for index, line in enumerate(lines):
-            if index not in self.output.done:
+            if not self.output.has(index, line):
+                self.new += 1
                 yield item_of_line(index, line, self.output.run, self.client.settings)
+        self.output.check_count(index + 1)
 
     def _turn(self, run: Run, feeder: Feeder) -> None:
         ended = run.turn()
@@ -146,6 +150,8 @@ def _finish(filling: _Filling, *, is_json: bool, is_quiet: bool) -> None:
 def _told(filling: _Filling, done: int) -> str:
     outcomes = ", ".join(f"{count} {outcome}" for outcome, count in filling.output.by_outcome.most_common())
     told = f"{done} results" + (f" ({outcomes})" if outcomes else "")
+    if done and not filling.new and not filling.is_interrupted:
+        told += "; all were there before, nothing was run: give another --out to run them again"
     if filling.errors:
         told += f", {len(filling.errors)} lines refused; mend them and run again"
     if filling.is_interrupted and filling.batch is not None:

@@ -174,6 +174,45 @@ def test_a_torn_last_line_is_written_anew(folder: Folder):
         assert folder.by_index() == {0: "line 0", 1: "line 1", 2: "line 2"}
 
 
+@pytest.mark.usefixtures("worker")
+@pytest.mark.parametrize(
+    ("other", "why"),
+    [
+        ([{"code": "x", "key": "a"}, {"code": "y", "key": "c"}], "the result of index 1 has the key 'b'"),
+        ([{"code": "x", "key": "a"}, "[]"], "the result of index 1 has the key 'b'"),
+        ([{"code": "x", "key": "a"}], "it has a result of index 1, and there are 1 lines"),
+        ([], "it has a result of index 1, and there are 0 lines"),
+    ],
+)
+def test_the_results_of_another_file_are_not_taken_for_its_own(folder: Folder, other: list[Any], why: str):
+    folder.jobs({"code": "x", "key": "a"}, {"code": "y", "key": "b"})
+    assert folder.run().returncode == 0
+    before = folder.out.read_bytes()
+    folder.jobs(*other)
+
+    done = folder.run()
+
+    assert done.returncode == 125
+    assert "belongs to another file of jobs" in done.stderr
+    assert why in done.stderr
+    assert "give another --out" in done.stderr
+    assert folder.out.read_bytes() == before
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_run_that_had_nothing_to_do_says_so(folder: Folder):
+    folder.jobs(*code(2))
+    folder.run()
+    folder.jobs({"code": "other"}, {"code": "than before"})
+
+    done = folder.run()
+
+    assert done.returncode == 0
+    assert done.stderr == (
+        "leasebox: 2 results (2 ok); all were there before, nothing was run: give another --out to run them again\n"
+    )
+
+
 def test_a_file_of_something_else_is_left_as_it_is(folder: Folder):
     folder.jobs(*code(1))
     for text in ('{"code": "x"}', '{"code": "x"}\n', "words", '{"index": 0}\n{"index": 1'):
