@@ -60,6 +60,7 @@ def start(bwrap: Path, timers: dict[str, float], eventually: Eventually) -> Iter
                 homes[name].chmod(0o755)
                 stack.callback(unmount_below, homes[name])  # of one that was killed and not started again
             log, registered = homes[name] / f"{node}.log", '"event": "node_registered"'
+            stack.callback(_tell, log)
             before = log.read_text().count(registered) if log.exists() else 0
             driver = str(settings.pop("driver", "bubblewrap"))
             named = {f"LEASEBOX_{key.upper()}": str(value) for key, value in {**timers, **settings}.items()}
@@ -72,6 +73,10 @@ def start(bwrap: Path, timers: dict[str, float], eventually: Eventually) -> Iter
             return child
 
         yield make
+
+
+def _tell(log: Path) -> None:
+    print(f"--- {log.name}\n{log.read_text()[-8000:]}")  # pytest shows it of a test that failed
 
 
 @pytest.fixture
