@@ -98,7 +98,7 @@ def test_cancel_ends_a_held_job(host: Any) -> None:
 
 @pytest.mark.slow
 def test_without_a_word_from_the_host_the_job_ends_and_the_agent_stays(spawn: Spawn) -> None:
-    host = spawn("r2", "--dead-man", "0.3", "--eof", "detach")
+    host = spawn("r2", "--dead-man", "0.3", "--eof", "detach", "--exit-after", "10")
     host.expect(Kind.READY)
     host.start("import time; print('up', flush=True); time.sleep(60)")
 
@@ -160,7 +160,7 @@ def test_the_end_of_its_input_or_bye_ends_the_agent_and_all_jobs(mode: str, spaw
 
 @pytest.mark.slow
 def test_detached_the_job_goes_on_until_the_dead_man_comes(spawn: Spawn) -> None:
-    host = spawn("r2", "--eof", "detach", "--dead-man", "0.5")
+    host = spawn("r2", "--eof", "detach", "--dead-man", "0.5", "--exit-after", "10")
     host.expect(Kind.READY)
     host.start("import time; time.sleep(0.1); print('after')\nprint('up', flush=True); time.sleep(60)")
     host.hang_up()
