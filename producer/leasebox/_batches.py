@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 from leasebox import _blobs, _flows, _reads, _sessions, _submit
 from leasebox._content import Uploads, is_utf8
-from leasebox._event_json import json_line
 from leasebox._flows import Submitted
 from leasebox._ids import new_job_id
+from leasebox._json_line import json_line
 from leasebox._reads import Ahead, Flow, Landed, Query, fields_of
 from leasebox._stream import START, Entry, checked_cursor
 from leasebox._submit import Membership

@@ -5,7 +5,6 @@ two events, or never completed.
 """
 
 import base64
-import json
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
@@ -22,17 +21,6 @@ def event_json(event: Event) -> dict[str, Any]:
     if isinstance(event, Finished):
         return data | {"result": event.result.model_dump(mode="json")}
     return data | {field.name: getattr(event, field.name) for field in fields(event) if field.name not in data}
-
-
-def json_line(data: object) -> str:
-    """One line, without its end, for whoever reads lines, be it by `str.splitlines` or httpx's `iter_lines`.
-
-    JSON may have U+0085, U+2028 and U+2029 as they are, and these take each for the end of a line.
-    """
-    text = json.dumps(data, ensure_ascii=False)
-    if text.isascii():
-        return text
-    return text.replace("\x85", "\\u0085").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
 def event_of(data: Mapping[str, Any]) -> Event | None:

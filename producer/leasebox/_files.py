@@ -15,7 +15,8 @@ from leasebox._message import Template
 from leasebox._sessions import SessionPlan
 from leasebox.config import ClientSettings
 from leasebox.contract import CONTRACT_VERSION, blobs
-from leasebox.contract.errors import FILE_CODES, FileError
+from leasebox.contract.error_codes import FILE_CODES
+from leasebox.contract.errors import FileError
 from leasebox.contract.files import MAX_DEPTH, OPERATION_TTL_S, Entry, FileOperation, Verb, operation_json
 from leasebox.contract.queues import Priority, shared
 from leasebox.contract.result import Outcome, Result

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import TypedDict
 
-from leasebox.contract.errors import LeaseboxError, QueueError, QueueFull, QuotaExceeded, rebuild
+from leasebox.contract.error_codes import rebuild
+from leasebox.contract.errors import LeaseboxError, QueueError, QueueFull, QuotaExceeded
 from leasebox.contract.scripts import client_answers
 
 

@@ -90,7 +90,7 @@ def _over_http(after: int | None, count: int) -> "Flow[list[dict[str, Any]]]":
 
 
 def _follow(found: list[dict[str, Any]], *, is_json: bool) -> None:
-    from leasebox._event_json import json_line
+    from leasebox._json_line import json_line
     from leasebox.cli.show import line
 
     pause, seen = threading.Event(), 0

@@ -11,7 +11,8 @@ from typing import BinaryIO
 
 import typer
 
-from leasebox._event_json import event_json, json_line
+from leasebox._event_json import event_json
+from leasebox._json_line import json_line
 from leasebox._sessions import reason_text
 from leasebox.cli.ending import CANCELLED, exit_status, last_line
 from leasebox.cli.live_input import pass_on

@@ -383,22 +383,3 @@ class JobInfra(JobFailed):
     code = "infra"
     retryable = True
     http_status = 503
-
-
-def _tree(root: type[LeaseboxError]) -> dict[str, type[LeaseboxError]]:
-    found = {root.code: root}
-    for child in root.__subclasses__():
-        found |= _tree(child)
-    return found
-
-
-FILE_CODES = ("not_found", "too_large", "not_a_file", "outside_workspace")
-BY_CODE = _tree(LeaseboxError)
-"""The closed table from which an error is rebuilt from `code` and `detail`; an unknown code is a `LeaseboxError`."""
-
-
-def rebuild(code: str, detail: str, hint: str | None = None) -> LeaseboxError:
-    """Make the error that `code` names."""
-    if code in FILE_CODES:
-        return FileError(detail, hint=hint, code=code)
-    return BY_CODE.get(code, LeaseboxError)(detail, hint=hint)

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, model_serializer
 
 from leasebox.contract import errors
+from leasebox.contract.error_codes import BY_CODE
 from leasebox.contract.queues import Priority
 from leasebox.contract.spec import Limits
 
@@ -173,7 +174,7 @@ class Result(_Part):
         detail = self.message or (self.error.message if self.error else "")
         if self.outcome is Outcome.LOST and self.error and self.error.name == "SessionExpired":
             raise errors.SessionExpired(detail)
-        raise errors.BY_CODE[self.outcome](detail or f"job {self.job} ended {self.outcome}")
+        raise BY_CODE[self.outcome](detail or f"job {self.job} ended {self.outcome}")
 
     def show(self) -> None:
         """Show output, results and error: in a notebook as pictures and tables, elsewhere as text."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from leasebox._event_json import json_line
+from leasebox._json_line import json_line
 
 SSE, LINES = "text/event-stream", "application/x-ndjson"
 

@@ -15,11 +15,12 @@ from tests.relay import Relay
 
 from leasebox import AsyncClient, Client, errors
 from leasebox._connect import backend_of
-from leasebox._event_json import event_json, event_of, json_line
+from leasebox._event_json import event_json, event_of
 from leasebox._flows import JobFilter
 from leasebox._http import _value, error_of
 from leasebox._http_backend import EventStream, HttpBackend
 from leasebox._input import InputChunk
+from leasebox._json_line import json_line
 from leasebox._pauses import pause_s
 from leasebox.config import ClientSettings
 from leasebox.contract import events

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
-from leasebox.contract.errors import FILE_CODES
+from leasebox.contract.error_codes import FILE_CODES
 from leasebox.contract.files import MAX_PACKED
 from leasebox_worker.engine.attempt import Attempt
 from leasebox_worker.guestlink.messages import Exited

@@ -13,7 +13,7 @@ from tests.producer.leasebox.server.conftest import Failing, Keyed
 
 from leasebox import Client
 from leasebox.config import ClientSettings
-from leasebox.contract.errors import BY_CODE
+from leasebox.contract.error_codes import BY_CODE
 from leasebox.contract.keys import Keys
 from leasebox.contract.result import Outcome
 
