@@ -4,6 +4,7 @@ import os
 import select
 import signal
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from tests.worker.engine.engine_proxy import EngineProxy, Mood
 
 from leasebox.contract.spec import Limits
 from leasebox_worker.drivers import docker as docker_module
-from leasebox_worker.drivers.base import LABEL_INSTALLATION, EngineDown
+from leasebox_worker.drivers.base import LABEL_INSTALLATION, ChannelClosed, EngineDown
 from leasebox_worker.engine.deps import Deps
 from leasebox_worker.engine.intake import Pause
 from leasebox_worker.engine.runner import run_job
@@ -242,6 +243,9 @@ def test_a_sandbox_that_is_killed_while_it_starts_is_a_failed_start(
     def create_then_kill(request: Any) -> Any:
         handle, channel = create(request)
         docker_engine.client.containers.get(handle.id).kill()
+        with suppress(ChannelClosed):
+            while True:
+                channel.receive(None)  # the greeting of an agent that was faster than the kill
         return handle, channel
 
     monkeypatch.setattr(driver, "create", create_then_kill)

@@ -5,7 +5,7 @@ import time
 import redis
 import structlog
 
-from leasebox.contract.errors import GuestProtocolError, LeaseLost, SandboxDied, SandboxError
+from leasebox.contract.errors import BrokerUnavailable, GuestProtocolError, LeaseLost, SandboxDied, SandboxError
 from leasebox.contract.result import Outcome
 from leasebox.contract.scripts import answers as a
 from leasebox.contract.scripts.worker import Why
@@ -99,7 +99,7 @@ def _run_claimed(
                 _give_up(work, Why.DRAIN, "", deps)
             else:
                 _give_up(work, _why(exc), str(exc), deps)
-        except redis.RedisError as exc:
+        except (redis.RedisError, BrokerUnavailable) as exc:
             # Nothing can be told to Redis now: the lease is dropped below, and a later heartbeat gives the claim up.
             log.error("redis_failed", reason=str(exc), exc_info=True)
             ATTEMPTS.labels(Failed.REDIS).inc()

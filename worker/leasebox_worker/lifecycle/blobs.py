@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import redis
 
 from leasebox.contract import blobs
-from leasebox.contract.errors import InvalidSpec
+from leasebox.contract.errors import BrokerUnavailable, InvalidSpec
 from leasebox.contract.keys import Keys
 from leasebox.contract.scripts import Runner
 from leasebox.contract.scripts.answers import Work
@@ -78,14 +78,18 @@ class ArtifactWriter:
         self._written_bytes = 0
 
     def add(self, data: bytes) -> None:
-        """Take the next bytes; whole parts are sent."""
+        """Take the next bytes; whole parts are sent.
+
+        Raises:
+            BrokerUnavailable: Redis has lost what was written before; nothing is left of it.
+        """
         self._digest.update(data)
         self._pending += data
         while len(self._pending) >= blobs.PART_BYTES:
             self._send(blobs.PART_BYTES)
 
     def end(self) -> Written:
-        """Send the rest, and let readers find it."""
+        """Send the rest, and let readers find it. Raises as `add`."""
         written = Written(self._written_bytes + len(self._pending), self._digest.hexdigest())
         target = self._keys.artifact(self._job, written.sha256)
         if not self._written_bytes:
@@ -96,9 +100,9 @@ class ArtifactWriter:
             self._send(len(self._pending))
         try:
             self._runner.send([("RENAME", self._partial, target)])
-        except redis.ResponseError:  # no such key: the answer to the first try was lost
+        except redis.ResponseError as exc:  # no such key: the answer to the first try was lost
             if not self._runner.send([("EXISTS", target)])[0]:
-                raise
+                raise BrokerUnavailable("Redis has lost a file that was being written") from exc
         return written
 
     def drop(self) -> None:
@@ -112,5 +116,5 @@ class ArtifactWriter:
         parts = blobs.write_part(self._partial, self._written_bytes, part, self._ttl_s)
         if self._runner.send((*older, *parts))[len(older)] < self._written_bytes:
             self.drop()
-            raise redis.ResponseError("Redis has lost the beginning of a file")
+            raise BrokerUnavailable("Redis has lost the beginning of a file")
         self._written_bytes += size_bytes
