@@ -9,9 +9,11 @@ import pytest
 from redis import Redis
 
 from leasebox import Client, errors
+from leasebox._content import Source
 from leasebox._flows import queues
 from leasebox._redis import RedisTransport
 from leasebox.config import ClientSettings
+from leasebox.contract.blobs import PART_BYTES
 from leasebox.contract.events import Finished, Queued, Started, Stderr, Stdout
 from leasebox.contract.keys import Keys
 from leasebox.contract.result import Outcome, State
@@ -168,6 +170,26 @@ def test_published_profiles_refuse_early(client: Client, redis: Redis, prefix: s
     with pytest.raises(errors.UnknownProfile, match="nope"):
         client.submit("1", profile="nope")
     assert client.jobs() == []
+
+
+def test_an_upload_whose_beginning_redis_lost_is_refused_and_not_kept_with_zeros_there(
+    settings: ClientSettings, redis: Redis, prefix: str
+):
+    whole, reads = bytes(range(256)) * 8192, []
+
+    def parts() -> Iterator[bytes]:
+        reads.append(0)
+        yield whole[:PART_BYTES]
+        if len(reads) == 2:  # the first is for the content's id
+            redis.delete(*redis.scan_iter(f"{prefix}*blob*"))
+        yield whole[PART_BYTES:]
+
+    with Client(settings=settings) as client:
+        with pytest.raises(errors.BrokerUnavailable, match="lost the beginning of an upload"):
+            client.submit("pass", files={"f": Source(len(whole), parts)})
+
+        assert list(redis.scan_iter(f"{prefix}*blob*")) == []
+        assert list(client.jobs()) == []
 
 
 def test_redis_that_does_not_answer_is_one_clear_sentence():
