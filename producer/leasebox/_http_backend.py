@@ -1,6 +1,7 @@
 """How is each request of a client asked of the HTTP API? Requests, what their answers mean, and a reader of a stream.
 
-Everything here may be sent twice: a submit carries an idempotency key, its own or one that is made for it.
+Everything here may be sent twice: a submit carries an idempotency key, its own or one that is made for it, as does an
+operation on files.
 """
 
 import base64
@@ -156,11 +157,13 @@ class HttpBackend:
             )
 
     def operate(self, operation: FileOperation, plan: SessionPlan, uploads: Uploads) -> Flow[Submitted]:
-        """POST what it brings, then the operation; one whose answer was lost may be carried out twice."""
+        """POST what it brings, then the operation, with a key: one whose answer was lost is not carried out again."""
         yield from upload(uploads)
         query = {"profile": plan.profile, **_times(plan)} if plan.profile is not None else _times(plan)
         body = json.loads(operation_json(operation))
-        job = yield Request("POST", f"{_session_path(plan.name)}/files", _same, query=query, body=body)
+        headers = {"Idempotency-Key": _made_key()}
+        path = f"{_session_path(plan.name)}/files"
+        job = yield Request("POST", path, _same, query=query, body=body, headers=headers)
         return Submitted(job["id"], False)
 
     def content(self, job: str, artifact: Artifact) -> Flow[bytes]:
@@ -180,7 +183,7 @@ class HttpBackend:
         body = spec.model_dump(mode="json", exclude_defaults=True)
         is_made = "idempotency_key" not in body
         if is_made:
-            body["idempotency_key"] = f"sdk-{new_job_id()}"
+            body["idempotency_key"] = _made_key()
         path, query = "/v1/jobs", {}
         if plan is not None:
             path = f"{_session_path(plan.name)}/jobs"
@@ -321,6 +324,10 @@ def upload(uploads: Uploads) -> Flow[None]:
     """POST each content that a request brings."""
     for source in uploads.values():
         yield Request("POST", "/v1/blobs", _same, content=source, wait_s=RAW_S)
+
+
+def _made_key() -> str:
+    return f"sdk-{new_job_id()}"
 
 
 def _times(plan: SessionPlan) -> dict[str, str]:

@@ -10,10 +10,11 @@ import httpx2
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from redis import Redis
 from tests.producer.leasebox.served import served
 from tests.relay import Relay
 
-from leasebox import AsyncClient, Client, errors
+from leasebox import AsyncClient, Client, _files, errors
 from leasebox._connect import backend_of
 from leasebox._event_json import event_json, event_of, json_line
 from leasebox._flows import JobFilter
@@ -21,8 +22,10 @@ from leasebox._http import _value, error_of
 from leasebox._http_backend import EventStream, HttpBackend
 from leasebox._input import InputChunk
 from leasebox._pauses import pause_s
+from leasebox._sessions import SessionPlan
 from leasebox.config import ClientSettings
 from leasebox.contract import events
+from leasebox.contract.keys import Keys
 from leasebox.contract.result import Artifact, Outcome, Result
 
 
@@ -52,6 +55,18 @@ def test_a_submit_whose_answer_is_lost_is_repeated_and_made_once(relay: Relay, f
     assert relay.cuts > 3
     assert [handle.existing for handle in handles] == [False] * 20
     assert sorted(job.id for job in client.jobs()) == sorted(handle.id for handle in handles)
+
+
+def test_an_operation_on_files_whose_answer_is_lost_is_queued_once(
+    relay: Relay, far: Client, redis: Redis, settings: ClientSettings
+):
+    operation = _files.move("a", "b").operation
+    relay.cut_rate = 0.2
+    made = [far._run(far._backend.operate(operation, SessionPlan("s"), {})).job for _ in range(20)]
+    relay.cut_rate = 0.0
+
+    assert relay.cuts > 3
+    assert {job.decode() for job in redis.smembers(Keys(settings.prefix).tenant_queued("default"))} == set(made)
 
 
 def test_a_stream_that_is_cut_again_and_again_loses_and_doubles_nothing(relay: Relay, far: Client, played: Any):
