@@ -16,7 +16,10 @@ from leasebox.server.meter import Meter
 from leasebox.server.rates import HEADERS
 from leasebox.server.service import Service
 
-_ABOUT = "Run untrusted code from a queue in sandboxes. Errors are problem documents (RFC 9457) with a `code`."
+_ABOUT = (
+    "Run untrusted code from a queue in sandboxes. Errors are problem documents (RFC 9457) with a `code`. "
+    "Below /v1 a parameter that a route does not declare is refused with 422."
+)
 
 _ROUTERS = (
     jobs.router,
