@@ -18,7 +18,8 @@ from leasebox.server.service import Service
 
 _ABOUT = (
     "Run untrusted code from a queue in sandboxes. Errors are problem documents (RFC 9457) with a `code`. "
-    "Below /v1 a parameter that a route does not declare is refused with 422."
+    "Below /v1 a parameter that a route does not declare is refused with 422, and so is a change under a condition "
+    "(`If-Match`): none is checked."
 )
 
 _ROUTERS = (

@@ -37,6 +37,7 @@ ROUTES = [
     for method, told in methods.items()
     if path.startswith("/v1/")
 ]
+CHANGING = [route for route in ROUTES if route.method != "GET"]
 
 
 def test_a_parameter_that_a_route_has_not_is_refused_with_those_that_it_has(http: httpx2.Client):
@@ -48,6 +49,24 @@ def test_a_parameter_that_a_route_has_not_is_refused_with_those_that_it_has(http
 
         assert refused == (422, "extarct: unknown parameter", f"known: {', '.join(known) or 'none'}"), route[:2]
         assert "422" in route.told["responses"]
+
+
+@pytest.mark.parametrize("name", ["If-Match", "If-None-Match", "If-Unmodified-Since"])
+def test_a_change_under_a_condition_that_is_not_checked_is_refused(http: httpx2.Client, name: str):
+    for route in CHANGING:
+        refused = route.asked(http, headers={name: "*"})
+
+        assert refused == (422, f"{name}: no condition of a change is checked here; nothing was done", ""), route[:2]
+
+
+def test_a_key_of_idempotency_that_a_route_does_not_take_is_refused(http: httpx2.Client):
+    takes = [route for route in CHANGING if "idempotency-key" in map(str.lower, route.parameters("header"))]
+    others = [route for route in CHANGING if route.method == "POST" and route not in takes]
+    for route in others:
+        refused = route.asked(http, headers={"Idempotency-Key": "k"})
+
+        assert refused == (422, "Idempotency-Key: not taken by this route; nothing was done", ""), route[:2]
+    assert len(takes) == 5
 
 
 @pytest.mark.parametrize("query", ["limit=1&limit=2", "metadata.a=1&metadata.a=2"])
