@@ -45,6 +45,8 @@ class Request(Generic[A]):
     """One request, and what the body of its answer means; 2xx alone gets so far.
 
     Attributes:
+        parse: Of the JSON, None for `null` and for no body. Whatever but our errors it raises, for want of a field or
+            for a wrong one, means that this is no answer of the API.
         content: A body of any bytes in place of JSON.
         is_raw: `parse` takes the bytes of the answer.
     """
@@ -163,7 +165,7 @@ class HttpBackend:
         body = json.loads(operation_json(operation))
         headers = {"Idempotency-Key": _made_key()}
         path = f"{_session_path(plan.name)}/files"
-        job = yield Request("POST", path, _same, query=query, body=body, headers=headers)
+        job = yield Request("POST", path, answered, query=query, body=body, headers=headers)
         return Submitted(job["id"], False)
 
     def content(self, job: str, artifact: Artifact) -> Flow[bytes]:
@@ -188,7 +190,7 @@ class HttpBackend:
         if plan is not None:
             path = f"{_session_path(plan.name)}/jobs"
             query = _times(plan)
-        job = yield Request("POST", path, _same, query=query, body=body)
+        job = yield Request("POST", path, answered, query=query, body=body)
         return Submitted(job["id"], job["existing"] and not is_made)
 
     def status(self, job: str) -> Flow[JobStatus]:
@@ -247,7 +249,7 @@ class HttpBackend:
         found: list[JobStatus] = []
         while len(found) < limit:
             asked = {**given, "limit": str(min(PAGE, limit - len(found)))}
-            page = yield Request("GET", "/v1/jobs", _same, query=asked)
+            page = yield Request("GET", "/v1/jobs", answered, query=asked)
             found += [JobStatus.model_validate(item) for item in page["items"]]
             if page["next_cursor"] is None:
                 break
@@ -270,7 +272,7 @@ class HttpBackend:
         found: list[SessionInfo] = []
         query = {"limit": str(PAGE)}
         while True:
-            page = yield Request("GET", "/v1/sessions", _same, query=query)
+            page = yield Request("GET", "/v1/sessions", answered, query=query)
             found += [SessionInfo.model_validate(item) for item in page["items"]]
             if page["next_cursor"] is None:
                 return sorted(found, key=lambda session: (-session.used_at, session.name))
@@ -295,18 +297,18 @@ class HttpBackend:
 
     def profiles(self) -> Flow[Mapping[str, Profile]]:
         """GET."""
-        listed = yield Request("GET", "/v1/profiles", _same)
+        listed = yield Request("GET", "/v1/profiles", answered)
         return {data["name"]: parse_profile(data["name"], json.dumps(_without(data, "name"))) for data in listed}
 
     def nodes(self) -> Flow[list[NodeStatus]]:
         """GET."""
-        listed = yield Request("GET", "/v1/nodes", _same)
+        listed = yield Request("GET", "/v1/nodes", answered)
         own = ("name", "state", "silent_s", "heartbeat")
         return [NodeStatus(data["name"], data["heartbeat"], data["silent_s"], _without(data, *own)) for data in listed]
 
     def queues(self) -> Flow[list[QueueStatus]]:
         """GET."""
-        return [QueueStatus(**data) for data in (yield Request("GET", "/v1/queues", _same))]
+        return [QueueStatus(**data) for data in (yield Request("GET", "/v1/queues", answered))]
 
     def overview(self, *, has_sessions: bool) -> Flow[Overview]:
         """GET each; of sessions the first page, by name."""
@@ -314,7 +316,7 @@ class HttpBackend:
         jobs = yield from self.jobs(JobFilter(), MAX_JOBS)
         if not has_sessions:
             return Overview(time.time(), queues, nodes, jobs, None)
-        page = yield Request("GET", "/v1/sessions", _same, query={"limit": str(MAX_SESSIONS)})
+        page = yield Request("GET", "/v1/sessions", answered, query={"limit": str(MAX_SESSIONS)})
         sessions = [SessionInfo.model_validate(item) for item in page["items"]]
         live = len(sessions) if page["next_cursor"] is None else None
         return Overview(time.time(), queues, nodes, jobs, sessions, live)
@@ -323,7 +325,18 @@ class HttpBackend:
 def upload(uploads: Uploads) -> Flow[None]:
     """POST each content that a request brings."""
     for source in uploads.values():
-        yield Request("POST", "/v1/blobs", _same, content=source, wait_s=RAW_S)
+        yield Request("POST", "/v1/blobs", answered, content=source, wait_s=RAW_S)
+
+
+def answered(data: Any) -> Any:
+    """The object or list that an answer is.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    if not isinstance(data, dict | list):
+        raise ValueError("neither object nor list")
+    return data
 
 
 def _made_key() -> str:
@@ -343,16 +356,13 @@ def _session_path(name: str) -> str:
     return f"/v1/sessions/{quote(name, safe='')}"
 
 
-def _same(data: Any) -> Any:
-    return data
-
-
-def _nothing(_: Any) -> None:
-    return None
+def _nothing(data: Any) -> None:
+    if data is not None:
+        raise ValueError("there is something")
 
 
 def _result_of(data: Any) -> Result | None:
-    found = data.get("result")
+    found = data["result"]
     return None if found is None else Result.model_validate(found)
 
 
