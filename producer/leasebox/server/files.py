@@ -53,9 +53,7 @@ RepeatKey = Annotated[
 ]
 
 
-@router.post(
-    "/v1/blobs", status_code=201, response_model=Blob, responses=problems(400, 408, 413, 422), openapi_extra=_RAW
-)
+@router.post("/v1/blobs", status_code=201, response_model=Blob, responses=problems(*BODY), openapi_extra=_RAW)
 async def upload(request: Request, desk: WriteJobs) -> Response:
     """Upload a content for `{"blob": id}`; it stays for an hour, and for as long as a job needs it."""
     received = await receive(desk, request)
@@ -122,7 +120,7 @@ async def read_file(name: Name, path: FilePath, desk: WriteSessionJobs) -> Respo
     "/v1/sessions/{name}/files/{path:path}",
     status_code=204,
     response_model=None,
-    responses=problems(400, 408, *_FAILED),
+    responses=problems(400, 408, 415, *_FAILED),
     openapi_extra=_RAW,
 )
 async def write_file(

@@ -177,7 +177,7 @@ _MEANINGS = {
     409: "Idempotency conflict, closed batch, or a state that does not allow this.",
     410: "The session or the events are gone.",
     413: "The body is too large.",
-    415: "The body is not JSON.",
+    415: "The body is not JSON, or not the content of a file itself.",
     422: "A field is wrong; `errors` names it.",
     429: "Queue or quota is full, or the key asked too often; `RateLimit-*` where a rate is the bound.",
     500: "It was not carried out; `code` is the outcome of its job.",

@@ -103,6 +103,19 @@ def test_a_part_of_a_file_is_not_taken_for_the_whole(http: httpx2.Client, method
     assert (answer.status_code, answer.json()["detail"]) == (400, "Content-Range: a file is sent whole")
 
 
+@pytest.mark.parametrize(("method", "url"), [("PUT", "/v1/sessions/s/files/f"), ("POST", "/v1/blobs")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("Content-Encoding", "gzip"), ("Content-Type", "Multipart/form-data; boundary=x")],
+)
+def test_what_holds_a_file_is_not_taken_for_the_file(http: httpx2.Client, method: str, url: str, name: str, value: str):
+    http.post("/v1/sessions", json={"name": "s"})
+
+    answer = http.request(method, url, content=b"x", headers={name: value})
+
+    assert (answer.status_code, answer.headers["content-type"]) == (415, "application/problem+json")
+
+
 @pytest.fixture
 def left(http: httpx2.Client, redis: Redis, settings: ClientSettings, played: PlayedWorker) -> Callable[[int], str]:
     """The URL of a file of 3 MiB that a job left, of which so many bytes are kept."""
