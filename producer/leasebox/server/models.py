@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import Path, Query
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -104,6 +104,21 @@ class NewInput(BaseModel):
             raise ValueError("give text or base64, not both")
         if (self.writer is None) != (self.n is None):
             raise ValueError("writer and n go together")
+        return self
+
+
+class Command(BaseModel):
+    """What a WebSocket says to its job; `text` belongs to `stdin` alone."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: Literal["stdin", "eof", "cancel"]
+    text: str | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Command":
+        if (self.text is not None) != (self.type == "stdin"):
+            raise ValueError("text belongs to stdin, and to nothing else")
         return self
 
 
