@@ -67,6 +67,8 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False},
         docs_url=None,
         redoc_url=None,
+        # To a client that does not follow, 307 to POST /v1/jobs/ looks like a success.
+        redirect_slashes=False,
         # Models are documented as they are read; what is written has the same fields.
         separate_input_output_schemas=False,
     )

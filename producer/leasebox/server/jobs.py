@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import math
 import time
 from typing import Annotated
 
@@ -184,6 +185,8 @@ def _cursor(place: Place) -> str:
 def _place(cursor: str) -> Place:
     try:
         score, job = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        return Place(repr(float(score)), str(job))
+        if not math.isfinite(place := float(score)):
+            raise ValueError("no list gives this")
+        return Place(repr(place), str(job))
     except (ValueError, TypeError) as exc:
         raise InvalidSpec("cursor: not one that a list has given") from exc
