@@ -1,5 +1,6 @@
 """What is each operation on a session's files: what is asked of the worker, and what does its answer mean?"""
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -114,8 +115,14 @@ def remove(path: str) -> Request[None]:
     return Request(FileOperation(verb=Verb.REMOVE, path=_named(path)), _nothing)
 
 
-def record(operation: FileOperation, plan: SessionPlan, settings: ClientSettings, template: Template) -> NewJob:
-    """The record of an operation, a job of its session's line."""
+def record(
+    operation: FileOperation, plan: SessionPlan, settings: ClientSettings, template: Template, key: str | None = None
+) -> NewJob:
+    """The record of an operation, a job of its session's line.
+
+    Args:
+        key: Of idempotency: a repeat in the same session is the same job, for as long as that is kept.
+    """
     job, data = new_job_id(), operation_json(operation)
     wake = template.fill(job, shared(Priority.DEFAULT), _NAME, f"tenant={settings.tenant} session={plan.name}")
     made = NewJob(
@@ -126,7 +133,8 @@ def record(operation: FileOperation, plan: SessionPlan, settings: ClientSettings
         profile=plan.profile,
         priority=Priority.DEFAULT,
         spec=data,
-        digest="",
+        digest=hashlib.sha256(json.dumps([plan.name, plan.profile]).encode() + data).hexdigest(),
+        idempotency_key=key,
         blobs=tuple(blobs.upload(settings.tenant, blob) for blob in operation.blobs),
         result_ttl_s=OPERATION_TTL_S,
         events_ttl_s=EVENTS_TTL_S,

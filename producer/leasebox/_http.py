@@ -31,6 +31,7 @@ _CONNECT_S = 5.0
 _ANSWER_S = 30.0
 # Even for a shorter wait an answer gets this time to begin.
 _LEAST_S = 1.0
+_NOT_JSON = object()
 
 
 @dataclass(slots=True)
@@ -103,10 +104,12 @@ def _value(url: str, request: Request[A], response: httpx2.Response) -> A:
     if response.is_success and request.is_raw:
         return request.parse(response.content)
     data = _json(response)
-    # What is not JSON comes from something between us and the API.
-    if response.is_success and (data is not None or not response.content):
+    if not response.is_success or data is _NOT_JSON:
+        raise error_of(response.status_code, data, url)
+    try:
         return request.parse(data)
-    raise error_of(response.status_code, data, url)
+    except (ValueError, TypeError, LookupError, AttributeError) as exc:
+        raise error_of(response.status_code, None, url) from exc
 
 
 def _made(
@@ -133,10 +136,11 @@ async def _async_parts(source: Source) -> AsyncIterator[bytes]:
 
 
 def _json(response: httpx2.Response) -> Any:
+    """What the body says, `null` and nothing being None; `_NOT_JSON`: it is of something between us and the API."""
     try:
         return response.json() if response.content else None
     except ValueError:
-        return None
+        return _NOT_JSON
 
 
 class HttpTransport:

@@ -1,6 +1,7 @@
 """How is each request of a client asked of the HTTP API? Requests, what their answers mean, and a reader of a stream.
 
-Everything here may be sent twice: a submit carries an idempotency key, its own or one that is made for it.
+Everything here may be sent twice: a submit carries an idempotency key, its own or one that is made for it, as does an
+operation on files.
 """
 
 import base64
@@ -44,6 +45,8 @@ class Request(Generic[A]):
     """One request, and what the body of its answer means; 2xx alone gets so far.
 
     Attributes:
+        parse: Of the JSON, None for `null` and for no body. Whatever but our errors it raises, for want of a field or
+            for a wrong one, means that this is no answer of the API.
         content: A body of any bytes in place of JSON.
         is_raw: `parse` takes the bytes of the answer.
     """
@@ -156,11 +159,13 @@ class HttpBackend:
             )
 
     def operate(self, operation: FileOperation, plan: SessionPlan, uploads: Uploads) -> Flow[Submitted]:
-        """POST what it brings, then the operation; one whose answer was lost may be carried out twice."""
+        """POST what it brings, then the operation, with a key: one whose answer was lost is not carried out again."""
         yield from upload(uploads)
         query = {"profile": plan.profile, **_times(plan)} if plan.profile is not None else _times(plan)
         body = json.loads(operation_json(operation))
-        job = yield Request("POST", f"{_session_path(plan.name)}/files", _same, query=query, body=body)
+        headers = {"Idempotency-Key": _made_key()}
+        path = f"{_session_path(plan.name)}/files"
+        job = yield Request("POST", path, answered, query=query, body=body, headers=headers)
         return Submitted(job["id"], False)
 
     def content(self, job: str, artifact: Artifact) -> Flow[bytes]:
@@ -180,12 +185,12 @@ class HttpBackend:
         body = spec.model_dump(mode="json", exclude_defaults=True)
         is_made = "idempotency_key" not in body
         if is_made:
-            body["idempotency_key"] = f"sdk-{new_job_id()}"
+            body["idempotency_key"] = _made_key()
         path, query = "/v1/jobs", {}
         if plan is not None:
             path = f"{_session_path(plan.name)}/jobs"
             query = _times(plan)
-        job = yield Request("POST", path, _same, query=query, body=body)
+        job = yield Request("POST", path, answered, query=query, body=body)
         return Submitted(job["id"], job["existing"] and not is_made)
 
     def status(self, job: str) -> Flow[JobStatus]:
@@ -244,7 +249,7 @@ class HttpBackend:
         found: list[JobStatus] = []
         while len(found) < limit:
             asked = {**given, "limit": str(min(PAGE, limit - len(found)))}
-            page = yield Request("GET", "/v1/jobs", _same, query=asked)
+            page = yield Request("GET", "/v1/jobs", answered, query=asked)
             found += [JobStatus.model_validate(item) for item in page["items"]]
             if page["next_cursor"] is None:
                 break
@@ -267,7 +272,7 @@ class HttpBackend:
         found: list[SessionInfo] = []
         query = {"limit": str(PAGE)}
         while True:
-            page = yield Request("GET", "/v1/sessions", _same, query=query)
+            page = yield Request("GET", "/v1/sessions", answered, query=query)
             found += [SessionInfo.model_validate(item) for item in page["items"]]
             if page["next_cursor"] is None:
                 return sorted(found, key=lambda session: (-session.used_at, session.name))
@@ -292,18 +297,18 @@ class HttpBackend:
 
     def profiles(self) -> Flow[Mapping[str, Profile]]:
         """GET."""
-        listed = yield Request("GET", "/v1/profiles", _same)
+        listed = yield Request("GET", "/v1/profiles", answered)
         return {data["name"]: parse_profile(data["name"], json.dumps(_without(data, "name"))) for data in listed}
 
     def nodes(self) -> Flow[list[NodeStatus]]:
         """GET."""
-        listed = yield Request("GET", "/v1/nodes", _same)
+        listed = yield Request("GET", "/v1/nodes", answered)
         own = ("name", "state", "silent_s", "heartbeat")
         return [NodeStatus(data["name"], data["heartbeat"], data["silent_s"], _without(data, *own)) for data in listed]
 
     def queues(self) -> Flow[list[QueueStatus]]:
         """GET."""
-        return [QueueStatus(**data) for data in (yield Request("GET", "/v1/queues", _same))]
+        return [QueueStatus(**data) for data in (yield Request("GET", "/v1/queues", answered))]
 
     def overview(self, *, has_sessions: bool) -> Flow[Overview]:
         """GET each; of sessions the first page, by name."""
@@ -311,7 +316,7 @@ class HttpBackend:
         jobs = yield from self.jobs(JobFilter(), MAX_JOBS)
         if not has_sessions:
             return Overview(time.time(), queues, nodes, jobs, None)
-        page = yield Request("GET", "/v1/sessions", _same, query={"limit": str(MAX_SESSIONS)})
+        page = yield Request("GET", "/v1/sessions", answered, query={"limit": str(MAX_SESSIONS)})
         sessions = [SessionInfo.model_validate(item) for item in page["items"]]
         live = len(sessions) if page["next_cursor"] is None else None
         return Overview(time.time(), queues, nodes, jobs, sessions, live)
@@ -320,7 +325,22 @@ class HttpBackend:
 def upload(uploads: Uploads) -> Flow[None]:
     """POST each content that a request brings."""
     for source in uploads.values():
-        yield Request("POST", "/v1/blobs", _same, content=source, wait_s=RAW_S)
+        yield Request("POST", "/v1/blobs", answered, content=source, wait_s=RAW_S)
+
+
+def answered(data: Any) -> Any:
+    """The object or list that an answer is.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    if not isinstance(data, dict | list):
+        raise ValueError("neither object nor list")
+    return data
+
+
+def _made_key() -> str:
+    return f"sdk-{new_job_id()}"
 
 
 def _times(plan: SessionPlan) -> dict[str, str]:
@@ -336,16 +356,13 @@ def _session_path(name: str) -> str:
     return f"/v1/sessions/{quote(name, safe='')}"
 
 
-def _same(data: Any) -> Any:
-    return data
-
-
-def _nothing(_: Any) -> None:
-    return None
+def _nothing(data: Any) -> None:
+    if data is not None:
+        raise ValueError("there is something")
 
 
 def _result_of(data: Any) -> Result | None:
-    found = data.get("result")
+    found = data["result"]
     return None if found is None else Result.model_validate(found)
 
 

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from leasebox._backend import Flow
 from leasebox._batches import Answer, Item
 from leasebox._flows import Submitted
-from leasebox._http_backend import EventStream, HttpBackend, Listen, Release, Request, upload
+from leasebox._http_backend import EventStream, HttpBackend, Listen, Release, Request, answered, upload
 from leasebox._ids import new_job_id
 from leasebox._quota import restored
 from leasebox.contract.batches import BatchEvent, BatchInfo, event_of
@@ -58,7 +58,7 @@ class ManyHttpBackend(HttpBackend):
     def open_batch(self, batch: str, name: str | None) -> Flow[None]:
         """POST without jobs."""
         query = {"id": batch, "seal": "false"} | ({"name": name} if name is not None else {})
-        yield Request("POST", "/v1/batches", _same, query=query, body=[])
+        yield Request("POST", "/v1/batches", answered, query=query, body=[])
 
     def batch(self, batch: str) -> Flow[BatchInfo]:
         """GET."""
@@ -66,11 +66,11 @@ class ManyHttpBackend(HttpBackend):
 
     def seal_batch(self, batch: str) -> Flow[None]:
         """POST."""
-        yield Request("POST", f"{_path(batch)}/seal", _same)
+        yield Request("POST", f"{_path(batch)}/seal", answered)
 
     def cancel_batch(self, batch: str) -> Flow[None]:
         """POST."""
-        yield Request("POST", f"{_path(batch)}/cancel", _same)
+        yield Request("POST", f"{_path(batch)}/cancel", answered)
 
     def batch_reader(self, batch: str, after: str | None, *, has_results: bool) -> BatchStream:
         """A stream that is opened by its first read."""
@@ -87,7 +87,7 @@ class ManyHttpBackend(HttpBackend):
 
 def _submit_chunk(chunk: Sequence[tuple[Item, Body | LeaseboxError]], batch: str) -> Flow[list[Answer]]:
     bodies = [body for _, body in chunk if not isinstance(body, LeaseboxError)]
-    told = (yield Request("POST", f"{_path(batch)}/jobs", _same, body=bodies)) if bodies else {"jobs": []}
+    told = (yield Request("POST", f"{_path(batch)}/jobs", answered, body=bodies)) if bodies else {"jobs": []}
     replies = iter(told["jobs"])
     return [body if isinstance(body, LeaseboxError) else _answer(next(replies), item) for item, body in chunk]
 
@@ -137,7 +137,3 @@ def _body(item: Item) -> tuple[Body | LeaseboxError, int]:
 
 def _path(batch: str) -> str:
     return f"/v1/batches/{quote(batch, safe='')}"
-
-
-def _same(data: Any) -> Any:
-    return data

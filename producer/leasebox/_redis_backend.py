@@ -120,10 +120,12 @@ class RedisBackend:
         """Nothing is held between reads."""
         yield from ()
 
-    def operate(self, operation: FileOperation, plan: SessionPlan, uploads: Uploads) -> Flow[Submitted]:
-        """Upload, make the record, and hand it in."""
+    def operate(
+        self, operation: FileOperation, plan: SessionPlan, uploads: Uploads, key: str | None = None
+    ) -> Flow[Submitted]:
+        """Upload, make the record, and hand it in; `key`: of idempotency."""
         yield from _blobs.upload(self.keys, self.tenant, uploads)
-        record = _files.record(operation, plan, self._settings, template(self._settings.home / "cache"))
+        record = _files.record(operation, plan, self._settings, template(self._settings.home / "cache"), key)
         return (yield from _flows.submit(self.keys, record))
 
     def content(self, job: str, artifact: Artifact) -> Flow[bytes]:

@@ -16,7 +16,11 @@ from leasebox.server.meter import Meter
 from leasebox.server.rates import HEADERS
 from leasebox.server.service import Service
 
-_ABOUT = "Run untrusted code from a queue in sandboxes. Errors are problem documents (RFC 9457) with a `code`."
+_ABOUT = (
+    "Run untrusted code from a queue in sandboxes. Errors are problem documents (RFC 9457) with a `code`. "
+    "Below /v1 a parameter that a route does not declare is refused with 422, and so is a change under a condition "
+    "(`If-Match`): none is checked."
+)
 
 _ROUTERS = (
     jobs.router,
@@ -63,6 +67,8 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False},
         docs_url=None,
         redoc_url=None,
+        # To a client that does not follow, 307 to POST /v1/jobs/ looks like a success.
+        redirect_slashes=False,
         # Models are documented as they are read; what is written has the same fields.
         separate_input_output_schemas=False,
     )

@@ -1,13 +1,13 @@
 """Routes of a job's events: Server-Sent Events, lines of JSON, and WebSocket."""
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, suppress
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, WebSocket
+from pydantic import ValidationError
 from starlette.responses import Response, StreamingResponse
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
@@ -16,9 +16,11 @@ from leasebox._event_json import event_json
 from leasebox._stream import START, Pace, checked_cursor
 from leasebox.contract.errors import BrokerUnavailable, InvalidSpec, LeaseboxError
 from leasebox.contract.events import Event
+from leasebox.contract.faults import faults_text
+from leasebox.server.bodies import parse
 from leasebox.server.feed import Told, Write
 from leasebox.server.frames import LINES, SSE, frames, lines
-from leasebox.server.models import Documented, JobId, problems
+from leasebox.server.models import Command, Documented, JobId, problems
 from leasebox.server.problems import answer as refused
 from leasebox.server.problems import problem_of
 from leasebox.server.service import Desk, FollowJobs
@@ -184,30 +186,35 @@ async def _hear(socket: WebSocket, desk: Desk, job: str, typing: Typing) -> None
         if said["type"] == "websocket.disconnect":
             return
         try:
-            await _obey(*_command(said), desk, job, typing, socket)
+            await _obey(_command(said), desk, job, typing, socket)
         except LeaseboxError as exc:
             await socket.send_json(_told(exc, socket))
 
 
-async def _obey(kind: str, text: str, desk: Desk, job: str, typing: Typing, socket: WebSocket) -> None:
-    if kind not in ("cancel", "stdin", "eof"):
-        raise InvalidSpec(f"type: one of cancel, stdin, eof, in a message of at most {_MAX_SAID} characters")
+async def _obey(command: Command, desk: Desk, job: str, typing: Typing, socket: WebSocket) -> None:
     desk.caller.needs("jobs:write")
-    if kind == "cancel":
+    if command.type == "cancel":
         await desk.run(desk.backend.cancel(job))
         desk.service.trail.done(socket.scope, "job.cancel", job)
     else:
-        typing.put(None if kind == "eof" else text)
+        typing.put(command.text)
 
 
-def _command(said: Any) -> tuple[str, str]:
-    """The type and text of a message; of one that is none, nothing."""
+def _command(said: Any) -> Command:
+    """What a message says.
+
+    Raises:
+        InvalidSpec: It is none, or says more than its type may.
+    """
+    given: str | bytes = said.get("text") or said.get("bytes") or b""
+    if len(given) > _MAX_SAID:
+        raise InvalidSpec(f"a message has at most {_MAX_SAID} characters")
     try:
-        text = said.get("text") or (said.get("bytes") or b"").decode()
-        found = json.loads(text) if len(text) <= _MAX_SAID else {}
-        return str(found["type"]), str(found.get("text", ""))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return "", ""
+        return Command.model_validate(parse(given if isinstance(given, bytes) else given.encode()))
+    except ValidationError as exc:
+        raise InvalidSpec(faults_text(exc.errors())) from exc
+    except ValueError as exc:
+        raise InvalidSpec(str(exc).replace("the body", "the message")) from exc
 
 
 def _told(error: LeaseboxError, socket: WebSocket) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 from urllib.parse import quote, unquote_to_bytes
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Depends, Header, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
@@ -47,11 +47,13 @@ def _named(
 
 
 FilePath = Annotated[str, Depends(_named)]
+RepeatKey = Annotated[
+    str | None,
+    Header(alias="Idempotency-Key", min_length=1, max_length=255, description="A repeat is answered as the first was."),
+]
 
 
-@router.post(
-    "/v1/blobs", status_code=201, response_model=Blob, responses=problems(400, 408, 413, 422), openapi_extra=_RAW
-)
+@router.post("/v1/blobs", status_code=201, response_model=Blob, responses=problems(*BODY), openapi_extra=_RAW)
 async def upload(request: Request, desk: WriteJobs) -> Response:
     """Upload a content for `{"blob": id}`; it stays for an hour, and for as long as a job needs it."""
     received = await receive(desk, request)
@@ -80,12 +82,14 @@ async def operate(
     profile: Annotated[ProfileName | None, Query(description="Of the session, if this makes it.")] = None,
     idle_timeout_s: Annotated[PositiveSeconds | None, Query(description="Of the session, if this makes it.")] = None,
     max_age_s: Annotated[PositiveSeconds | None, Query(description="Of the session, if this makes it.")] = None,
+    key: RepeatKey = None,
 ) -> Response:
     """Queue an operation on a session's files; its answer is the Result's stdout, a large one its artifact."""
     plan = SessionPlan(name, profile, idle_timeout_s, max_age_s)
-    made = await desk.run(desk.backend.operate(operation, plan, {}))
+    made = await desk.run(desk.backend.operate(operation, plan, {}, key))
     desk.notes.update(target=f"{name}/{operation.path}", verb=operation.verb.value)
-    return answer(await job_within(desk, made.job, 0.0), 202, {"Location": f"/v1/jobs/{made.job}"})
+    job = await job_within(desk, made.job, 0.0, existing=made.is_existing)
+    return answer(job, 202, {"Location": f"/v1/jobs/{made.job}"})
 
 
 @operations.get("/v1/sessions/{name}/files", response_model=list[Entry], responses=problems(*_FAILED))
@@ -116,7 +120,7 @@ async def read_file(name: Name, path: FilePath, desk: WriteSessionJobs) -> Respo
     "/v1/sessions/{name}/files/{path:path}",
     status_code=204,
     response_model=None,
-    responses=problems(400, 408, *_FAILED),
+    responses=problems(400, 408, 415, *_FAILED),
     openapi_extra=_RAW,
 )
 async def write_file(
@@ -125,26 +129,27 @@ async def write_file(
     request: Request,
     desk: WriteSessionJobs,
     extract: Annotated[Archive | None, Query(description="Unpack the body into the folder `path`.")] = None,
+    key: RepeatKey = None,
 ) -> Response:
     """Put a file into a session; or, with `extract`, all that an archive holds, or nothing of it."""
     checked = _files.stat(path).operation.path if extract else _files.read(path).operation.path
     content = await received_content(desk, request)
     verb = Verb.EXTRACT if extract else Verb.WRITE
     operation = FileOperation(verb=verb, path=checked, content=content, archive=extract)
-    await desk.run(_files.answer(desk.backend, await _done(desk, name, operation)))
+    await desk.run(_files.answer(desk.backend, await _done(desk, name, operation, key)))
     return Response(status_code=204)
 
 
 @router.delete(
     "/v1/sessions/{name}/files/{path:path}", status_code=204, response_model=None, responses=problems(*_FAILED)
 )
-async def remove_file(name: Name, path: FilePath, desk: WriteSessionJobs) -> Response:
+async def remove_file(name: Name, path: FilePath, desk: WriteSessionJobs, key: RepeatKey = None) -> Response:
     """Remove a file of a session, or a folder with all that is in it."""
-    await desk.run(_files.answer(desk.backend, await _done(desk, name, _files.remove(path).operation)))
+    await desk.run(_files.answer(desk.backend, await _done(desk, name, _files.remove(path).operation, key)))
     return Response(status_code=204)
 
 
-async def _done(desk: Desk, name: str, operation: FileOperation) -> Result:
+async def _done(desk: Desk, name: str, operation: FileOperation, key: str | None = None) -> Result:
     """Carry an operation out and wait for it.
 
     Raises:
@@ -153,7 +158,7 @@ async def _done(desk: Desk, name: str, operation: FileOperation) -> Result:
     """
     if operation.verb not in (Verb.WRITE, Verb.EXTRACT):
         await desk.run(desk.backend.session(name))
-    made = await desk.run(desk.backend.operate(operation, SessionPlan(name), {}))
+    made = await desk.run(desk.backend.operate(operation, SessionPlan(name), {}, key))
     job = await job_within(desk, made.job, MAX_WAIT_S)
     if job.result is None:
         raise StreamTimeout(f"job {made.job} did not end within {MAX_WAIT_S:g} s; it goes on")

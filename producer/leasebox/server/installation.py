@@ -36,26 +36,26 @@ class Version(BaseModel):
     contract: int
 
 
-@router.get("/v1/profiles", response_model=list[dict[str, Any]], responses=problems(), tags=["installation"])
+@router.get("/v1/profiles", response_model=list[dict[str, Any]], responses=problems(422), tags=["installation"])
 async def list_profiles(desk: ReadJobs) -> Response:
     """The profiles that jobs may name."""
     found = await desk.run(desk.backend.profiles())
     return JSONResponse([{"name": name, **profile.published} for name, profile in found.items()])
 
 
-@router.get("/v1/nodes", response_model=list[dict[str, Any]], responses=problems(), tags=["installation"])
+@router.get("/v1/nodes", response_model=list[dict[str, Any]], responses=problems(422), tags=["installation"])
 async def list_nodes(desk: ReadJobs) -> Response:
     """The worker nodes, as they last reported."""
     return JSONResponse([node_fields(node) for node in await desk.run(desk.backend.nodes())])
 
 
-@router.get("/v1/queues", response_model=list[dict[str, Any]], responses=problems(), tags=["installation"])
+@router.get("/v1/queues", response_model=list[dict[str, Any]], responses=problems(422), tags=["installation"])
 async def list_queues(desk: ReadJobs) -> Response:
     """How much waits in each class of jobs."""
     return JSONResponse([asdict(queue) for queue in await desk.run(desk.backend.queues())])
 
 
-@router.get("/v1/keys", response_model=list[KeyInfo], responses=problems(), tags=["keys"])
+@router.get("/v1/keys", response_model=list[KeyInfo], responses=problems(422), tags=["keys"])
 async def list_keys(desk: Admin) -> Response:
     """All keys, the newest first, without their secrets."""
     found = await desk.run(_access.listed(desk.service.keys))

@@ -3,11 +3,11 @@
 import asyncio
 import base64
 import json
+import math
 import time
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query
-from starlette.requests import Request
 from starlette.responses import Response
 
 from leasebox import _flows, _submit
@@ -33,6 +33,7 @@ from leasebox.server.models import (
     problems,
     tag_of,
 )
+from leasebox.server.parameters import Metadata
 from leasebox.server.service import Desk, ReadJobs, WriteJobs, WriteSessionJobs
 
 router = APIRouter(tags=["jobs"], route_class=StrictRoute)
@@ -121,15 +122,14 @@ async def explain_job(job: JobId, desk: ReadJobs) -> Response:
 
 @router.get("/v1/jobs", response_model=JobList, responses=problems(422))
 async def list_jobs(
-    request: Request,
     desk: ReadJobs,
+    named: Metadata,
     limit: PageSize = 50,
     cursor: Cursor = None,
     state: Annotated[State | Outcome | None, Query(description="In this state, or with this outcome.")] = None,
     session: Annotated[SessionName | None, Query(description="Of this session.")] = None,
 ) -> Response:
     """The newest jobs first; `metadata.NAME=VALUE` keeps those with this metadata."""
-    named = {name.removeprefix("metadata."): value for name, value in request.query_params.items() if "." in name}
     wanted = JobFilter(state, session, named)
     page = await desk.run(
         _flows.job_page(desk.backend.keys, desk.tenant, wanted, limit, _place(cursor) if cursor is not None else None)
@@ -185,6 +185,8 @@ def _cursor(place: Place) -> str:
 def _place(cursor: str) -> Place:
     try:
         score, job = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        return Place(repr(float(score)), str(job))
+        if not math.isfinite(place := float(score)):
+            raise ValueError("no list gives this")
+        return Place(repr(place), str(job))
     except (ValueError, TypeError) as exc:
         raise InvalidSpec("cursor: not one that a list has given") from exc

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import Path, Query
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -107,6 +107,21 @@ class NewInput(BaseModel):
         return self
 
 
+class Command(BaseModel):
+    """What a WebSocket says to its job; `text` belongs to `stdin` alone."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: Literal["stdin", "eof", "cancel"]
+    text: str | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Command":
+        if (self.text is not None) != (self.type == "stdin"):
+            raise ValueError("text belongs to stdin, and to nothing else")
+        return self
+
+
 class Blob(BaseModel):
     """An upload; `id` is the SHA-256 of its content."""
 
@@ -177,7 +192,7 @@ _MEANINGS = {
     409: "Idempotency conflict, closed batch, or a state that does not allow this.",
     410: "The session or the events are gone.",
     413: "The body is too large.",
-    415: "The body is not JSON.",
+    415: "The body is not JSON, or not the content of a file itself.",
     422: "A field is wrong; `errors` names it.",
     429: "Queue or quota is full, or the key asked too often; `RateLimit-*` where a rate is the bound.",
     500: "It was not carried out; `code` is the outcome of its job.",

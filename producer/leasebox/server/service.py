@@ -23,7 +23,7 @@ from leasebox.config import ApiSettings
 from leasebox.contract.carry import carry_out_async
 from leasebox.contract.errors import BrokerUnavailable, ConfigError, Forbidden, Unauthorized
 from leasebox.contract.keys import Keys
-from leasebox.server import telling
+from leasebox.server import parameters, telling
 from leasebox.server.feed import Feed
 from leasebox.server.health import Health
 from leasebox.server.rates import Rates, RequestLimit, rates_of
@@ -236,6 +236,7 @@ async def desk(connection: HTTPConnection, *scopes: str, by_cookie: bool = False
         Unauthorized: No good key.
         QuotaExceeded: It has asked too often.
         Forbidden: A scope is missing.
+        InvalidSpec: As `parameters.check`.
     """
     service = service_of(connection)
     shown = _shown(connection)
@@ -245,6 +246,7 @@ async def desk(connection: HTTPConnection, *scopes: str, by_cookie: bool = False
     rates = rates_of(connection.scope)
     await service.count(caller, rates)
     caller.needs(*scopes)
+    parameters.check(connection)
     made = Desk(service, caller, service.backend(caller.tenant), rates=rates)
     connection.state.notes = made.notes
     return made

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import AsyncIterator
 
 from fastapi import HTTPException
+from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from leasebox import _blobs
@@ -24,7 +25,7 @@ async def receive(desk: Desk, request: Request) -> Blob:
     """Keep the body as an upload of the caller's tenant, for an hour.
 
     Raises:
-        HTTPException: 413 too large, 408 stalled.
+        HTTPException: 413 too large, 408 stalled, 400 a part, 415 encoded or a form.
         InvalidSpec: It is empty.
     """
     writer = _Writer(desk)
@@ -60,11 +61,10 @@ async def _parts(request: Request) -> AsyncIterator[bytes]:
     """The body as it comes.
 
     Raises:
-        HTTPException: 413, there is more than one upload may have; 408, nothing came for too long; 400, it is a part.
+        HTTPException: 413, there is more than one upload may have; 408, nothing came for too long; 400, it is a part;
+            415, it is not the content itself.
     """
-    # As of a resumed `curl -C`: it would become the whole. Source: RFC 9110, 14.5.
-    if "content-range" in request.headers:
-        raise HTTPException(400, "Content-Range: a file is sent whole")
+    _check_is_content(request.headers)
     too_large = HTTPException(413, f"a file has at most {blobs.MAX_BLOB_BYTES} bytes", {"Connection": "close"})
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > _HEARD_OUT_BYTES:
@@ -83,6 +83,17 @@ async def _parts(request: Request) -> AsyncIterator[bytes]:
                 yield part
     except TimeoutError as exc:
         raise HTTPException(408, f"the body stalled for {STALL_S:g} s", {"Connection": "close"}) from exc
+
+
+def _check_is_content(headers: Headers) -> None:
+    # As of a resumed `curl -C`: it would become the whole. Source: RFC 9110, 14.5.
+    if "content-range" in headers:
+        raise HTTPException(400, "Content-Range: a file is sent whole")
+    if headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise HTTPException(415, "Content-Encoding: a content is sent as it is, for nothing unpacks it here")
+    # As of `curl -F`: the form with its boundaries would become the file.
+    if headers.get("content-type", "").strip().lower().startswith("multipart/form-data"):
+        raise HTTPException(415, "multipart/form-data: send the bytes of the file alone (curl -T FILE)")
 
 
 class _Writer:

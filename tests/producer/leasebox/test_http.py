@@ -10,20 +10,24 @@ import httpx2
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from redis import Redis
 from tests.producer.leasebox.served import served
 from tests.relay import Relay
 
-from leasebox import AsyncClient, Client, errors
+from leasebox import AsyncClient, Client, _files, errors
 from leasebox._connect import backend_of
 from leasebox._event_json import event_json, event_of
 from leasebox._flows import JobFilter
 from leasebox._http import _value, error_of
-from leasebox._http_backend import EventStream, HttpBackend
+from leasebox._http_backend import EventStream, HttpBackend, Request
+from leasebox._http_batches import ManyHttpBackend
 from leasebox._input import InputChunk
 from leasebox._json_line import json_line
 from leasebox._pauses import pause_s
+from leasebox._sessions import SessionPlan
 from leasebox.config import ClientSettings
 from leasebox.contract import events
+from leasebox.contract.keys import Keys
 from leasebox.contract.result import Artifact, Outcome, Result
 
 
@@ -53,6 +57,18 @@ def test_a_submit_whose_answer_is_lost_is_repeated_and_made_once(relay: Relay, f
     assert relay.cuts > 3
     assert [handle.existing for handle in handles] == [False] * 20
     assert sorted(job.id for job in client.jobs()) == sorted(handle.id for handle in handles)
+
+
+def test_an_operation_on_files_whose_answer_is_lost_is_queued_once(
+    relay: Relay, far: Client, redis: Redis, settings: ClientSettings
+):
+    operation = _files.move("a", "b").operation
+    relay.cut_rate = 0.2
+    made = [far._run(far._backend.operate(operation, SessionPlan("s"), {})).job for _ in range(20)]
+    relay.cut_rate = 0.0
+
+    assert relay.cuts > 3
+    assert {job.decode() for job in redis.smembers(Keys(settings.prefix).tenant_queued("default"))} == set(made)
 
 
 def test_a_stream_that_is_cut_again_and_again_loses_and_doubles_nothing(relay: Relay, far: Client, played: Any):
@@ -146,6 +162,33 @@ def test_a_page_in_place_of_an_answer_is_no_answer():
         with pytest.raises(errors.BrokerUnavailable, match="something answered with status 200"):
             value(asked, page)
     assert value(backend.feed("j", chunk), httpx2.Response(204)) is None
+
+
+def test_null_is_an_answer_to_who_understands_it():
+    asked = Request("GET", "/", lambda data: ("understood", data))
+
+    assert _value("http://h", asked, httpx2.Response(200, text="null")) == ("understood", None)
+    with pytest.raises(errors.BrokerUnavailable, match="something answered with status 502"):
+        _value("http://h", asked, httpx2.Response(502, text="null"))
+
+
+@pytest.mark.parametrize("body", ["", "null", "[]", "{}", '{"status": "ok"}', '"x"', "1"])
+def test_an_answer_that_nobody_understands_is_none_of_the_api(body: str):
+    backend = ManyHttpBackend(ClientSettings(url="http://h", _env_file=None))
+    answer = httpx2.Response(200, text=body)
+
+    for asked in (backend.status("j"), backend.result("j"), backend.touch("s"), backend.session("s")):
+        with pytest.raises(errors.BrokerUnavailable, match="something answered with status 200"):
+            value(asked, answer)
+
+
+@pytest.mark.parametrize("body", ["", "null", "true", '"x"'])
+def test_a_change_is_made_only_if_the_api_tells_of_it(body: str):
+    backend = ManyHttpBackend(ClientSettings(url="http://h", _env_file=None))
+
+    for asked in (backend.open_batch("b", None), backend.seal_batch("b"), backend.cancel_batch("b")):
+        with pytest.raises(errors.BrokerUnavailable, match="something answered with status 200"):
+            value(asked, httpx2.Response(200, text=body))
 
 
 def test_a_content_that_is_not_whole_is_none():

@@ -77,9 +77,10 @@ def test_a_client_that_stops_in_its_body_does_not_hold_up_the_others(http: httpx
 
 
 def test_a_route_and_a_method_that_are_not_there_are_problems_too(http: httpx2.Client):
-    unknown, wrong = http.get("/v1/nothing"), http.put("/v1/jobs")
+    unknown, slash, wrong = http.get("/v1/nothing"), http.post("/v1/jobs/", json={"code": "1"}), http.put("/v1/jobs")
 
     assert (unknown.status_code, unknown.json()["code"]) == (404, "not_found")
+    assert (slash.status_code, slash.json()["code"]) == (404, "not_found")
     assert (wrong.status_code, wrong.json()["code"]) == (405, "method_not_allowed")
     assert "GET" in wrong.headers["allow"] or "POST" in wrong.headers["allow"]
 

@@ -103,6 +103,19 @@ def test_a_part_of_a_file_is_not_taken_for_the_whole(http: httpx2.Client, method
     assert (answer.status_code, answer.json()["detail"]) == (400, "Content-Range: a file is sent whole")
 
 
+@pytest.mark.parametrize(("method", "url"), [("PUT", "/v1/sessions/s/files/f"), ("POST", "/v1/blobs")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("Content-Encoding", "gzip"), ("Content-Type", "Multipart/form-data; boundary=x")],
+)
+def test_what_holds_a_file_is_not_taken_for_the_file(http: httpx2.Client, method: str, url: str, name: str, value: str):
+    http.post("/v1/sessions", json={"name": "s"})
+
+    answer = http.request(method, url, content=b"x", headers={name: value})
+
+    assert (answer.status_code, answer.headers["content-type"]) == (415, "application/problem+json")
+
+
 @pytest.fixture
 def left(http: httpx2.Client, redis: Redis, settings: ClientSettings, played: PlayedWorker) -> Callable[[int], str]:
     """The URL of a file of 3 MiB that a job left, of which so many bytes are kept."""
@@ -156,6 +169,8 @@ def test_an_archive_has_a_known_form_and_a_folder_in_the_workspace(
 
 
 FILES = "/v1/sessions/s/files"
+MOVE = {"verb": "move", "path": "a", "to": "b"}
+KEY = {"Idempotency-Key": "k"}
 FAILED = {
     "error": 500, "killed": 500, "timeout": 504, "oom": 507, "output_limit": 507, "disk_limit": 507, "pids_limit": 507,
     "cancelled": 409, "expired": 409, "rejected": 422, "lost": 503, "infra": 503,
@@ -173,15 +188,55 @@ OPERATIONS = {
 def asked(http: httpx2.Client, fail: Failing) -> Callable[..., httpx2.Response]:
     """The answer to an operation that ends so."""
 
-    def ask(operation: str, outcome: str, **error: str) -> httpx2.Response:
+    def ask(operation: str, outcome: str, headers: Any = None, **error: str) -> httpx2.Response:
         method, url = OPERATIONS[operation]
+        content = b"x" if method == "PUT" else None
         http.post("/v1/sessions", json={"name": "s"})
         with ThreadPoolExecutor(1) as asking:
-            answer = asking.submit(http.request, method, url, content=b"x" if method == "PUT" else None)
+            answer = asking.submit(http.request, method, url, content=content, headers=headers)
             fail(outcome, **error)
             return answer.result(20)
 
     return ask
+
+
+def test_a_repeated_operation_is_the_same_job_and_is_carried_out_once(http: httpx2.Client, played: PlayedWorker):
+    first = http.post(FILES, json=MOVE, headers=KEY).json()
+    played.end(played.begin(first["id"]), stdout="done")
+    again = http.post(FILES, json=MOVE, headers=KEY).json()
+
+    assert (again["id"], first["existing"], again["existing"]) == (first["id"], False, True)
+    assert again["result"]["stdout"] == "done"
+    assert http.post(FILES, json=MOVE).json()["id"] != first["id"]
+
+
+@pytest.mark.parametrize(
+    ("url", "body"),
+    [
+        (FILES, {**MOVE, "to": "c"}),
+        ("/v1/sessions/t/files", MOVE),
+        (f"{FILES}?profile=default", MOVE),
+        ("/v1/jobs", {"code": "1"}),
+    ],
+)
+def test_a_key_of_another_operation_session_or_job_is_a_conflict(http: httpx2.Client, url: str, body: Any):
+    http.post(FILES, json=MOVE, headers=KEY)
+
+    answer = http.post(url, json=body, headers=KEY)
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "idempotency_conflict")
+
+
+@pytest.mark.parametrize("operation", ["write", "extract", "remove"])
+def test_a_repeated_write_or_removal_is_told_what_the_first_was(
+    http: httpx2.Client, asked: Callable[..., httpx2.Response], operation: str
+):
+    method, url = OPERATIONS[operation]
+    first = asked(operation, "disk_limit", headers=KEY)
+
+    again = http.request(method, url, content=b"x" if method == "PUT" else None, headers=KEY)
+
+    assert (first.status_code, again.status_code) == (507, 507)
 
 
 def test_every_outcome_but_ok_has_a_status_that_says_so():

@@ -1,5 +1,6 @@
 """Do the routes of jobs say what Redis holds, and refuse what cannot be?"""
 
+import base64
 import threading
 from typing import Any
 
@@ -82,6 +83,13 @@ def test_a_list_goes_on_where_its_page_ended_also_when_jobs_come_meanwhile(http:
             break
 
     assert seen == jobs[::-1]
+
+
+@pytest.mark.parametrize("place", ['[NaN, "x"]', '[Infinity, "x"]', '["1"]', "{", ""])
+def test_a_cursor_that_no_list_has_given_is_refused(http: httpx2.Client, place: str):
+    answer = http.get("/v1/jobs", params={"cursor": base64.urlsafe_b64encode(place.encode()).decode()})
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_spec")
 
 
 def test_a_list_is_filtered_by_state_session_and_metadata(http: httpx2.Client):
