@@ -1,6 +1,5 @@
 """How a running job is watched from a shell: its output as it comes, its end as the exit status."""
 
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -16,7 +15,7 @@ from leasebox._sessions import reason_text
 from leasebox.cli.ending import CANCELLED, exit_status, last_line
 from leasebox.cli.live_input import pass_on
 from leasebox.cli.saved import as_text, save, save_artifacts
-from leasebox.cli.show import as_json, line, say
+from leasebox.cli.show import as_json, json_text, line, say
 from leasebox.client import JobHandle
 from leasebox.contract.errors import LeaseboxError, StreamExpired
 from leasebox.contract.events import Display, Event, Finished, Input, Retried, SessionRestarted, Stderr, Stdout
@@ -24,7 +23,6 @@ from leasebox.contract.result import Result
 from leasebox.contract.wire import MESSAGES
 
 CANCEL_WAIT_S = 10.0
-_BROKEN_PIPE = 128 + 13
 
 
 class Form(Enum):
@@ -69,13 +67,8 @@ def follow(
     except KeyboardInterrupt:
         _cancel(handle)
         raise typer.Exit(CANCELLED) from None
-    except BrokenPipeError:
-        # Nobody reads any more (`leasebox run ... | head`): as a shell does, end what writes.
-        _abandon_stdout()
-        with suppress(LeaseboxError):
-            handle.cancel()
-        raise typer.Exit(_BROKEN_PIPE) from None
     except OSError:
+        # Nobody reads any more (`leasebox run ... | head`), or the disk is full: end what writes.
         with suppress(LeaseboxError):
             handle.cancel()
         raise
@@ -119,7 +112,7 @@ def show_events(events: Iterable[Event], form: Form) -> Result | None:
     """Print events as they come; the Result, if `finished` was among them."""
     for event in events:
         if form is Form.EVENTS:
-            line(json_line(event_json(event)))
+            json_text(json_line(event_json(event)))
         elif form is Form.LIVE:
             show(event)
         if isinstance(event, Finished):
@@ -174,8 +167,3 @@ def _cancel(handle: JobHandle) -> None:
         say(f"leasebox: {exc}")
     else:
         say("leasebox: cancelled")
-
-
-def _abandon_stdout() -> None:
-    # The interpreter would complain at exit about what it cannot flush.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -154,6 +154,58 @@ def test_an_output_that_takes_nothing_is_one_sentence_and_125(shell: Shell):
     assert done.stderr == "leasebox: [Errno 28] No space left on device\n"
 
 
+@pytest.mark.parametrize(
+    "words", [("run", "-c", "x"), ("run", "--json", "-c", "x"), ("jobs",), ("logs",), ("--help",), ("jobs", "--help")]
+)
+@pytest.mark.usefixtures("worker")
+def test_an_output_that_nobody_reads_is_the_shells_141_and_no_word(
+    shell: Shell, client: Client, words: tuple[str, ...]
+):
+    client.run("x")
+    given = [*words, client.jobs()[0].id] if words == ("logs",) else words
+    reads, writes = os.pipe()
+    os.close(reads)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "leasebox.cli", *given, *(["-q"] if "run" in words else [])],
+        env=shell.env, stdout=writes, stderr=subprocess.PIPE, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    os.close(writes)
+
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.usefixtures("worker")
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_standard_stream_that_is_closed_is_an_empty_one(shell: Shell, closed: str):
+    for words in ("run --json -c x", "jobs", "run -c x"):
+        done = subprocess.run(
+            ["sh", "-c", f"{sys.executable} -m leasebox.cli {words} {closed}"],
+            env=shell.env, capture_output=True, text=True, timeout=30, check=False,
+        )  # fmt: skip
+
+        assert done.returncode == 0
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.usefixtures("worker")
+def test_json_in_ascii_says_what_it_says_in_utf_8(shell: Shell):
+    said = "héllo \U0001f600"
+    as_json = shell("run", "-q", "--json", "-c", said, PYTHONIOENCODING="ascii")
+    as_events = shell("run", "-q", "--events", "-c", said, PYTHONIOENCODING="ascii")
+
+    assert as_json.stdout.isascii()
+    assert json.loads(as_json.stdout)["stdout"] == said
+    assert [json.loads(line).get("text") for line in as_events.stdout.splitlines()][2] == said
+
+
+def test_text_that_standard_output_cannot_say_is_escaped(shell: Shell):
+    done = shell("config", LEASEBOX_HOME="/tmp/é", PYTHONIOENCODING="ascii")
+
+    assert done.returncode == 0
+    assert "home\t/tmp/\\xe9\t" in done.stdout
+
+
 def test_standard_input_and_files_may_be_pipes_and_devices(shell: Shell, tmp_path: Path):
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
