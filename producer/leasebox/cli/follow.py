@@ -2,17 +2,17 @@
 
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from enum import Enum
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 import typer
 
 from leasebox._event_json import event_json, json_line
 from leasebox._sessions import reason_text
-from leasebox.cli.ending import CANCELLED, exit_status, last_line
+from leasebox.cli.ending import exit_status, last_line
 from leasebox.cli.live_input import pass_on
 from leasebox.cli.saved import as_text, save, save_artifacts
 from leasebox.cli.show import as_json, json_text, line, say
@@ -33,21 +33,46 @@ class Form(Enum):
     EVENTS = "events"
 
 
-@contextmanager
-def _ctrl_c_noted() -> Iterator[list[int]]:
-    """While a job is handed in, Ctrl-C is noted alone: a job that Redis has accepted must be known to be cancelled."""
-    noted: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _frame: noted.append(number))
-    try:
-        yield noted
-    finally:
-        signal.signal(signal.SIGINT, before)
+class _Interrupts:
+    """Ctrl-C, SIGTERM and SIGHUP while the block lasts; one that was ignored (`nohup`) stays so.
+
+    Attributes:
+        number: The last that came, 0 = none.
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+        self._is_noted_alone = True
+
+    def __enter__(self) -> Self:
+        found = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        self._before = {number: handler for number, handler in found.items() if handler is not signal.SIG_IGN}
+        for number in self._before:
+            signal.signal(number, self._came)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _came(self, number: int, _: object) -> None:
+        self.number = number
+        if not self._is_noted_alone:
+            raise KeyboardInterrupt
+
+    def let_through(self) -> None:
+        """From now on raise KeyboardInterrupt; before, they are noted alone: a job that Redis has accepted must be
+        known to be cancelled.
+        """
+        self._is_noted_alone = False
+        if self.number:
+            raise KeyboardInterrupt
 
 
 def follow(
     submit: Callable[[], JobHandle], form: Form, *, is_live: bool = False, is_quiet: bool, out: Path | None = None
 ) -> None:
-    """Submit a job, watch it and exit as it did; Ctrl-C cancels it first, also in the midst of the submission.
+    """Submit a job, watch it and exit as it did; Ctrl-C, SIGTERM and SIGHUP cancel it first, also amid the submission.
 
     Args:
         is_live: Our own standard input is the job's.
@@ -56,22 +81,21 @@ def follow(
     Raises:
         Exit: Always.
     """
-    with _ctrl_c_noted() as interrupts:
+    with _Interrupts() as interrupts:
         handle = submit()
         if is_live:
             pass_on(handle)
-    try:
-        if interrupts:
-            raise KeyboardInterrupt
-        result = _watched(handle, form)
-    except KeyboardInterrupt:
-        _cancel(handle)
-        raise typer.Exit(CANCELLED) from None
-    except OSError:
-        # Nobody reads any more (`leasebox run ... | head`), or the disk is full: end what writes.
-        with suppress(LeaseboxError):
-            handle.cancel()
-        raise
+        try:
+            interrupts.let_through()
+            result = _watched(handle, form)
+        except KeyboardInterrupt:
+            _cancel(handle)
+            raise typer.Exit(128 + interrupts.number) from None
+        except OSError:
+            # Nobody reads any more (`leasebox run ... | head`), or the disk is full: end what writes.
+            with suppress(LeaseboxError):
+                handle.cancel()
+            raise
     save_all(handle, result, out)
     finish(result, form, is_quiet=is_quiet)
 

@@ -104,15 +104,42 @@ def test_submit_prints_the_id_that_the_other_verbs_take(shell: Shell, client: Cl
     assert shell("logs", "-f", job).returncode == 7
 
 
-def test_ctrl_c_cancels_and_exits_130(shell: Shell, client: Client, eventually: Any):
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_ctrl_c_and_other_ends_cancel_and_exit_as_a_shell_tells_them(
+    shell: Shell, client: Client, eventually: Any, number: int, status: int
+):
     opened = shell.open("run", "-c", "x")
     (job,) = eventually(client.jobs, within_s=20)
-    opened.send_signal(signal.SIGINT)
+    opened.send_signal(number)
     _, err = opened.communicate(timeout=20)
 
-    assert opened.returncode == 130
+    assert opened.returncode == status
     assert client.job(job.id).status().outcome == "cancelled"
     assert "Traceback" not in err
+
+
+def test_the_job_is_cancelled_also_where_nobody_can_be_told(shell: Shell, client: Client, eventually: Any):
+    reads, writes = os.pipe()
+    os.close(reads)
+    opened = subprocess.Popen(
+        [sys.executable, "-m", "leasebox.cli", "run", "-c", "x"], env=shell.env, stdout=writes, stderr=writes
+    )
+    os.close(writes)
+    (job,) = eventually(client.jobs, within_s=20)
+    opened.send_signal(signal.SIGINT)
+
+    assert opened.wait(20) == 130
+    assert client.job(job.id).status().outcome == "cancelled"
+
+
+def test_a_signal_that_is_ignored_stays_so(shell: Shell, client: Client, played: Any, eventually: Any):
+    command = [sys.executable, "-m", "leasebox.cli", "run", "-q", "-c", "x"]
+    opened = subprocess.Popen(["sh", "-c", "trap '' HUP; exec \"$@\"", "sh", *command], env=shell.env)
+    (job,) = eventually(client.jobs, within_s=20)
+    opened.send_signal(signal.SIGHUP)
+    played.end(played.begin(job.id))
+
+    assert opened.wait(20) == 0
 
 
 @pytest.mark.parametrize(
