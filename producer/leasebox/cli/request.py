@@ -70,6 +70,19 @@ def _content(option: str, path: Path) -> bytes | Path:
         raise typer.BadParameter(f"{option}: cannot read {path}: {exc.strerror}") from exc
 
 
+def utf8(given: Sequence[str] | None) -> Sequence[str] | None:
+    """What is looked up as it is: an id, a name, or several; a callback of its argument or option.
+
+    Raises:
+        BadParameter: The shell gave bytes that are no UTF-8.
+    """
+    try:
+        "".join(given or ()).encode()
+    except UnicodeEncodeError:
+        raise typer.BadParameter("must be text in UTF-8") from None
+    return given
+
+
 def named_values(option: str, given: Sequence[str]) -> dict[str, str]:
     """`K=V` each."""
     found: dict[str, str] = {}

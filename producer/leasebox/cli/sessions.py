@@ -20,7 +20,7 @@ sessions_app = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="Exact data as JSON on stdout.")]
 Name = Annotated[str, typer.Argument(metavar="SESSION", help="Name of a session.")]
 NewName = Annotated[str | None, typer.Argument(metavar="[NAME]", help="Name; without one it gets one.")]
-Profile = Annotated[str | None, typer.Option(metavar="NAME", help="Preset; default `default`.")]
+Profile = Annotated[str | None, typer.Option(metavar="NAME", help="Preset; default `default`.", callback=request.utf8)]
 Idle = Annotated[str | None, typer.Option(metavar="S", help="Ends so long after its last use: 90, 30m, 2h.")]
 Age = Annotated[str | None, typer.Option(metavar="S", help="Ends, or gets a new sandbox, at this age.")]
 
