@@ -122,7 +122,7 @@ def run(
     program = request.program(source, code, args or [])
     spec = _spec(
         program, language=lang, session=session, stateful=stateful, profile=profile,
-        limits=request.limits(timeout, memory), files=program.pop("files", {}) | request.files(file or []),
+        limits=request.limits(timeout, memory), files=request.files(file or [], program.pop("files", {})),
         env=request.named_values("--env", env or []), secrets=secret, network=network,
         stdin=None if is_live else request.standard_input(stdin, is_program), stdin_open=is_live,
         artifacts=artifact, priority=priority, retries=retries, idempotency_key=idempotency_key,

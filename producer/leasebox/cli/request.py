@@ -1,7 +1,7 @@
 """How the flags of `leasebox run` become the fields of a spec."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +50,22 @@ def _text(data: bytes, name: str) -> str:
         raise typer.BadParameter(f"{name} is not UTF-8 text") from exc
 
 
-def files(given: Sequence[str]) -> dict[str, bytes | Path]:
-    """`HOST[:PATH]` each; without PATH the file keeps its name, directly in /workspace."""
-    found: dict[str, bytes | Path] = {}
+def files(given: Sequence[str], program: Mapping[str, bytes | Path]) -> dict[str, bytes | Path]:
+    """`HOST[:PATH]` each; without PATH the file keeps its name, directly in /workspace.
+
+    Args:
+        program: The files of `program`.
+
+    Raises:
+        BadParameter: A path is given twice, or a file cannot be read.
+    """
+    found = {**program}
     for item in given:
         host, _, inside = item.partition(":")
-        found[inside or Path(host).name] = _content(f"--file {item}", Path(host))
+        path = inside or Path(host).name
+        if path in found:
+            raise typer.BadParameter(f"--file {item}: {path} is given twice")
+        found[path] = _content(f"--file {item}", Path(host))
     return found
 
 
