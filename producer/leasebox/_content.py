@@ -46,7 +46,7 @@ def file_content(name: str, given: object, uploads: Uploads | None = None) -> ob
     if isinstance(given, str) and is_utf8(given) and len(given) * 4 <= MAX_INLINE_BYTES:
         return {"text": given}
     if isinstance(given, str):
-        given = _encoded(name, given)
+        given = encoded(name, given)
     if isinstance(given, Path):
         return _of_source(name, path_source(name, given), uploads)
     if uploads is not None and isinstance(given, Mapping) and (large := _large(given)) is not None:
@@ -140,7 +140,12 @@ def _large(given: Mapping[object, object]) -> bytes | None:
     return data if len(data) > MAX_INLINE_BYTES else None
 
 
-def _encoded(name: str, text: str) -> bytes:
+def encoded(name: str, text: str) -> bytes:
+    """Text as bytes; what `os.fsdecode` made of a byte becomes that byte again.
+
+    Raises:
+        InvalidSpec: It holds half a character.
+    """
     try:
         return text.encode(errors="surrogateescape")
     except UnicodeEncodeError:

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 from msgspec import Struct
 
 from leasebox._backend import Backend, Flow
-from leasebox._content import Source, Uploads, bytes_source, file_content, path_source
+from leasebox._content import Source, Uploads, bytes_source, encoded, file_content, path_source
 from leasebox._ids import new_job_id
 from leasebox._message import Template
 from leasebox._sessions import SessionPlan
@@ -52,8 +52,9 @@ def write(path: str, data: str | bytes | Path) -> Request[None]:
 
     Raises:
         FileError: The path leads out of the workspace, or there are more than 100 MiB.
+        InvalidSpec: A text holds half a character, or a Path cannot be read.
     """
-    source = path_source(path, data) if isinstance(data, Path) else bytes_source(_bytes(data))
+    source = _source(path, data)
     if source.size_bytes > blobs.MAX_BLOB_BYTES:
         raise FileError(
             f"{path}: {source.size_bytes} bytes, at most {blobs.MAX_BLOB_BYTES} are accepted", code="too_large"
@@ -206,8 +207,10 @@ def _named(path: str) -> str:
     return found
 
 
-def _bytes(data: str | bytes) -> bytes:
-    return data.encode(errors="surrogateescape") if isinstance(data, str) else bytes(data)
+def _source(path: str, data: str | bytes | Path) -> Source:
+    if isinstance(data, Path):
+        return path_source(path, data)
+    return bytes_source(encoded("data", data) if isinstance(data, str) else bytes(data))
 
 
 def _nothing(_: bytes) -> None:

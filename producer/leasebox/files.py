@@ -30,7 +30,11 @@ class Files:
         self._plan = plan
 
     def write(self, path: str, data: str | bytes | Path) -> None:
-        """Put a file of at most 100 MiB, whole or not at all; missing folders are made, a file there is replaced."""
+        """Put a file of at most 100 MiB, whole or not at all; missing folders are made, a file there is replaced.
+
+        Raises:
+            InvalidSpec: A text holds half a character, or a `Path` cannot be read.
+        """
         self._do(_files.write(path, data))
 
     @overload

@@ -102,6 +102,34 @@ def test_exec_runs_a_command_in_a_live_session_and_exits_as_it_did(live: Live, c
     assert json.loads(as_json.stdout)["stdout"] == "/workspace\n"
 
 
+@pytest.mark.parametrize("flags", [(), ("--stdin", "-")])
+def test_exec_passes_on_what_comes_on_its_own_input(live: Live, client: Client, flags: tuple[str, ...]) -> None:
+    with client.session() as box:
+        command = ["sessions", "exec", box.name, "-q", *flags, "--", "sh", "-c", "while read l; do echo $l; done"]
+        shell = subprocess.Popen(
+            [sys.executable, "-m", "leasebox.cli", *command],
+            env=live.environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert shell.stdin is not None
+        assert shell.stdout is not None
+        for word in ("one\n", "two\n"):
+            shell.stdin.write(word)
+            shell.stdin.flush()
+            assert shell.stdout.readline() == word
+        shell.communicate(timeout=60)
+
+    assert shell.returncode == 0
+
+
+def test_exec_of_what_reads_nothing_waits_for_no_end_of_its_own_input(live: Live, client: Client) -> None:
+    with client.session() as box:
+        command = ["sessions", "exec", box.name, "-q", "--", "true"]
+        with subprocess.Popen(
+            [sys.executable, "-m", "leasebox.cli", *command], env=live.environment(), stdin=subprocess.PIPE
+        ) as shell:
+            assert shell.wait(60) == 0
+
+
 def test_exec_in_a_session_that_is_not_there_is_ours(live: Live) -> None:
     shown = leasebox(live, "sessions", "exec", "never-was", "--", "ls")
 

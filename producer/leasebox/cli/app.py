@@ -71,7 +71,7 @@ Retries = Annotated[int, typer.Option(metavar="N", min=0, max=10, help="Further 
 Key = Annotated[
     str | None, typer.Option("--idempotency-key", metavar="KEY", help="A repeat with the same key is the same job.")
 ]
-Job = Annotated[str, typer.Argument(metavar="JOB", help="Id of a job.")]
+Job = Annotated[str, typer.Argument(metavar="JOB", help="Id of a job.", callback=request.utf8)]
 
 
 def _print_version(is_wanted: bool) -> None:
@@ -122,7 +122,7 @@ def run(
     program = request.program(source, code, args or [])
     spec = _spec(
         program, language=lang, session=session, stateful=stateful, profile=profile,
-        limits=request.limits(timeout, memory), files=program.pop("files", {}) | request.files(file or []),
+        limits=request.limits(timeout, memory), files=request.files(file or [], program.pop("files", {})),
         env=request.named_values("--env", env or []), secrets=secret, network=network,
         stdin=None if is_live else request.standard_input(stdin, is_program), stdin_open=is_live,
         artifacts=artifact, priority=priority, retries=retries, idempotency_key=idempotency_key,
@@ -187,7 +187,9 @@ def _client() -> "Client":
 def logs(
     job: Job,
     is_following: Annotated[bool, typer.Option("-f", "--follow", help="Go on until the end; exit as it did.")] = False,
-    after: Annotated[str | None, typer.Option(metavar="ID", help="Only what came after this event.")] = None,
+    after: Annotated[
+        str | None, typer.Option(metavar="ID", help="Only what came after this event.", callback=request.utf8)
+    ] = None,
     events: Annotated[bool, typer.Option("--events", help="Each event as a line of JSON.")] = False,
     quiet: Quiet = False,
 ) -> None:
@@ -249,12 +251,15 @@ def _known(action: Any) -> None:
 
 @app.command()
 def jobs(
-    session: Annotated[str | None, typer.Option(metavar="NAME", help="Only of this session.")] = None,
+    session: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only of this session.", callback=request.utf8)
+    ] = None,
     state: Annotated[
         str | None, typer.Option(metavar="STATE", help="Only in this state, as queued, or of this outcome, as timeout.")
     ] = None,
     metadata: Annotated[
-        list[str] | None, typer.Option(metavar="K=V", help="Only with this metadata. May be repeated.")
+        list[str] | None,
+        typer.Option(metavar="K=V", help="Only with this metadata. May be repeated.", callback=request.utf8),
     ] = None,
     limit: Annotated[int, typer.Option(metavar="N", min=1, max=10_000, help="How many at most.")] = 50,
     json: Json = False,

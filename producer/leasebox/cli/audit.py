@@ -91,13 +91,16 @@ def _over_http(after: int | None, count: int) -> "Flow[list[dict[str, Any]]]":
 
 def _follow(found: list[dict[str, Any]], *, is_json: bool) -> None:
     from leasebox._json_line import json_line
-    from leasebox.cli.show import line
+    from leasebox.cli.show import json_text, line
 
     pause, seen = threading.Event(), 0
     while True:
         for entry in found:
             seen = entry["n"]
-            line(json_line(entry) if is_json else "\t".join(map(str, _row(entry))))
+            if is_json:
+                json_text(json_line(entry))
+            else:
+                line("\t".join(map(str, _row(entry))))
         if not found:
             pause.wait(POLL_S)
         found = _entries(seen, 1000)

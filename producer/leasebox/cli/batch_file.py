@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
+from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -51,6 +51,7 @@ class Output:
         run: Id of this run and of those before it that did not complete.
         done: Indexes that have a result, and the key of each.
         by_outcome: How many of them ended with each outcome.
+        new: How many of them this run has added.
 
     Raises:
         ConfigError: Another run writes to it, or it is a file of something else.
@@ -59,6 +60,7 @@ class Output:
     def __init__(self, path: Path) -> None:
         self.done: dict[int, str | None] = {}
         self.by_outcome: Counter[str] = Counter()
+        self.new = 0
         self._path = path
         self._note = path.with_name(f"{path.name}.run")
         is_new = not path.exists()
@@ -85,29 +87,38 @@ class Output:
         self._file.write(line.encode(errors="surrogateescape"))
         self._file.flush()
         self._count(item.index, item.key, result.outcome)
+        self.new += 1
 
-    def has(self, index: int, line: bytes) -> bool:
-        """Whether a line has its result.
+    def lines_left(self, lines: Iterator[bytes]) -> Iterator[tuple[int, bytes]]:
+        """The lines that have no result, each with its index.
 
-        Raises:
-            ConfigError: The result is of a line with another key.
-        """
-        if index not in self.done:
-            return False
-        with suppress(ValueError, AttributeError, RecursionError):
-            if json.loads(line).get("key") == self.done[index]:
-                return True
-        raise self._of_another(f"the result of index {index} has the key {self.done[index]!r}, and the line another")
-
-    def check_count(self, count: int) -> None:
-        """There are so many lines.
+        Those up to the last one with a result are read at once, so that another file is refused before anything is
+        done with it, be it a pipe.
 
         Raises:
-            ConfigError: It has a result of one beyond.
+            ConfigError: They are of another file: a result has another key than its line, or there are too few lines.
         """
-        last = max(self.done, default=-1)
-        if last >= count:
-            raise self._of_another(f"it has a result of index {last}, and there are {count} lines")
+        expected = max(self.done, default=-1) + 1
+        left: list[tuple[int, bytes]] = []
+        count = 0
+        for index, line in enumerate(islice(lines, expected)):
+            count = index + 1
+            if index in self.done:
+                self._check_key(index, line)
+            else:
+                left.append((index, line))
+        if count < expected:
+            raise self._of_another(f"it has a result of index {expected - 1}, and there are {count} lines")
+        return chain(left, enumerate(lines, count))
+
+    def _check_key(self, index: int, line: bytes) -> None:
+        key = self.done[index]
+        try:
+            other = json.loads(line).get("key")
+        except (ValueError, AttributeError, RecursionError):
+            raise self._of_another(f"it has a result of index {index}, and that line is no job") from None
+        if other != key:
+            raise self._of_another(f"the result of index {index} has the key {key!r}, and the line {other!r}")
 
     def complete(self) -> None:
         """Every line has its result: a later run is another one."""

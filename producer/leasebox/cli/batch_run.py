@@ -57,13 +57,13 @@ class _Filling:
     output: Output
     bar: "_Bar"
     errors: list[ItemError] = field(default_factory=list)
-    new: int = 0
     batch: Batch | None = None
     is_interrupted: bool = False
 
     def fill(self, lines: Iterator[bytes]) -> None:
         """Queue what has no result, and write the results as they come."""
-        feeder = Feeder(self._items(lines))
+        left = self.output.lines_left(lines)
+        feeder = Feeder(item_of_line(index, line, self.output.run, self.client.settings) for index, line in left)
         self.batch = self.client.batch(name=self.output.run)
         run = Run(self.client, feeder, self.batch.id)
         while not feeder.is_fed:
@@ -81,14 +81,6 @@ class _Filling:
         if self.batch is not None:
             with suppress(LeaseboxError):
                 self.batch.seal()
-
-    def _items(self, lines: Iterator[bytes]) -> Iterator[Item]:
-        index = -1
-        for index, line in enumerate(lines):
-            if not self.output.has(index, line):
-                self.new += 1
-                yield item_of_line(index, line, self.output.run, self.client.settings)
-        self.output.check_count(index + 1)
 
     def _turn(self, run: Run, feeder: Feeder) -> None:
         ended = run.turn()
@@ -138,6 +130,7 @@ def _finish(filling: _Filling, *, is_json: bool, is_quiet: bool) -> None:
             {
                 "batch": filling.batch.id if filling.batch is not None else None,
                 "done": done,
+                "new": output.new,
                 "by_outcome": dict(output.by_outcome),
                 "errors": filling.errors,
             }
@@ -150,7 +143,7 @@ def _finish(filling: _Filling, *, is_json: bool, is_quiet: bool) -> None:
 def _told(filling: _Filling, done: int) -> str:
     outcomes = ", ".join(f"{count} {outcome}" for outcome, count in filling.output.by_outcome.most_common())
     told = f"{done} results" + (f" ({outcomes})" if outcomes else "")
-    if done and not filling.new and not filling.is_interrupted:
+    if done and not (filling.output.new or filling.errors or filling.is_interrupted):
         told += "; all were there before, nothing was run: give another --out to run them again"
     if filling.errors:
         told += f", {len(filling.errors)} lines refused; mend them and run again"

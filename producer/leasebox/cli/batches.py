@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from leasebox.cli import request
 from leasebox.cli.verbs import Sentences
 from leasebox.contract.errors import UnknownBatch
 
@@ -14,7 +15,7 @@ batch_app = typer.Typer(
 
 Json = Annotated[bool, typer.Option("--json", help="Exact data as JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no last line.")]
-BatchId = Annotated[str, typer.Argument(metavar="BATCH", help="Id of a batch.")]
+BatchId = Annotated[str, typer.Argument(metavar="BATCH", help="Id of a batch.", callback=request.utf8)]
 
 
 @batch_app.command("run")

@@ -1,6 +1,5 @@
 """The verbs of `leasebox files`; what they need is imported when they run."""
 
-import json as json_text
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,13 +53,12 @@ def put(name: Name, path: Inside, source: Source = "-") -> None:
 @files_app.command("list")
 def list_files(name: Name, path: Inside = ".", depth: Depth = 1, json: Json = False) -> None:
     """List what is in a folder of a session."""
-    from leasebox.cli.show import clock, line, plain, table
+    from leasebox.cli.show import as_json, clock, table
 
     with _session(name, must_exist=True) as session:
         entries = session.files.list(path, depth)
         if json:
-            # Names that are not UTF-8 hold what no terminal takes; escaped they are JSON like any other.
-            line(json_text.dumps(plain(entries), ensure_ascii=True))
+            as_json(entries)
             return
         rows = [(_visible(e.path), e.type, e.size_bytes, f"{e.mode:04o}", clock(e.modified_at)) for e in entries]
         table(("path", "type", "bytes", "mode", "modified"), rows)

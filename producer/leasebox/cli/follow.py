@@ -1,23 +1,22 @@
 """How a running job is watched from a shell: its output as it comes, its end as the exit status."""
 
-import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from enum import Enum
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 import typer
 
 from leasebox._event_json import event_json
 from leasebox._json_line import json_line
 from leasebox._sessions import reason_text
-from leasebox.cli.ending import CANCELLED, exit_status, last_line
+from leasebox.cli.ending import exit_status, last_line
 from leasebox.cli.live_input import pass_on
 from leasebox.cli.saved import as_text, save, save_artifacts
-from leasebox.cli.show import as_json, line, say
+from leasebox.cli.show import as_json, json_text, line, say
 from leasebox.client import JobHandle
 from leasebox.contract.errors import LeaseboxError, StreamExpired
 from leasebox.contract.events import Display, Event, Finished, Input, Retried, SessionRestarted, Stderr, Stdout
@@ -25,7 +24,6 @@ from leasebox.contract.result import Result
 from leasebox.contract.wire import MESSAGES
 
 CANCEL_WAIT_S = 10.0
-_BROKEN_PIPE = 128 + 13
 
 
 class Form(Enum):
@@ -36,21 +34,46 @@ class Form(Enum):
     EVENTS = "events"
 
 
-@contextmanager
-def _ctrl_c_noted() -> Iterator[list[int]]:
-    """While a job is handed in, Ctrl-C is noted alone: a job that Redis has accepted must be known to be cancelled."""
-    noted: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _frame: noted.append(number))
-    try:
-        yield noted
-    finally:
-        signal.signal(signal.SIGINT, before)
+class _Interrupts:
+    """Ctrl-C, SIGTERM and SIGHUP while the block lasts; one that was ignored (`nohup`) stays so.
+
+    Attributes:
+        number: The last that came, 0 = none.
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+        self._is_noted_alone = True
+
+    def __enter__(self) -> Self:
+        found = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        self._before = {number: handler for number, handler in found.items() if handler is not signal.SIG_IGN}
+        for number in self._before:
+            signal.signal(number, self._came)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _came(self, number: int, _: object) -> None:
+        self.number = number
+        if not self._is_noted_alone:
+            raise KeyboardInterrupt
+
+    def let_through(self) -> None:
+        """From now on raise KeyboardInterrupt; before, they are noted alone: a job that Redis has accepted must be
+        known to be cancelled.
+        """
+        self._is_noted_alone = False
+        if self.number:
+            raise KeyboardInterrupt
 
 
 def follow(
     submit: Callable[[], JobHandle], form: Form, *, is_live: bool = False, is_quiet: bool, out: Path | None = None
 ) -> None:
-    """Submit a job, watch it and exit as it did; Ctrl-C cancels it first, also in the midst of the submission.
+    """Submit a job, watch it and exit as it did; Ctrl-C, SIGTERM and SIGHUP cancel it first, also amid the submission.
 
     Args:
         is_live: Our own standard input is the job's.
@@ -59,27 +82,21 @@ def follow(
     Raises:
         Exit: Always.
     """
-    with _ctrl_c_noted() as interrupts:
+    with _Interrupts() as interrupts:
         handle = submit()
         if is_live:
             pass_on(handle)
-    try:
-        if interrupts:
-            raise KeyboardInterrupt
-        result = _watched(handle, form)
-    except KeyboardInterrupt:
-        _cancel(handle)
-        raise typer.Exit(CANCELLED) from None
-    except BrokenPipeError:
-        # Nobody reads any more (`leasebox run ... | head`): as a shell does, end what writes.
-        _abandon_stdout()
-        with suppress(LeaseboxError):
-            handle.cancel()
-        raise typer.Exit(_BROKEN_PIPE) from None
-    except OSError:
-        with suppress(LeaseboxError):
-            handle.cancel()
-        raise
+        try:
+            interrupts.let_through()
+            result = _watched(handle, form)
+        except KeyboardInterrupt:
+            _cancel(handle)
+            raise typer.Exit(128 + interrupts.number) from None
+        except OSError:
+            # Nobody reads any more (`leasebox run ... | head`), or the disk is full: end what writes.
+            with suppress(LeaseboxError):
+                handle.cancel()
+            raise
     save_all(handle, result, out)
     finish(result, form, is_quiet=is_quiet)
 
@@ -120,7 +137,7 @@ def show_events(events: Iterable[Event], form: Form) -> Result | None:
     """Print events as they come; the Result, if `finished` was among them."""
     for event in events:
         if form is Form.EVENTS:
-            line(json_line(event_json(event)))
+            json_text(json_line(event_json(event)))
         elif form is Form.LIVE:
             show(event)
         if isinstance(event, Finished):
@@ -175,8 +192,3 @@ def _cancel(handle: JobHandle) -> None:
         say(f"leasebox: {exc}")
     else:
         say("leasebox: cancelled")
-
-
-def _abandon_stdout() -> None:
-    # The interpreter would complain at exit about what it cannot flush.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 A = TypeVar("A")
 keys_app = typer.Typer(cls=Sentences, no_args_is_help=True, help="Keys for the HTTP API.")
 Json = Annotated[bool, typer.Option("--json", help="Exact data as JSON on stdout.")]
-KeyId = Annotated[str, typer.Argument(metavar="ID", help="Id of the key, not its text.")]
+KeyId = Annotated[str, typer.Argument(metavar="ID", help="Id of the key, not its text.", callback=request.utf8)]
 _DEFAULT_SCOPES = ["jobs:read", "jobs:write", "sessions:*"]
 
 

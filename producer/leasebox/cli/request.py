@@ -1,7 +1,7 @@
 """How the flags of `leasebox run` become the fields of a spec."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +50,22 @@ def _text(data: bytes, name: str) -> str:
         raise typer.BadParameter(f"{name} is not UTF-8 text") from exc
 
 
-def files(given: Sequence[str]) -> dict[str, bytes | Path]:
-    """`HOST[:PATH]` each; without PATH the file keeps its name, directly in /workspace."""
-    found: dict[str, bytes | Path] = {}
+def files(given: Sequence[str], program: Mapping[str, bytes | Path]) -> dict[str, bytes | Path]:
+    """`HOST[:PATH]` each; without PATH the file keeps its name, directly in /workspace.
+
+    Args:
+        program: The files of `program`.
+
+    Raises:
+        BadParameter: A path is given twice, or a file cannot be read.
+    """
+    found = {**program}
     for item in given:
         host, _, inside = item.partition(":")
-        found[inside or Path(host).name] = _content(f"--file {item}", Path(host))
+        path = inside or Path(host).name
+        if path in found:
+            raise typer.BadParameter(f"--file {item}: {path} is given twice")
+        found[path] = _content(f"--file {item}", Path(host))
     return found
 
 
@@ -68,6 +78,19 @@ def _content(option: str, path: Path) -> bytes | Path:
             return stream.read(MAX_BLOB_BYTES + 1)
     except OSError as exc:
         raise typer.BadParameter(f"{option}: cannot read {path}: {exc.strerror}") from exc
+
+
+def utf8(given: Sequence[str] | None) -> Sequence[str] | None:
+    """What is looked up as it is: an id, a name, or several; a callback of its argument or option.
+
+    Raises:
+        BadParameter: The shell gave bytes that are no UTF-8.
+    """
+    try:
+        "".join(given or ()).encode()
+    except UnicodeEncodeError:
+        raise typer.BadParameter("must be text in UTF-8") from None
+    return given
 
 
 def named_values(option: str, given: Sequence[str]) -> dict[str, str]:

@@ -20,7 +20,7 @@ sessions_app = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="Exact data as JSON on stdout.")]
 Name = Annotated[str, typer.Argument(metavar="SESSION", help="Name of a session.")]
 NewName = Annotated[str | None, typer.Argument(metavar="[NAME]", help="Name; without one it gets one.")]
-Profile = Annotated[str | None, typer.Option(metavar="NAME", help="Preset; default `default`.")]
+Profile = Annotated[str | None, typer.Option(metavar="NAME", help="Preset; default `default`.", callback=request.utf8)]
 Idle = Annotated[str | None, typer.Option(metavar="S", help="Ends so long after its last use: 90, 30m, 2h.")]
 Age = Annotated[str | None, typer.Option(metavar="S", help="Ends, or gets a new sandbox, at this age.")]
 
@@ -72,7 +72,7 @@ def execute(
     env: Annotated[
         list[str] | None, typer.Option(metavar="K=V", help="Environment of the command. May be repeated.")
     ] = None,
-    stdin: Annotated[str | None, typer.Option(metavar="FILE", help="Standard input; - passes ours on.")] = None,
+    stdin: Annotated[str | None, typer.Option(metavar="FILE", help="Standard input; - is ours, the default.")] = None,
     timeout: Annotated[str | None, typer.Option(metavar="S", help="Wall time of the run: 30, 30s, 5m.")] = None,
     json: Annotated[bool, typer.Option("--json", help="The Result as JSON in place of live output.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No last line about the outcome.")] = False,
@@ -80,15 +80,18 @@ def execute(
     """Run a command in a live session's sandbox and show its output live; exits as the command did."""
     from leasebox.cli.follow import Form, follow
 
+    is_live = request.is_live(stdin, is_program_there=False, is_detached=False, may_repeat=False)
     given: dict[str, Any] = {
         "cwd": cwd,
         "env": request.named_values("--env", env or []),
-        "stdin": request.standard_input(stdin, is_program_there=False),
+        "stdin": None if is_live else request.standard_input(stdin, is_program_there=False),
+        "stdin_open": is_live,
         "limits": request.limits(timeout, None),
     }
     session = _client().session(name, must_exist=True)
     given = {field: value for field, value in given.items() if value}
-    follow(lambda: session.commands.submit(argv, **given), Form.JSON if json else Form.LIVE, is_quiet=quiet)
+    form = Form.JSON if json else Form.LIVE
+    follow(lambda: session.commands.submit(argv, **given), form, is_live=is_live, is_quiet=quiet)
 
 
 @sessions_app.command("close")

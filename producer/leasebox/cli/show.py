@@ -1,8 +1,10 @@
 """How the command line prints: data on stdout, everything else on stderr, rich only on a terminal."""
 
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from typing import Any
@@ -11,11 +13,15 @@ from pydantic import BaseModel
 
 from leasebox.config import color_wanted
 
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
+
 
 def say(text: str) -> None:
-    """Print a line for people on stderr."""
-    sys.stdout.flush()
-    print(text, file=sys.stderr, flush=True)  # noqa: T201
+    """Print a line for people on stderr; where nobody can read it (any more), that stops nothing."""
+    with suppress(OSError):
+        sys.stdout.flush()
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def line(text: str) -> None:
@@ -25,7 +31,16 @@ def line(text: str) -> None:
 
 def as_json(data: object) -> None:
     """Print data as JSON; indented on a terminal."""
-    line(json.dumps(plain(data), indent=2 if sys.stdout.isatty() else None, ensure_ascii=False))
+    json_text(json.dumps(plain(data), indent=2 if sys.stdout.isatty() else None, ensure_ascii=False))
+
+
+def json_text(text: str) -> None:
+    """Print what is JSON already; characters that stdout's encoding lacks, and halves of such, are escaped."""
+    try:
+        text.encode(sys.stdout.encoding)
+    except UnicodeEncodeError:
+        text = _NOT_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], text)
+    line(text)
 
 
 def plain(data: object) -> Any:

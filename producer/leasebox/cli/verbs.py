@@ -1,9 +1,13 @@
 """How does `--help` list verbs? In groups, in the order in which one comes to need them, no sentence cut."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
+import typer
 from typer.core import TyperGroup
+
+from leasebox.cli import BROKEN_PIPE
 
 if TYPE_CHECKING:
     from typer._click.core import Context
@@ -36,8 +40,27 @@ class Sentences(TyperGroup):
                     formatter.write_dl(rows)
 
 
+@contextmanager
+def _ended_by_broken_pipe() -> Iterator[None]:
+    """Here and not in `main`: Typer would take a broken pipe for itself, and make it 1."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise typer.Exit(BROKEN_PIPE) from None
+
+
 class Verbs(Sentences):
     """The verbs of `leasebox` itself."""
+
+    def make_context(self, *args: Any, **more: Any) -> "Context":
+        """Read the command line, and print what `--help` and `--version` ask for."""
+        with _ended_by_broken_pipe():
+            return super().make_context(*args, **more)
+
+    def invoke(self, ctx: "Context") -> object:
+        """Carry out a verb."""
+        with _ended_by_broken_pipe():
+            return super().invoke(ctx)
 
     def groups(self) -> Iterator[tuple[str, list[str]]]:
         """Headings, each with its verbs; one that no heading has is still shown, at the end."""

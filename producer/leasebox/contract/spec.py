@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import Annotated
@@ -14,6 +15,7 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationError,
+    ValidatorFunctionWrapHandler,
     field_validator,
     model_validator,
 )
@@ -195,6 +197,18 @@ class JobSpec(_Model):
         if value not in LANGUAGES:
             raise ValueError(f"unknown language {value!r}; known: {', '.join(LANGUAGES)}")
         return value
+
+    @field_validator("files", mode="wrap")
+    @classmethod
+    def _each_path_once(cls, value: object, handler: ValidatorFunctionWrapHandler) -> dict[str, FileContent]:
+        found: dict[str, FileContent] = handler(value)
+        if isinstance(value, Mapping) and len(found) < len(value):
+            seen: dict[str, str] = {}
+            for given in value:
+                if (path := _file_path(given)) in seen:
+                    raise ValueError(f"{seen[path]!r} and {given!r} are one path")
+                seen[path] = given
+        return found
 
     @field_validator("code")
     @classmethod

@@ -19,6 +19,8 @@ PLAIN = {"code": "x"}
         ({"files": {"../../x": {"text": "a"}}}, "files['../../x']: a path must not hold '..'"),
         ({"files": {"\x1b[31mx": 3}}, "files['\\x1b[31mx']: must be an object"),
         ({"files": {"a.py": {"texts": ""}}}, "files['a.py'].texts: unknown field"),
+        ({"files": {"a": {"text": ""}, "./a": {"text": ""}}}, "files: 'a' and './a' are one path"),
+        ({"files": {"/workspace/a": {"text": ""}, "a": {"text": ""}}}, "files: '/workspace/a' and 'a' are one path"),
         ({"session": "a b"}, "session: must be up to 64 letters, digits and _ . -, beginning with a letter or digit"),
         ({"secrets": ["low"]}, "secrets.0: must be up to 64 of A-Z, 0-9 and _, beginning with a letter"),
         ({"network": ["https://a.org"]}, "network.0: must be a domain in lower case without scheme and port, such as"),

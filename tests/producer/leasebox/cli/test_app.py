@@ -104,15 +104,42 @@ def test_submit_prints_the_id_that_the_other_verbs_take(shell: Shell, client: Cl
     assert shell("logs", "-f", job).returncode == 7
 
 
-def test_ctrl_c_cancels_and_exits_130(shell: Shell, client: Client, eventually: Any):
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_ctrl_c_and_other_ends_cancel_and_exit_as_a_shell_tells_them(
+    shell: Shell, client: Client, eventually: Any, number: int, status: int
+):
     opened = shell.open("run", "-c", "x")
     (job,) = eventually(client.jobs, within_s=20)
-    opened.send_signal(signal.SIGINT)
+    opened.send_signal(number)
     _, err = opened.communicate(timeout=20)
 
-    assert opened.returncode == 130
+    assert opened.returncode == status
     assert client.job(job.id).status().outcome == "cancelled"
     assert "Traceback" not in err
+
+
+def test_the_job_is_cancelled_also_where_nobody_can_be_told(shell: Shell, client: Client, eventually: Any):
+    reads, writes = os.pipe()
+    os.close(reads)
+    opened = subprocess.Popen(
+        [sys.executable, "-m", "leasebox.cli", "run", "-c", "x"], env=shell.env, stdout=writes, stderr=writes
+    )
+    os.close(writes)
+    (job,) = eventually(client.jobs, within_s=20)
+    opened.send_signal(signal.SIGINT)
+
+    assert opened.wait(20) == 130
+    assert client.job(job.id).status().outcome == "cancelled"
+
+
+def test_a_signal_that_is_ignored_stays_so(shell: Shell, client: Client, played: Any, eventually: Any):
+    command = [sys.executable, "-m", "leasebox.cli", "run", "-q", "-c", "x"]
+    opened = subprocess.Popen(["sh", "-c", "trap '' HUP; exec \"$@\"", "sh", *command], env=shell.env)
+    (job,) = eventually(client.jobs, within_s=20)
+    opened.send_signal(signal.SIGHUP)
+    played.end(played.begin(job.id))
+
+    assert opened.wait(20) == 0
 
 
 @pytest.mark.parametrize(
@@ -128,6 +155,13 @@ def test_ctrl_c_cancels_and_exits_130(shell: Shell, client: Client, eventually: 
         (("run", "-c", "x", "--memory", "9" * 400), 2, "--memory: a size is below 8 EiB"),
         (("run", "-c", "x", "--stdin", "/nothing"), 2, "cannot read /nothing"),
         (("jobs", "--state", "failed"), 2, "write one of queued, "),
+        (("status", "\udcff"), 2, "must be text in UTF-8"),
+        (("logs", "x", "--after", "\udcff"), 2, "must be text in UTF-8"),
+        (("jobs", "--session", "\udcff"), 2, "must be text in UTF-8"),
+        (("jobs", "--metadata", "a=\udcff"), 2, "must be text in UTF-8"),
+        (("batch", "show", "\udcff"), 2, "must be text in UTF-8"),
+        (("keys", "revoke", "\udcff"), 2, "must be text in UTF-8"),
+        (("create", "--profile", "\udcff"), 2, "must be text in UTF-8"),
         (("status", "nope"), 1, "leasebox: no job nope (finished jobs are forgotten after LEASEBOX_RESULT_TTL_S;"),
         (("cancel", "nope"), 1, "leasebox: no job nope (finished jobs are forgotten after LEASEBOX_RESULT_TTL_S;"),
     ],
@@ -152,6 +186,58 @@ def test_an_output_that_takes_nothing_is_one_sentence_and_125(shell: Shell):
 
     assert done.returncode == 125
     assert done.stderr == "leasebox: [Errno 28] No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    "words", [("run", "-c", "x"), ("run", "--json", "-c", "x"), ("jobs",), ("logs",), ("--help",), ("jobs", "--help")]
+)
+@pytest.mark.usefixtures("worker")
+def test_an_output_that_nobody_reads_is_the_shells_141_and_no_word(
+    shell: Shell, client: Client, words: tuple[str, ...]
+):
+    client.run("x")
+    given = [*words, client.jobs()[0].id] if words == ("logs",) else words
+    reads, writes = os.pipe()
+    os.close(reads)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "leasebox.cli", *given, *(["-q"] if "run" in words else [])],
+        env=shell.env, stdout=writes, stderr=subprocess.PIPE, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    os.close(writes)
+
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.usefixtures("worker")
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_standard_stream_that_is_closed_is_an_empty_one(shell: Shell, closed: str):
+    for words in ("run --json -c x", "jobs", "run -c x"):
+        done = subprocess.run(
+            ["sh", "-c", f"{sys.executable} -m leasebox.cli {words} {closed}"],
+            env=shell.env, capture_output=True, text=True, timeout=30, check=False,
+        )  # fmt: skip
+
+        assert done.returncode == 0
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.usefixtures("worker")
+def test_json_in_ascii_says_what_it_says_in_utf_8(shell: Shell):
+    said = "héllo \U0001f600"
+    as_json = shell("run", "-q", "--json", "-c", said, PYTHONIOENCODING="ascii")
+    as_events = shell("run", "-q", "--events", "-c", said, PYTHONIOENCODING="ascii")
+
+    assert as_json.stdout.isascii()
+    assert json.loads(as_json.stdout)["stdout"] == said
+    assert [json.loads(line).get("text") for line in as_events.stdout.splitlines()][2] == said
+
+
+def test_text_that_standard_output_cannot_say_is_escaped(shell: Shell):
+    done = shell("config", LEASEBOX_HOME="/tmp/é", PYTHONIOENCODING="ascii")
+
+    assert done.returncode == 0
+    assert "home\t/tmp/\\xe9\t" in done.stdout
 
 
 def test_standard_input_and_files_may_be_pipes_and_devices(shell: Shell, tmp_path: Path):

@@ -14,6 +14,7 @@ import pytest
 from tests.producer.leasebox.served import served
 
 from leasebox import Client
+from leasebox._feeder import SPECS_AT_ONCE
 from leasebox.config import ClientSettings
 from leasebox.contract.keys import Keys
 
@@ -103,7 +104,7 @@ def test_standard_input_and_the_summary_as_json(folder: Folder):
     assert done.returncode == 0
     assert done.stderr == ""
     summary = json.loads(done.stdout)
-    assert (summary["done"], summary["by_outcome"], summary["errors"]) == (2, {"ok": 2}, [])
+    assert (summary["done"], summary["new"], summary["by_outcome"], summary["errors"]) == (2, 2, {"ok": 2}, [])
     assert folder.by_index() == {0: "x", 1: "y"}
 
 
@@ -178,8 +179,12 @@ def test_a_torn_last_line_is_written_anew(folder: Folder):
 @pytest.mark.parametrize(
     ("other", "why"),
     [
-        ([{"code": "x", "key": "a"}, {"code": "y", "key": "c"}], "the result of index 1 has the key 'b'"),
-        ([{"code": "x", "key": "a"}, "[]"], "the result of index 1 has the key 'b'"),
+        (
+            [{"code": "x", "key": "a"}, {"code": "y", "key": "c"}],
+            "the result of index 1 has the key 'b', and the line 'c'",
+        ),
+        ([{"code": "x", "key": "a"}, "[]"], "it has a result of index 1, and that line is no job"),
+        ([{"code": "x", "key": "a"}, "{torn"], "it has a result of index 1, and that line is no job"),
         ([{"code": "x", "key": "a"}], "it has a result of index 1, and there are 1 lines"),
         ([], "it has a result of index 1, and there are 0 lines"),
     ],
@@ -199,6 +204,22 @@ def test_the_results_of_another_file_are_not_taken_for_its_own(folder: Folder, o
     assert folder.out.read_bytes() == before
 
 
+@pytest.mark.parametrize("source", ["jobs.jsonl", "-"])
+@pytest.mark.parametrize("last", [[], [{"code": "x", "key": "b"}]])
+def test_another_file_is_refused_before_anything_is_queued(
+    folder: Folder, client: Client, last: list[Any], source: str
+):
+    count = SPECS_AT_ONCE + 1
+    folder.out.write_text(json.dumps({"index": count, "key": "a", "result": {"outcome": "ok"}}) + "\n")
+    folder.jobs(*code(count), *last)
+
+    done = folder.run(source=source, given=(folder.path / "jobs.jsonl").read_text())
+
+    assert done.returncode == 125
+    assert "belongs to another file of jobs" in done.stderr
+    assert client.jobs() == []
+
+
 @pytest.mark.usefixtures("worker")
 def test_a_run_that_had_nothing_to_do_says_so(folder: Folder):
     folder.jobs(*code(2))
@@ -211,6 +232,8 @@ def test_a_run_that_had_nothing_to_do_says_so(folder: Folder):
     assert done.stderr == (
         "leasebox: 2 results (2 ok); all were there before, nothing was run: give another --out to run them again\n"
     )
+    summary = json.loads(folder.run("--json").stdout)
+    assert (summary["done"], summary["new"]) == (2, 0)
 
 
 def test_a_file_of_something_else_is_left_as_it_is(folder: Folder):
