@@ -5,6 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from leasebox.cli.ending import STATUS
+from leasebox.contract.result import Outcome
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -28,6 +31,17 @@ def test_the_pages_of_commands_errors_events_and_routes_are_current() -> None:
     )
 
     assert checked.returncode == 0, f"{checked.stderr} Run ops/dev/reference_pages.py."
+
+
+def test_the_page_of_exit_statuses_has_each_outcome_with_its_own() -> None:
+    page = (ROOT / "docs" / "reference" / "exit-status.md").read_text()
+    rows = re.findall(r"^\| (\S.*?) \| (`.*?`) \|", page, re.MULTILINE)
+    told = {outcome: status for status, outcomes in rows for outcome in re.findall(r"`(\w+)`", outcomes)}
+
+    assert set(told) == set(Outcome)
+    assert {outcome: told[outcome] for outcome in STATUS if outcome is not Outcome.OK} == {
+        outcome: str(status) for outcome, status in STATUS.items() if outcome is not Outcome.OK
+    }
 
 
 def test_the_site_lists_each_page_that_is_there_and_no_other() -> None:

@@ -4,7 +4,7 @@ from leasebox.contract.result import Outcome, Result
 from leasebox.contract.sizes import size_text
 
 CANCELLED = 130
-_STATUS = {
+STATUS = {
     Outcome.OK: 0,
     Outcome.TIMEOUT: 124,
     Outcome.OOM: 137,
@@ -27,8 +27,8 @@ def exit_status(result: Result) -> int:
     if result.outcome in _OF_PROGRAM:
         if result.signal is not None:
             return 128 + result.signal
-        return result.exit_code if result.exit_code is not None else _STATUS.get(result.outcome, 1)
-    return _STATUS[result.outcome]
+        return result.exit_code if result.exit_code is not None else STATUS.get(result.outcome, 1)
+    return STATUS[result.outcome]
 
 
 def last_line(result: Result) -> str:
