@@ -57,13 +57,13 @@ class _Interrupts:
             signal.signal(number, handler)
 
     def _came(self, number: int, _: object) -> None:
-        self.number = number
-        if not self._is_noted_alone:
+        is_first, self.number = not self.number, number
+        if not (self._is_noted_alone and is_first):
             raise KeyboardInterrupt
 
     def let_through(self) -> None:
-        """From now on raise KeyboardInterrupt; before, they are noted alone: a job that Redis has accepted must be
-        known to be cancelled.
+        """From now on raise KeyboardInterrupt; before, the first is noted alone: a job that Redis has accepted must be
+        known to be cancelled. A second one is of somebody who does not wait for a Redis that does not answer.
         """
         self._is_noted_alone = False
         if self.number:
@@ -83,11 +83,15 @@ def follow(
         Exit: Always.
     """
     with _Interrupts() as interrupts:
-        handle = submit()
-        if is_live:
-            pass_on(handle)
+        try:
+            handle = submit()
+        except KeyboardInterrupt:
+            say("leasebox: given up while the job was handed in; it may run, and `leasebox jobs` tells")
+            raise typer.Exit(128 + interrupts.number) from None
         try:
             interrupts.let_through()
+            if is_live:
+                pass_on(handle)
             result = _watched(handle, form)
         except KeyboardInterrupt:
             _cancel(handle)

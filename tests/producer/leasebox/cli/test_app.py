@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -115,6 +116,25 @@ def test_ctrl_c_and_other_ends_cancel_and_exit_as_a_shell_tells_them(
 
     assert opened.returncode == status
     assert client.job(job.id).status().outcome == "cancelled"
+    assert "Traceback" not in err
+
+
+def test_a_second_signal_gives_up_what_redis_does_not_take(shell: Shell):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(20)
+        env = {**shell.env, "LEASEBOX_URL": f"redis://127.0.0.1:{silent.getsockname()[1]}"}
+        command = [sys.executable, "-m", "leasebox.cli", "run", "-c", "x"]
+        with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as opened:
+            silent.accept()
+            opened.send_signal(signal.SIGINT)
+            opened.send_signal(signal.SIGTERM)
+            try:
+                _, err = opened.communicate(timeout=10)
+            finally:
+                opened.kill()
+
+    assert opened.returncode == 143
+    assert "it may run" in err
     assert "Traceback" not in err
 
 
