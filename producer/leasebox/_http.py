@@ -32,6 +32,7 @@ _ANSWER_S = 30.0
 # Even for a shorter wait an answer gets this time to begin.
 _LEAST_S = 1.0
 _NOT_JSON = object()
+_TOLD_CHARACTERS = 300
 
 
 @dataclass(slots=True)
@@ -109,7 +110,8 @@ def _value(url: str, request: Request[A], response: httpx2.Response) -> A:
     try:
         return request.parse(data)
     except (ValueError, TypeError, LookupError, AttributeError) as exc:
-        raise error_of(response.status_code, None, url) from exc
+        told = " ".join(str(exc).split())[:_TOLD_CHARACTERS]
+        raise unreachable(url, f"what answered is not of this API ({type(exc).__name__}: {told})") from exc
 
 
 def _made(

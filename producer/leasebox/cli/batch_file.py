@@ -64,6 +64,8 @@ class Output:
         self._path = path
         self._note = path.with_name(f"{path.name}.run")
         is_new = not path.exists()
+        if not is_new and not path.is_file():
+            raise ConfigError(f"--out {path}: not a file", hint="a later run reads it: give a file")
         self._file = path.open("ab+")
         try:
             self._lock()

@@ -17,6 +17,8 @@ _METADATA = "metadata."
 # Not answered with 412, which says that the condition was looked at. RFC 9110, 13.1: these can hold up a change.
 _CONDITIONS = ("If-Match", "If-None-Match", "If-Unmodified-Since")
 _REPEAT_KEY = "Idempotency-Key"
+# A second one changes nothing, as of whatever is no POST.
+_REPEATABLE = ("/cancel", "/seal", "/touch")
 
 
 async def _metadata(connection: HTTPConnection) -> dict[str, str]:
@@ -60,9 +62,8 @@ def _check_headers(connection: HTTPConnection, route: Any) -> None:
     for name in _CONDITIONS:
         if name in connection.headers:
             raise InvalidSpec(f"{name}: no condition of a change is checked here; nothing was done")
-    # What is no POST may be repeated as it is.
-    is_post = connection.scope["method"] == "POST"
-    if is_post and _REPEAT_KEY in connection.headers and _REPEAT_KEY.lower() not in _declared(route, Header):
+    is_harmless = connection.scope["method"] != "POST" or route.path.endswith(_REPEATABLE)
+    if not is_harmless and _REPEAT_KEY in connection.headers and _REPEAT_KEY.lower() not in _declared(route, Header):
         raise InvalidSpec(f"{_REPEAT_KEY}: not taken by this route; nothing was done")
 
 

@@ -236,6 +236,16 @@ def test_a_run_that_had_nothing_to_do_says_so(folder: Folder):
     assert (summary["done"], summary["new"]) == (2, 0)
 
 
+def test_what_is_no_file_takes_no_results(folder: Folder):
+    folder.jobs(*code(1))
+    folder.out.symlink_to("/dev/zero")
+
+    done = folder.run()
+
+    assert done.returncode == 125
+    assert "not a file" in done.stderr
+
+
 def test_a_file_of_something_else_is_left_as_it_is(folder: Folder):
     folder.jobs(*code(1))
     for text in ('{"code": "x"}', '{"code": "x"}\n', "words", '{"index": 0}\n{"index": 1'):
