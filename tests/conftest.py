@@ -15,6 +15,7 @@ skipped there.
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -35,6 +36,14 @@ PYTHON_IMAGE = "leasebox/python"
 
 # Half a minute and more of waiting each, near the end of the tree: begun there, all other processes wait for them.
 BEGUN_FIRST = ("worker/test_tasks.py", "worker/lifecycle/test_resend.py")
+
+# Begun by `nohup` or behind a script's `&`, this process ignores these, and so would all that it starts.
+for _number, _handler in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGHUP, signal.SIG_DFL),
+    (signal.SIGQUIT, signal.SIG_DFL),
+):
+    signal.signal(_number, _handler)
 
 # A developer's own settings must not reach the code under test, nor the tests the developer's embedded stack.
 for _name in [name for name in os.environ if name.startswith("LEASEBOX_")]:

@@ -10,6 +10,8 @@ from collections.abc import Callable
 READABLE = select.EPOLLIN
 WRITABLE = select.EPOLLOUT
 _WAKE_BYTES = 4096
+_OF_PYTHON = (_signal.SIGPIPE, _signal.SIGXFSZ)
+"""Every Python ignores these from its start."""
 
 
 class Loop:
@@ -35,6 +37,9 @@ class Loop:
         wake, alarm = os.pipe()
         os.set_blocking(wake, False)
         os.set_blocking(alarm, False)
+        for number in _signal.valid_signals():  # a worker that `nohup` started ignores some, and so would all jobs
+            if number not in _OF_PYTHON and _signal.getsignal(number) == _signal.SIG_IGN:
+                _signal.signal(number, _signal.SIG_DFL)
         _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # Python's own would let a job of the same uid interrupt PID 1
         _signal.signal(_signal.SIGCHLD, lambda _number, _frame: None)
         _signal.set_wakeup_fd(alarm, warn_on_full_buffer=False)

@@ -1,6 +1,7 @@
 """One job at a time: its streams, limits, cancel, and what the host may and may not do."""
 
 import contextlib
+import signal
 import time
 from collections.abc import Callable
 from typing import Any
@@ -89,6 +90,22 @@ def test_a_command_gets_default_signals_and_its_own_environment(host: Any) -> No
     # A process made by glibc's posix_spawn ignores the library's own signals 32 and 33, which no program may set.
     assert int(ignored, 16) & ~(0b11 << 31) == 0
     assert cwd == "/workspace"
+
+
+def test_what_the_worker_ignores_its_jobs_do_not(spawn: Any) -> None:
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGHUP, signal.SIGQUIT)}
+    try:
+        host = spawn("r2")
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    host.expect(Kind.READY)
+
+    command = host.run(kind="command", argv=["sh", "-c", "grep SigIgn /proc/self/status"])
+    program = host.run("import signal\nprint([n for n in range(1, 32) if signal.getsignal(n) == signal.SIG_IGN])")
+
+    assert int(command.stdout.split()[1], 16) & ~(0b11 << 31) == 0
+    assert program.stdout.decode() == f"[{signal.SIGPIPE:d}, {signal.SIGXFSZ:d}]\n"
 
 
 def test_code_that_would_overwrite_a_file_runs_under_a_hidden_name(host: Any) -> None:
